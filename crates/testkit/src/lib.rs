@@ -1,0 +1,1 @@
+//! Scripted backends, raw clients, certificates and spawned binaries for the tests.

@@ -1,0 +1,17 @@
+//! A drop-in `vmauth`: authenticates, routes, balances and proxies HTTP requests.
+//!
+//! The path of a request, one file a stage:
+//!
+//! ```text
+//! http_server ► proxy ► authn ► admission ► route ► forward ⟲ (upstream ► rewrite) ► reply
+//!                 ▲
+//!     ArcSwap<Generation> ◄── control/reload ◄── SIGHUP │ timer │ /-/reload
+//! ```
+
+pub mod admission;
+pub mod config;
+pub mod flags;
+pub mod options;
+pub mod rewrite;
+pub mod route;
+pub mod upstream;

@@ -1,0 +1,4 @@
+//! Stage 3: which route of a user serves a request.
+
+pub mod go_regex;
+pub mod matcher;

@@ -1,0 +1,6 @@
+//! The backends of a route: which one is next, which are broken, where their addresses come from.
+
+pub mod backend;
+pub mod balance;
+pub mod discovery;
+pub mod health_check;
