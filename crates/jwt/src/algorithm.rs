@@ -86,7 +86,9 @@ mod tests {
             assert_eq!(Algorithm::from_name(&algorithm.name().to_lowercase()), None);
         }
         assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDsa));
-        for name in ["", "none", "None", "NONE", "HS256", "HS384", "HS512", "ES256K", "Ed448", " RS256", "RS256\0", "RS1"] {
+        for name in
+            ["", "none", "None", "NONE", "HS256", "HS384", "HS512", "ES256K", "Ed448", " RS256", "RS256\0", "RS1"]
+        {
             assert_eq!(Algorithm::from_name(name), None, "{name:?}");
         }
     }

@@ -121,8 +121,7 @@ fn numeric_date(root: &Object, field: &'static str) -> Result<Option<i64>, Field
         return Ok(Some(seconds));
     }
     match text.parse::<f64>() {
-        // A float that does not fit becomes the nearest integer.
-        #[expect(clippy::cast_possible_truncation, reason = "saturation is meant: such a date is past or never")]
+        // The cast saturates, which is meant: such a date is past or never comes.
         Ok(seconds) if seconds.is_finite() => Ok(Some(seconds.floor() as i64)),
         Ok(_) | Err(_) => Err(FieldError::out_of_range(field, "a date")),
     }
@@ -167,7 +166,9 @@ mod tests {
 
     #[test]
     fn refuses_wrong_types() {
-        let f = |json: &str, want: &str| assert_eq!(Claims::parse(json.as_bytes()).unwrap_err().to_string(), want, "{json}");
+        let f = |json: &str, want: &str| {
+            assert_eq!(Claims::parse(json.as_bytes()).unwrap_err().to_string(), want, "{json}")
+        };
         f(r#"{"exp":"1"}"#, "cannot parse `exp` field: value doesn't contain number; it contains string");
         f(r#"{"exp":null}"#, "cannot parse `exp` field: value doesn't contain number; it contains null");
         f(r#"{"exp":1e999}"#, "cannot parse `exp` field: the number is not a date");

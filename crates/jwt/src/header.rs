@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn refuses_wrong_types() {
-        let f = |json: &str, want: &str| assert_eq!(Header::parse(json.as_bytes()).unwrap_err().to_string(), want, "{json}");
+        let f = |json: &str, want: &str| {
+            assert_eq!(Header::parse(json.as_bytes()).unwrap_err().to_string(), want, "{json}")
+        };
         f("[]", "value doesn't contain object; it contains array");
         f("null", "value doesn't contain object; it contains null");
         f(r#"{"alg":1}"#, "cannot parse `alg` field: value doesn't contain string; it contains number");

@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn keeps_the_text_of_numbers_and_the_first_key() {
-        let Json::Object(root) = Json::parse(br#" {"n":1.50,"e":1E+2,"a":[0,-0.0,"x\u0041"],"n":2,"\u006e":3} "#).unwrap()
+        let Json::Object(root) =
+            Json::parse(br#" {"n":1.50,"e":1E+2,"a":[0,-0.0,"x\u0041"],"n":2,"\u006e":3} "#).unwrap()
         else {
             panic!("not an object")
         };

@@ -226,7 +226,8 @@ impl PublicKey {
             return Err(KeyError::RsaExponent);
         }
         let bytes = [&[e.len() as u8], e, n].concat().into();
-        let key = RsaKey { components: RsaPublicKeyComponents { n: n.into(), e: e.into() }, parsed: Default::default() };
+        let key =
+            RsaKey { components: RsaPublicKeyComponents { n: n.into(), e: e.into() }, parsed: Default::default() };
         if key.parsed(Algorithm::Rs256).is_none() {
             return Err(KeyError::Der("RSA public key"));
         }
@@ -242,7 +243,7 @@ impl PublicKey {
         point.push(0x04);
         for coordinate in [x, y] {
             let digits = without_leading_zeros(coordinate);
-            let padding = length.checked_sub(digits.len()).ok_or(KeyError::Point(kind.name()))?;
+            let padding = length.checked_sub(digits.len()).ok_or_else(|| KeyError::Point(kind.name()))?;
             point.extend(std::iter::repeat_n(0, padding));
             point.extend_from_slice(digits);
         }

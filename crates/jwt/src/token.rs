@@ -117,7 +117,11 @@ mod tests {
         assert_eq!(Token::parse(&format!("{header}.{claims}.")).unwrap().signature(), b"");
 
         let f = |text: &str, want: &str| {
-            assert_eq!(Token::parse(text).unwrap_err().to_string(), format!("cannot parse jwt token: {want}"), "{text}");
+            assert_eq!(
+                Token::parse(text).unwrap_err().to_string(),
+                format!("cannot parse jwt token: {want}"),
+                "{text}"
+            );
         };
         let parts = "it must consist of 3 parts separated by dots";
         for text in ["", ".", "abc", "a.b", "...", &format!("{header}.{claims}.a.b"), &format!("{header}.{claims}")] {
@@ -129,9 +133,13 @@ mod tests {
         f(&format!("{header}.{claims}.Zg=="), "cannot parse token signature: not base64url without padding");
         f(&format!("{header}.{claims}=.Zg"), "cannot parse token body: not base64url without padding");
         f(&format!(" {header}.{claims}.Zg"), "cannot parse token header: not base64url without padding");
-        f(&format!("{header}.{}.Zg", b64("[]")), "cannot parse token body: value doesn't contain object; it contains array");
+        f(
+            &format!("{header}.{}.Zg", b64("[]")),
+            "cannot parse token body: value doesn't contain object; it contains array",
+        );
         let exp = b64(r#"{"exp":"x"}"#);
-        let want = "cannot parse token body: cannot parse `exp` field: value doesn't contain number; it contains string";
+        let want =
+            "cannot parse token body: cannot parse `exp` field: value doesn't contain number; it contains string";
         // The body is looked at before the header.
         f(&format!("!!.{exp}.Zg"), want);
     }

@@ -92,7 +92,8 @@ fn strings(object: &Object, field: &'static str) -> Result<Vec<String>, FieldErr
         Some(Json::Array(items)) => items,
         Some(other) => return Err(FieldError::wrong_type(field, "array", other)),
     };
-    let string = |item: &Json| item.as_str().map(str::to_owned).ok_or_else(|| FieldError::wrong_type(field, "string", item));
+    let string =
+        |item: &Json| item.as_str().map(str::to_owned).ok_or_else(|| FieldError::wrong_type(field, "string", item));
     items.iter().map(string).collect()
 }
 
@@ -156,7 +157,8 @@ mod tests {
         f(r#""[]""#, Some(VmAccess::default()));
         f(r#""5""#, Some(VmAccess::default()));
         f(r#""null""#, Some(VmAccess::default()));
-        let legacy = r#"{"tenant_id":{"account_id":-1,"project_id":2},"extra_filters":["a"],"extra_labels":{"a":"b"},"mode":1}"#;
+        let legacy =
+            r#"{"tenant_id":{"account_id":-1,"project_id":2},"extra_filters":["a"],"extra_labels":{"a":"b"},"mode":1}"#;
         f(legacy, Some(VmAccess::default()));
         assert_eq!(VmAccess::from_claim(None).unwrap(), (None, None));
     }
@@ -167,13 +169,17 @@ mod tests {
         for json in ["1", "true", "[]", "[{}]", r#""""#, r#""{""#, r#""{} x""#, r#""{\"metrics_account_id\":-1}""#] {
             f(json);
         }
-        for value in ["null", "\"1\"", "1.5", "1.0", "1e3", "-1", "4294967296", "99999999999999999999", "true", "[]", "{}"] {
+        for value in
+            ["null", "\"1\"", "1.5", "1.0", "1e3", "-1", "4294967296", "99999999999999999999", "true", "[]", "{}"]
+        {
             for field in ["metrics_account_id", "metrics_project_id", "logs_account_id", "logs_project_id"] {
                 f(&format!("{{\"{field}\":{value}}}"));
             }
         }
         for value in ["null", "\"a\"", "1", "{}", "[1]", "[null]", "[\"a\",[]]"] {
-            for field in ["metrics_extra_labels", "metrics_extra_filters", "logs_extra_filters", "logs_extra_stream_filters"] {
+            for field in
+                ["metrics_extra_labels", "metrics_extra_filters", "logs_extra_filters", "logs_extra_stream_filters"]
+            {
                 f(&format!("{{\"{field}\":{value}}}"));
             }
         }

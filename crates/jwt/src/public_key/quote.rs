@@ -8,29 +8,20 @@ use std::fmt::Write;
 
 const MAX_SHOWN_BYTES: usize = 32;
 
-/// The key's text in double quotes, cut where needed.
+/// The beginning of the key's text in double quotes.
 pub(super) fn shown_key(text: &str, error: &KeyError) -> String {
-    match error {
-        KeyError::NotPem if !text.contains("PRIVATE KEY") => quoted(text, MAX_SHOWN_BYTES),
-        KeyError::NotPem | KeyError::PrivateKey => "\"-----BEGIN PRIVATE KEY-----...\"".to_owned(),
-        KeyError::Label(_)
-        | KeyError::Der(_)
-        | KeyError::KeyType(_)
-        | KeyError::Curve
-        | KeyError::Point(_)
-        | KeyError::RsaSize(_)
-        | KeyError::RsaExponent
-        | KeyError::RsaModulus
-        | KeyError::Ed25519 => quoted(text, 2 * MAX_SHOWN_BYTES),
+    if *error == KeyError::PrivateKey || text.contains("PRIVATE KEY") {
+        return "\"-----BEGIN PRIVATE KEY-----...\"".to_owned();
     }
+    quoted(text)
 }
 
-fn quoted(text: &str, max: usize) -> String {
+fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     let mut shown = 0;
     for letter in text.chars() {
         shown += letter.len_utf8();
-        if shown > max {
+        if shown > MAX_SHOWN_BYTES {
             out.push_str("...");
             break;
         }
