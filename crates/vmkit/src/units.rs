@@ -6,5 +6,6 @@
 mod bytes;
 mod duration;
 
+pub(crate) use bytes::parse_float;
 pub use bytes::{ByteSize, SizeError};
 pub use duration::{DurationError, GoDuration};
