@@ -96,7 +96,8 @@ fn without_backslashes(text: &str, quote: char) -> String {
 /// Items in one line; items that would not come back by [`split`] as they are get quotes.
 pub(crate) fn join(items: &[String]) -> String {
     let special = |c: char| matches!(c, ',' | '\'' | '"' | '{' | '[' | '(' | '\n');
-    let texts: Vec<_> = items.iter().map(|item| if item.contains(special) { quote(item) } else { item.clone() }).collect();
+    let texts: Vec<_> =
+        items.iter().map(|item| if item.contains(special) { quote(item) } else { item.clone() }).collect();
     texts.join(",")
 }
 

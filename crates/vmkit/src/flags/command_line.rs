@@ -40,7 +40,8 @@ impl CommandLine {
             if word == "--" {
                 return Ok(tail);
             }
-            let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|_| word.len() > 1) else {
+            let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|_| word.len() > 1)
+            else {
                 return Ok(rest);
             };
             rest = apply_flag(flags, word, body, tail)?;

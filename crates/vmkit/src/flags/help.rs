@@ -14,9 +14,7 @@ pub(crate) fn usage(defs: &[FlagDef], app: &AppInfo, program: &str, full: bool) 
     if full {
         return format!("\n{banner}\n\n{}", flag_list(defs));
     }
-    format!(
-        "\n{banner}\n\nRun \"{program} -help\" in order to see the description for all the available flags\n"
-    )
+    format!("\n{banner}\n\nRun \"{program} -help\" in order to see the description for all the available flags\n")
 }
 
 fn sorted(defs: &[FlagDef]) -> Vec<&FlagDef> {
@@ -59,7 +57,9 @@ fn description(def: &FlagDef) -> String {
         Kind::Bytes => "\nTakes a number with one of the optional units KB, MB, GB, TB, KiB, MiB, GiB, TiB",
         Kind::Password => "\nThe value itself, or where to read it: file:///path or http(s)://host/path",
         Kind::TextList | Kind::IntList => "\nTakes several values, separated by commas or by repeating the flag",
-        Kind::BoolList => "\nTakes one value for all listeners, or one a listener, separated by commas or by repeating the flag",
+        Kind::BoolList => {
+            "\nTakes one value for all listeners, or one a listener, separated by commas or by repeating the flag"
+        }
         _ => "",
     };
     text

@@ -55,7 +55,9 @@ impl FlagSet {
             || matches!(self.value_at(index), Value::Password(_))
             || TELLING_PARTS.iter().any(|part| name.contains(part))
             || self.index_of(EXTRA_NAMES).is_some_and(|extra| match self.value_at(extra) {
-                Value::Texts(names) => names.iter().any(|extra| extra.trim_start_matches('-').eq_ignore_ascii_case(&name)),
+                Value::Texts(names) => {
+                    names.iter().any(|extra| extra.trim_start_matches('-').eq_ignore_ascii_case(&name))
+                }
                 _ => false,
             })
     }

@@ -92,7 +92,10 @@ fn lists_grow_and_replace_the_default() {
     f(&["-listen", r#"a,"b,c""#], &["a", "b,c"]);
     f(&["-listen="], &[""]);
     f(&["-listen=a,"], &["a", ""]);
-    assert_eq!(parse(&["-retryStatusCodes=500,,-1", "-retryStatusCodes=502"]).ints("retryStatusCodes"), [500, 0, -1, 502]);
+    assert_eq!(
+        parse(&["-retryStatusCodes=500,,-1", "-retryStatusCodes=502"]).ints("retryStatusCodes"),
+        [500, 0, -1, 502]
+    );
 }
 
 #[test]
@@ -119,7 +122,11 @@ fn wrong_command_lines_end_with_code_2_and_a_hint() {
     let f = |words: &[&str], message: &str| {
         let exit = exit(words);
         let usage = "\nAn app.\n\nSee the docs.\n\nRun \"./app -help\" in order to see the description for all the available flags\n";
-        assert_eq!((exit.code, exit.stdout, exit.stderr), (2, format!("{message}\n{usage}"), String::new()), "{words:?}");
+        assert_eq!(
+            (exit.code, exit.stdout, exit.stderr),
+            (2, format!("{message}\n{usage}"), String::new()),
+            "{words:?}"
+        );
     };
     f(&["-foo"], "flag provided but not defined: -foo");
     f(&["-foo=bar"], "flag provided but not defined: -foo");
@@ -171,7 +178,9 @@ fn help_lists_all_flags_by_name() {
     for words in [&["-help"][..], &["--help"], &["-h"], &["-dryRun", "-h", "-nonsense"]] {
         let exit = exit(words);
         assert_eq!((exit.code, exit.stderr.as_str()), (0, ""), "{words:?}");
-        assert!(exit.stdout.starts_with("\nAn app.\n\nSee the docs.\n\n  -auth.config string\n    \tWhere the config is\n"));
+        assert!(
+            exit.stdout.starts_with("\nAn app.\n\nSee the docs.\n\n  -auth.config string\n    \tWhere the config is\n")
+        );
         let has = |text: &str| assert!(exit.stdout.contains(text), "{text} is not in {}", exit.stdout);
         has("\n  -dryRun\n    \tOnly check\n  -envflag.enable\n");
         has("\n  -failTimeout duration\n    \tPause (default 3s)\n");

@@ -114,7 +114,8 @@ fn parse_list_bool(text: &str) -> Result<bool, String> {
 /// Items of integer lists: an optional sign and decimal digits.
 fn parse_decimal(text: &str) -> Result<i64, String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let problem = if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) { "invalid syntax" } else { RANGE };
+    let problem =
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) { "invalid syntax" } else { RANGE };
     text.parse().map_err(|_| format!("strconv.Atoi: parsing {}: {problem}", quote(text)))
 }
 
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn integers() {
-        let f = |text: &str, want: Result<i64, &str>| assert_eq!(parse_int(text), want.map_err(str::to_string), "{text}");
+        let f =
+            |text: &str, want: Result<i64, &str>| assert_eq!(parse_int(text), want.map_err(str::to_string), "{text}");
         f("0", Ok(0));
         f("-12", Ok(-12));
         f("+12", Ok(12));

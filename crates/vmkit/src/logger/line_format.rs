@@ -61,8 +61,11 @@ impl LineFormat {
             clock.push(out, millis);
             out.extend_from_slice(b"\",");
         }
-        let fields =
-            [(&keys.level, site.level().name().as_bytes()), (&keys.caller, site.location().as_bytes()), (&keys.msg, message)];
+        let fields = [
+            (&keys.level, site.level().name().as_bytes()),
+            (&keys.caller, site.location().as_bytes()),
+            (&keys.msg, message),
+        ];
         for (position, (key, value)) in fields.into_iter().enumerate() {
             if position > 0 {
                 out.push(b',');

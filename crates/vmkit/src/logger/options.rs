@@ -118,9 +118,8 @@ fn time_zone(name: &str) -> Result<TimeZone, FlagExit> {
     match name {
         "" | "UTC" => Ok(TimeZone::UTC),
         "Local" => Ok(TimeZone::system()),
-        name => TimeZone::get(name).map_err(|_| {
-            FlagExit::failure(&format!("cannot load timezone {}: unknown time zone {name}", quote(name)))
-        }),
+        name => TimeZone::get(name)
+            .map_err(|_| FlagExit::failure(&format!("cannot load timezone {}: unknown time zone {name}", quote(name)))),
     }
 }
 
@@ -129,7 +128,9 @@ fn json_keys(text: &str) -> Result<JsonKeys, FlagExit> {
     for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
         let (whole, shown) = (quote(text), quote(item));
         let Some((field, name)) = item.split_once(':') else {
-            return Err(FlagExit::failure(&format!("missing ':' delimiter in -loggerJSONFields={whole} for {shown} item")));
+            return Err(FlagExit::failure(&format!(
+                "missing ':' delimiter in -loggerJSONFields={whole} for {shown} item"
+            )));
         };
         let key = match field {
             "ts" => &mut keys.ts,

@@ -56,7 +56,8 @@ fn time_is_rendered_anew_each_second() {
     for millis in [TIME, TIME + 1, TIME + 145, TIME] {
         logger.log(&SITE, format_args!("x"), millis);
     }
-    let times: Vec<_> = sink.text().lines().map(|line| line.split('\t').next().unwrap_or_default().to_string()).collect();
+    let times: Vec<_> =
+        sink.text().lines().map(|line| line.split('\t').next().unwrap_or_default().to_string()).collect();
     let want = ["33.855Z", "33.856Z", "34.000Z", "33.855Z"].map(|end| format!("2026-11-21T17:02:{end}"));
     assert_eq!(times, want);
 }
@@ -74,8 +75,14 @@ fn lines_below_the_level_are_counted_only() {
     assert_eq!(sink.text(), "2026-11-21T17:02:33.855Z\terror\tlevel/error\td\n");
     let counts = message_counts();
     let count = |location: &str| counts.iter().filter(|c| c.location == location).collect::<Vec<_>>();
-    assert_eq!(count("level/info"), [&MessageCount { level: "info", location: "level/info", is_printed: false, count: 3 }]);
-    assert_eq!(count("level/error"), [&MessageCount { level: "error", location: "level/error", is_printed: true, count: 1 }]);
+    assert_eq!(
+        count("level/info"),
+        [&MessageCount { level: "info", location: "level/info", is_printed: false, count: 3 }]
+    );
+    assert_eq!(
+        count("level/error"),
+        [&MessageCount { level: "error", location: "level/error", is_printed: true, count: 1 }]
+    );
 }
 
 #[test]
@@ -96,7 +103,8 @@ fn warnings_and_errors_have_limits_of_their_own() {
     logger.log(&WARN, format_args!("next"), TIME + 1000);
     let lines = |location: &str| {
         let text = sink.text();
-        let of_location = text.lines().filter_map(|line| line.split_once(location)).map(|(_, message)| message.to_string());
+        let of_location =
+            text.lines().filter_map(|line| line.split_once(location)).map(|(_, message)| message.to_string());
         of_location.collect::<Vec<_>>()
     };
     assert_eq!(lines("rate/warn\t"), ["0", "1", "suppressing log message with rate limit=2: 2", "next"]);
