@@ -17,7 +17,7 @@ pub fn quote(text: impl AsRef<[u8]>) -> String {
 pub fn push_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     // Without an early exit the scan is turned into vector instructions.
-    let plain = text.iter().fold(true, |plain, &b| plain & (b >= 0x20) & (b < 0x7f) & (b != b'"') & (b != b'\\'));
+    let plain = text.iter().fold(true, |plain, &b| plain & (0x20..0x7f).contains(&b) & (b != b'"') & (b != b'\\'));
     if plain {
         out.extend_from_slice(text);
     } else {

@@ -196,13 +196,11 @@ impl FlagSet {
         &self.values[self.known(name)]
     }
 
-    #[allow(clippy::panic, reason = "a name that is not in the table is a mistake in the program")]
     fn known(&self, name: &str) -> usize {
         self.index_of(name).unwrap_or_else(|| panic!("BUG: there is no flag -{name}"))
     }
 }
 
-#[allow(clippy::panic, reason = "a getter that does not fit the table is a mistake in the program")]
 fn wrong_kind(name: &str) -> ! {
     panic!("BUG: the flag -{name} is read as another kind")
 }

@@ -131,7 +131,7 @@ fn parse_int(text: &str) -> Result<i64, String> {
     let (digits, radix, after_prefix) = prefixed
         .filter_map(|(prefix, radix)| Some((lower.strip_prefix(prefix)?, radix, true)))
         .next()
-        .unwrap_or(match lower.strip_prefix('0') {
+        .unwrap_or_else(|| match lower.strip_prefix('0') {
             Some(rest) if !rest.is_empty() => (rest, 8, true),
             _ => (lower.as_str(), 10, false),
         });

@@ -143,6 +143,41 @@ fn macros_state_their_place_and_reach_the_log_of_the_process() {
     assert!(message_counts().iter().any(|c| c.location == place && c.is_printed));
 }
 
+/// Not a test: what the child process of the next test does.
+#[test]
+#[ignore = "ends the process"]
+fn dies_by_fatal() {
+    access_line(crate::location!(), b"waiting line");
+    crate::fatal!("cannot {}", "go on");
+}
+
+#[test]
+fn fatal_ends_the_process_with_255_even_when_nobody_reads_stderr() {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+    for is_read in [true, false] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "logger::tests::dies_by_fatal"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take();
+        if let Some(mut stderr) = stderr.filter(|_| is_read) {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            let lines: Vec<_> = text.lines().collect();
+            assert!(
+                matches!(lines[..], [access, fatal] if access.ends_with("\twaiting line")
+                && fatal.contains("\tfatal\tVictoriaMetrics/crates/vmkit/src/logger/tests.rs:")
+                && fatal.ends_with("\tcannot go on")),
+                "{text}"
+            );
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(255));
+    }
+}
+
 #[test]
 fn wrong_options_are_exits() {
     let f = |change: fn(&mut LoggerOptions), code: i32, want: &str| {

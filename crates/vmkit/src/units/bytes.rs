@@ -75,12 +75,12 @@ impl FromStr for ByteSize {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "the range is checked before")]
 fn scaled(number: &str, factor: f64) -> Result<i64, SizeError> {
     let value = parse_float(number).ok_or_else(|| SizeError::Syntax(number.to_string()))? * factor;
     if value.is_nan() || value.abs() >= i64::MAX as f64 {
         return Err(SizeError::Range(number.to_string()));
     }
+    // The range is checked, so this only cuts the fraction.
     Ok(value as i64)
 }
 
