@@ -279,9 +279,6 @@ mod tests {
             }
             set.summary(&format!("vmauth_user_request_duration_seconds{{username=\"user-{user}\"}}")).update(0.001);
         }
-        let started = std::time::Instant::now();
-        let page = text(&set, false);
-        println!("{} bytes in {:?}", page.len(), started.elapsed());
-        assert_eq!(page.lines().count(), 10_000 * (7 + 7));
+        assert_eq!(text(&set, false).lines().count(), 10_000 * (7 + 7));
     }
 }

@@ -179,7 +179,10 @@ impl SampleSet {
     }
 
     fn add(&self, nanos: u64) {
-        self.max.fetch_max(nanos, Ordering::Relaxed);
+        // A load is much cheaper than the read-modify-write that is hardly ever needed.
+        if nanos > self.max.load(Ordering::Relaxed) {
+            self.max.fetch_max(nanos, Ordering::Relaxed);
+        }
         let before = self.count.fetch_add(1, Ordering::Relaxed);
         let at = if before < MAX_SAMPLES as u64 { before } else { fastrand::u64(..=before) };
         if let Some(place) = self.place(at) {
