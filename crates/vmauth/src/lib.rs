@@ -9,8 +9,10 @@
 //! ```
 
 pub mod admission;
+pub mod authn;
 pub mod config;
 pub mod flags;
+pub mod oidc;
 pub mod options;
 pub mod rewrite;
 pub mod route;
