@@ -3,6 +3,7 @@
 //! Arrows inside the crate: `secret`, `go_text`, `units` → `flags` → `logger` → `metrics` → `net` → `tls` →
 //! `http_client`; `exchange` and `http_server` stand on `net`, `tls` and `metrics`. Nothing points back.
 
+pub mod cpu_profile;
 pub mod env_template;
 pub mod exchange;
 pub mod flags;
