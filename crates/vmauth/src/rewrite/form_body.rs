@@ -1,1 +1,110 @@
-//! To be filled.
+//! Arguments that a route enforces in the query must not come in through a form body either.
+//!
+//! Backends read `application/x-www-form-urlencoded` bodies and queries alike, so a client could otherwise override
+//! or extend `extra_filters=…` of a route by a POST. Everything else of the body keeps its order and its bytes.
+
+use super::percent;
+
+/// Names of the arguments a target enforces. `name` and `name[]` are one argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtectedArgs {
+    /// Decoded, without a trailing `[]`.
+    names: Vec<Box<[u8]>>,
+    /// Decoded names that clients may add to (`merge_query_args`), exact.
+    merged: Vec<Box<[u8]>>,
+}
+
+impl ProtectedArgs {
+    /// Protects the argument of this decoded name.
+    pub(super) fn add(&mut self, name: &[u8]) {
+        let name = base_name(name);
+        if !self.contains(name) {
+            self.names.push(name.into());
+        }
+    }
+
+    /// The same arguments, save for those that clients may add to.
+    pub(super) fn with_merged(&self, merge_args: &[String]) -> Self {
+        let merged = merge_args.iter().map(|name| name.as_bytes().into()).collect();
+        Self { names: self.names.clone(), merged }
+    }
+
+    /// Whether nothing is protected, so that there is nothing to filter.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn contains(&self, base: &[u8]) -> bool {
+        self.names.iter().any(|name| **name == *base)
+    }
+
+    /// Whether an argument of this encoded name clashes with an enforced one and is not among `merged`.
+    pub(super) fn clashes(&self, encoded_name: &[u8], is_merged: impl Fn(&[u8]) -> bool) -> bool {
+        let name = percent::decode_arg_leniently(encoded_name);
+        self.contains(base_name(&name)) && !is_merged(&name)
+    }
+}
+
+/// The name without one trailing `[]`.
+fn base_name(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b"[]").unwrap_or(name)
+}
+
+/// Removes the protected arguments from a form body; `None` when there are none in it.
+pub fn filter(body: &[u8], protected: &ProtectedArgs) -> Option<Vec<u8>> {
+    if protected.is_empty() {
+        return None;
+    }
+    let first = body.split(|b| *b == b'&').position(|piece| is_protected(piece, protected))?;
+    let mut kept = Vec::with_capacity(body.len());
+    let pieces = body.split(|b| *b == b'&').enumerate();
+    for (_, piece) in pieces.filter(|(at, piece)| *at < first || !is_protected(piece, protected)) {
+        if !kept.is_empty() {
+            kept.push(b'&');
+        }
+        kept.extend_from_slice(piece);
+    }
+    Some(kept)
+}
+
+/// Some backends take `;` for a separator, so a name behind one counts as well.
+fn is_protected(piece: &[u8], protected: &ProtectedArgs) -> bool {
+    let is_merged = |name: &[u8]| protected.merged.iter().any(|merged| **merged == *name);
+    !piece.is_empty()
+        && piece.split(|b| *b == b';').any(|part| protected.clashes(percent::split_arg(part).0, is_merged))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::target_url::TargetUrl;
+    use super::*;
+
+    #[test]
+    fn bodies() {
+        let f = |query: &str, merge: &[&str], body: &str, want: Option<&str>| {
+            let target = TargetUrl::parse(&format!("http://h/?{query}")).unwrap();
+            let merge: Vec<String> = merge.iter().map(|name| (*name).to_owned()).collect();
+            let got = filter(body.as_bytes(), &target.protected_args(&merge));
+            assert_eq!(got.as_deref().map(|b| str::from_utf8(b).unwrap()), want, "{query} {body}");
+        };
+        let fixed = "extra_label=team=dev&extra_filters=";
+        f(fixed, &[], "query=up&extra_label=team=ops&start=1", Some("query=up&start=1"));
+        f(
+            fixed,
+            &[],
+            "z=a%20b+c&extra_filters[]=x&extra_filters%5B%5D=y&extra_label[]=z&a=%zz&z=2&extra_labels=kept",
+            Some("z=a%20b+c&a=%zz&z=2&extra_labels=kept"),
+        );
+        f(fixed, &[], "extra_label=a&extra_label=b", Some(""));
+        f(fixed, &[], "b=1&a=%zz;&Extra_Label=x", None);
+        f(fixed, &[], "", None);
+        f(fixed, &[], "extra%5flabel", Some(""));
+        f(fixed, &[], "a=1;extra_label=x&b=2", Some("b=2"));
+        f(fixed, &["extra_label"], "extra_label=team=ops&a=1", None);
+        f(fixed, &["extra_label"], "extra_label[]=team=ops&a=1", Some("a=1"));
+        f("m[]=1", &[], "m=2&m[]=3&m[][]=4", Some("m[][]=4"));
+        f("", &[], "a=1&=2", None);
+        f("x={{.MetricsExtraLabels}}", &[], "x=1&y=2", Some("y=2"));
+        f("a=1;b=2", &[], "b=1&a=2&c=3", Some("c=3"));
+    }
+}
