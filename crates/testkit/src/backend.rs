@@ -282,9 +282,7 @@ impl Shared {
     fn serve(&self, number: usize, tcp: TcpStream, greeting: Greeting) {
         let connection = match &self.tls {
             None => Some(Connection::plain(tcp)),
-            Some(config) => {
-                ServerConnection::new(Arc::clone(config)).ok().map(|tls| Connection::tls_server(tls, tcp))
-            }
+            Some(config) => ServerConnection::new(Arc::clone(config)).ok().map(|tls| Connection::tls_server(tls, tcp)),
         };
         if let Some(mut connection) = connection {
             let reset = match greeting {

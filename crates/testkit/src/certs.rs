@@ -75,8 +75,8 @@ impl Authority {
 
     /// As [`issue`](Self::issue), with an organizational unit in the subject.
     pub fn issue_for_unit(&self, names: &[&str], unit: Option<&str>) -> Identity {
-        let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())
-            .expect("valid names");
+        let mut params =
+            CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).expect("valid names");
         params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("test"));
         if let Some(unit) = unit {
             params.distinguished_name.push(DnType::OrganizationalUnitName, unit);

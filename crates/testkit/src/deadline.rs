@@ -30,7 +30,8 @@ impl Gate {
     /// Waits for [`open`](Self::open); false when `limit` has passed first.
     pub fn wait(&self, limit: Duration) -> bool {
         let guard = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (guard, _) = self.0.1.wait_timeout_while(guard, limit, |open| !*open).unwrap_or_else(PoisonError::into_inner);
+        let (guard, _) =
+            self.0.1.wait_timeout_while(guard, limit, |open| !*open).unwrap_or_else(PoisonError::into_inner);
         *guard
     }
 }

@@ -230,14 +230,12 @@ impl Connection {
             Framing::None => Ok(Fields::default()),
             Framing::Length(n) => self.sized(n, sink).map(|()| Fields::default()),
             Framing::Chunked => self.chunks(sink),
-            Framing::UntilClose => {
-                loop {
-                    sink(&self.take_buffered());
-                    if self.fill()? == 0 {
-                        return Ok(Fields::default());
-                    }
+            Framing::UntilClose => loop {
+                sink(&self.take_buffered());
+                if self.fill()? == 0 {
+                    return Ok(Fields::default());
                 }
-            }
+            },
         }
     }
 
