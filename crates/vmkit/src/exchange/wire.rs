@@ -9,12 +9,13 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::metrics::{Counter, Gauge};
 
 /// A TCP connection, with TLS on either side of the handshake or without.
 #[derive(Debug)]
@@ -56,19 +57,19 @@ impl AsyncRead for Stream {
 #[derive(Debug, Default)]
 pub struct WireStats {
     /// Connections open now.
-    pub open: AtomicI64,
+    pub open: Arc<Gauge>,
     /// Bytes read.
-    pub read_bytes: AtomicU64,
+    pub read_bytes: Arc<Counter>,
     /// Reads, end of stream included.
-    pub reads: AtomicU64,
+    pub reads: Arc<Counter>,
     /// Reads that ended with an error or the end of the stream.
-    pub read_errors: AtomicU64,
+    pub read_errors: Arc<Counter>,
     /// Bytes written.
-    pub written_bytes: AtomicU64,
+    pub written_bytes: Arc<Counter>,
     /// Writes.
-    pub writes: AtomicU64,
+    pub writes: Arc<Counter>,
     /// Failed writes.
-    pub write_errors: AtomicU64,
+    pub write_errors: Arc<Counter>,
 }
 
 /// A counted stream; counted as open from creation until it is dropped.
@@ -81,7 +82,7 @@ pub struct Wire {
 impl Wire {
     /// Takes over a connected stream.
     pub fn new(stream: Stream, stats: Arc<WireStats>) -> Self {
-        stats.open.fetch_add(1, Relaxed);
+        stats.open.inc();
         Self { io: RefCell::new(stream), stats }
     }
 
@@ -91,10 +92,10 @@ impl Wire {
             let mut io = self.io.borrow_mut();
             ready!(tokio_util::io::poll_read_buf(Pin::new(&mut *io), cx, buf))
         };
-        self.stats.reads.fetch_add(1, Relaxed);
+        self.stats.reads.inc();
         match result {
-            Ok(0) | Err(_) => self.stats.read_errors.fetch_add(1, Relaxed),
-            Ok(n) => self.stats.read_bytes.fetch_add(n as u64, Relaxed),
+            Ok(0) | Err(_) => self.stats.read_errors.inc(),
+            Ok(n) => self.stats.read_bytes.add(n as u64),
         };
         Poll::Ready(result)
     }
@@ -107,15 +108,15 @@ impl Wire {
                 _ => each!(&mut *io, io => io.poll_write_vectored(cx, parts)),
             })
         };
-        self.stats.writes.fetch_add(1, Relaxed);
+        self.stats.writes.inc();
         match result {
             Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             Ok(n) => {
-                self.stats.written_bytes.fetch_add(n as u64, Relaxed);
+                self.stats.written_bytes.add(n as u64);
                 Poll::Ready(Ok(n))
             }
             Err(error) => {
-                self.stats.write_errors.fetch_add(1, Relaxed);
+                self.stats.write_errors.inc();
                 Poll::Ready(Err(error))
             }
         }
@@ -152,6 +153,6 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.stats.open.fetch_sub(1, Relaxed);
+        self.stats.open.dec();
     }
 }

@@ -1,0 +1,86 @@
+//! Removes protected args from a form that is too large to be held in memory.
+//!
+//! Works on pieces as they arrive and holds back at most one arg name. A name that is longer than any protected one
+//! could be, even percent-encoded, passes.
+
+use crate::rewrite::form_body::ProtectedArgs;
+
+/// Names longer than this are not protected ones.
+const MAX_NAME: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Collecting a name.
+    Name,
+    Passing,
+    Dropping,
+}
+
+/// A form on its way.
+#[derive(Debug)]
+pub struct FormStream<'a> {
+    protected: &'a ProtectedArgs,
+    state: State,
+    name: Vec<u8>,
+    /// Whether an arg was passed before, so that the next one needs a separator.
+    passed: bool,
+}
+
+impl<'a> FormStream<'a> {
+    /// A form at its beginning.
+    pub fn new(protected: &'a ProtectedArgs) -> Self {
+        Self { protected, state: State::Name, name: Vec::new(), passed: false }
+    }
+
+    /// Appends to `out` what may be passed on after `piece`.
+    pub fn push(&mut self, out: &mut Vec<u8>, piece: &[u8]) {
+        for &b in piece {
+            match (self.state, b) {
+                (State::Name, b'&') => {
+                    self.end_name(out);
+                    self.state = State::Name;
+                }
+                (State::Name, b'=') => {
+                    self.end_name(out);
+                    if self.state == State::Passing {
+                        out.push(b'=');
+                    }
+                }
+                (State::Name, _) => {
+                    self.name.push(b);
+                    if self.name.len() > MAX_NAME {
+                        self.pass_name(out);
+                    }
+                }
+                (State::Passing | State::Dropping, b'&') => self.state = State::Name,
+                (State::Passing, _) => out.push(b),
+                (State::Dropping, _) => {}
+            }
+        }
+    }
+
+    /// Appends what was held back; the form has ended.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.state == State::Name {
+            self.end_name(out);
+        }
+    }
+
+    fn end_name(&mut self, out: &mut Vec<u8>) {
+        if self.protected.protects(&self.name) {
+            self.name.clear();
+            self.state = State::Dropping;
+        } else {
+            self.pass_name(out);
+        }
+    }
+
+    fn pass_name(&mut self, out: &mut Vec<u8>) {
+        if self.passed {
+            out.push(b'&');
+        }
+        self.passed = true;
+        out.append(&mut self.name);
+        self.state = State::Passing;
+    }
+}
