@@ -4,6 +4,7 @@
 //! handle. It decides nothing about when to resolve: callers re-resolve at their own interval, so answers are not
 //! cached here. It must never block a thread, and never outlast the timeout that the caller gives.
 
+use crate::net::errno;
 use arc_swap::ArcSwap;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -283,6 +284,7 @@ fn answer_error(name: &str, error: &NetError) -> DnsError {
         NetError::Dns(AnswerError::NoRecordsFound(_)) => no_such_host(name),
         NetError::Dns(AnswerError::ResponseCode(_)) => DnsError::ServerFailure { name: name.to_owned() },
         NetError::Timeout => timed_out(name),
+        NetError::Io(err) => DnsError::Other { name: name.to_owned(), cause: errno::text(err) },
         other => DnsError::Other { name: name.to_owned(), cause: other.to_string() },
     }
 }

@@ -1,6 +1,7 @@
 //! The resolver against a server on loopback whose answers are encoded by hand.
 
 use super::*;
+use std::net::Ipv6Addr as Ipv6;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use tokio::net::UdpSocket;
 
@@ -107,8 +108,6 @@ async fn addresses() {
     check("", true, Err("lookup : no such host".to_owned())).await;
     check(&"x".repeat(64), true, Err(format!("lookup {}: no such host", "x".repeat(64)))).await;
 }
-
-use std::net::Ipv6Addr as Ipv6;
 
 #[tokio::test]
 async fn literals_need_no_server() {
