@@ -9,7 +9,6 @@ pub mod reply;
 pub mod retry_policy;
 pub mod tunnel;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use vmkit::exchange::{BodyKind, Deadline, HeaderId, ReplyWriter, RequestBody, RequestHead, push_decimal, tokens};
@@ -18,7 +17,7 @@ use vmkit::http_server::Client;
 use crate::admission::body_buffer::{BufferLimits, BufferedBody};
 use crate::proxy::error::ProxyError;
 use crate::proxy::request_scope::RequestScope;
-use crate::rewrite::header_rules::{ForwardContext, write_request_headers};
+use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::jwt_placeholders::PlaceholderValues;
 use crate::rewrite::target_url::{NormalPath, TargetInput};
 use crate::upstream::backend::Lease;
@@ -27,6 +26,7 @@ use crate::upstream::pool::{Pool, Pooled};
 use crate::user::{Target, Upstream, User};
 use attempt::{Outgoing, Sent, TryError, attempt};
 use reply::RelayError;
+use retry_policy::{Failure, Outcome, Situation, Step, next_step};
 
 /// What forwarding needs besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +89,12 @@ struct Scratch {
     target: Vec<u8>,
 }
 
+/// What went wrong, for log and client.
+enum FailureText {
+    Cause(String),
+    Status(u16),
+}
+
 enum Attempted {
     Replied(Pooled, Sent),
     NextBackend,
@@ -102,17 +108,14 @@ impl Forward<'_, '_> {
         reply: &mut ReplyWriter,
         deadline: &mut Deadline,
     ) -> Result<(), ProxyError> {
-        if let Some(discovery) = &self.target.discovery {
-            discovery.ensure_fresh().await;
-        }
         let framing = self.filter_form(body.kind());
-        let attempts = self.target.backends.len();
+        let backends = self.target.backends.fresh().await;
+        let attempts = backends.len();
         let mut scratch = Scratch::default();
-        for _ in 0..attempts {
-            let Some(lease) = self.target.backends.pick() else { break };
-            let upstream = lease.target();
-            self.write_head(upstream, &framing, &mut scratch)?;
-            match self.try_backend(&lease, &framing, &scratch, body, deadline).await? {
+        for attempt in 1..=attempts {
+            let Some(lease) = backends.pick() else { break };
+            self.write_head(lease.target(), &framing, &mut scratch)?;
+            match self.try_backend(&lease, &framing, &scratch, attempts - attempt, body, deadline).await? {
                 Attempted::Replied(pooled, sent) => {
                     return self.deliver(&lease, &scratch, pooled, sent, body, reply).await;
                 }
@@ -170,7 +173,7 @@ impl Forward<'_, '_> {
         let context = ForwardContext {
             client_ip: &self.client.ip_text,
             remove_xff: self.settings.remove_xff,
-            upstream_host: upstream.url.host(),
+            target_host: upstream.url.host(),
             placeholders: self.placeholders,
         };
         write_request_headers(out, self.head, &self.target.request_rules, &context)
@@ -206,6 +209,7 @@ impl Forward<'_, '_> {
         lease: &Lease<Upstream>,
         framing: &Framing,
         scratch: &Scratch,
+        attempts_left: usize,
         body: &mut RequestBody<'_>,
         deadline: &mut Deadline,
     ) -> Result<Attempted, ProxyError> {
@@ -222,62 +226,74 @@ impl Forward<'_, '_> {
             trailers: self.head.first(HeaderId::Trailer).unwrap_or_default(),
             response_timeout: self.settings.response_timeout,
         };
-        let (mut repeated, mut fresh) = (false, false);
-        let cause = loop {
+        let mut situation = Situation {
+            client_gone: false,
+            body_replayable: replayable,
+            attempts_left,
+            stale_connection: false,
+            repeated: false,
+        };
+        loop {
             metrics.backend_requests.inc();
-            match attempt(self.pool, &upstream.peer, fresh, &outgoing, body, deadline).await {
+            let (outcome, text) = match attempt(self.pool, &upstream.peer, situation.repeated, &outgoing, body, deadline).await {
                 Ok((pooled, sent)) => {
                     let status = pooled.half.reply.head().status();
-                    if !self.target.retry_status_codes.contains(&status) {
+                    let retried = self.target.retry_status_codes.contains(&status);
+                    if !retried {
                         return Ok(Attempted::Replied(pooled, sent));
                     }
-                    return self.retried_status(lease, scratch, status, replayable).map(|()| Attempted::NextBackend);
+                    (Outcome::Reply { retried }, FailureText::Status(status))
                 }
                 Err(TryError::ClientGone) => return Err(ProxyError::ClientGone),
                 Err(TryError::ClientBody(error)) => return Err(client_body_error(&error)),
-                Err(TryError::Backend { stale: true, .. }) if replayable && !fresh => {
-                    // The backend closed an idle connection while the request was on its way: nobody's fault.
-                    fresh = true;
+                Err(TryError::Backend { cause, trivial, stale }) => {
+                    situation.stale_connection = stale && replayable;
+                    let failure = if trivial { Failure::Cut } else { Failure::Other };
+                    (Outcome::Failed(failure), FailureText::Cause(cause))
                 }
-                Err(TryError::Backend { trivial: true, .. }) if replayable && !repeated => {
-                    repeated = true;
-                    fresh = true;
-                }
-                Err(TryError::Backend { cause, .. }) => break cause,
+            };
+            let step = next_step(outcome, situation);
+            if step == Step::Repeat {
+                situation.repeated = true;
+                continue;
             }
-        };
-        metrics.backend_errors.inc();
-        self.health.mark_broken(lease.backend());
-        let target = upstream.url.display(&scratch.target);
-        if !replayable {
-            return Err(ProxyError::NotReplayable { target, cause });
+            return self.after_failure(lease, scratch, step, text).map(|()| Attempted::NextBackend);
         }
-        let message = format!("request to {target} failed: {cause}, retrying the request at another backend");
-        vmkit::warn!("{}", self.scope.log_text(&message));
-        Ok(Attempted::NextBackend)
     }
 
-    /// The backend answered with a status of the retry list.
-    fn retried_status(
+    /// Counts and reports a failed attempt; an error ends the request.
+    fn after_failure(
         &self,
         lease: &Lease<Upstream>,
         scratch: &Scratch,
-        status: u16,
-        replayable: bool,
+        step: Step,
+        failure: FailureText,
     ) -> Result<(), ProxyError> {
-        self.user.metrics.backend_errors.inc();
-        let target = lease.target().url.display(&scratch.target);
-        if !replayable {
-            return Err(ProxyError::RetryStatusNotReplayable { target, status });
+        if step.counts_backend_error() {
+            self.user.metrics.backend_errors.inc();
         }
-        self.health.mark_broken(lease.backend());
-        let codes = &self.target.retry_status_codes;
-        let message = format!(
-            "request to {target} failed, retrying the request at another backend because response status \
-             code={status} belongs to retry_status_codes={codes:?}"
-        );
-        vmkit::warn!("{}", self.scope.log_text(&message));
-        Ok(())
+        if step.marks_broken() {
+            self.health.mark_broken(lease);
+        }
+        let target = lease.target().url.display(&scratch.target);
+        if step.warns_of_retry() {
+            let message = match &failure {
+                FailureText::Cause(cause) => {
+                    format!("request to {target} failed: {cause}, retrying the request at another backend")
+                }
+                FailureText::Status(status) => format!(
+                    "request to {target} failed, retrying the request at another backend because response status \
+                     code={status} belongs to retry_status_codes={:?}",
+                    self.target.retry_status_codes
+                ),
+            };
+            vmkit::warn!("{}", self.scope.log_text(&message));
+            return Ok(());
+        }
+        Err(match failure {
+            FailureText::Cause(cause) => ProxyError::NotReplayable { target, cause },
+            FailureText::Status(status) => ProxyError::RetryStatusNotReplayable { target, status },
+        })
     }
 
     /// Streams the reply; the lease ends with its last byte.
@@ -344,6 +360,3 @@ pub(crate) fn has_token(head: &RequestHead, id: HeaderId, token: &[u8]) -> bool 
         .filter(|line| line.id == id)
         .any(|line| tokens(line.value).any(|found| found.eq_ignore_ascii_case(token)))
 }
-
-/// Backends of a target, for the builder of generations.
-pub type Backends = Vec<Arc<crate::upstream::backend::Backend<Upstream>>>;

@@ -20,21 +20,22 @@ use crate::admission::ip_filter::IpFilter;
 use crate::authn::client_cert_users::ClientCertUsers;
 use crate::authn::jwt_users::JwtUsers;
 use crate::authn::token_users::TokenUsers;
-use crate::config::model::{AuthConfig, Credential, IpFilterSpec, LoadBalancingPolicy, RouteSpec, TargetSpec, UserSpec};
-use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
+use crate::config::{AuthConfig, Credential, IpFilterSpec, LoadBalancingPolicy, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec};
+use crate::rewrite::form_body::ProtectedArgs;
+use crate::rewrite::header_rules::{HeaderRuleError, HeaderRules, ReplyHeaderRules};
 use crate::rewrite::target_url::TargetUrl;
+use crate::route::go_regex::GoRegex;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
-use crate::upstream::backend::Backend;
 use crate::upstream::balance::{BackendSet, Policy};
-use crate::upstream::discovery::{Discovery, DiscoveryOptions, Entry, Lookup};
+use crate::upstream::discovery::{Discovery, Entry, Lookup, Resolving, Warn};
 use crate::upstream::health_check::{HealthChecker, Probe};
 use crate::upstream::pool::PeerRegistry;
-use crate::user::{Route, Target, Upstream, User, UserIpFilter, UserMetrics};
+use crate::user::{Backends, Route, Target, Upstream, User, UserIpFilter, UserMetrics};
 
 /// What generations are built with; lives as long as the process.
 pub struct Environment {
     /// Backend addresses and TLS identities, kept over reloads.
-    pub peers: PeerRegistry,
+    pub peers: Arc<PeerRegistry>,
     /// TLS identities in use.
     pub client_tls: ClientTlsRegistry,
     /// Runtime of the control plane.
@@ -45,10 +46,10 @@ pub struct Environment {
     pub lookup: Arc<dyn Lookup>,
     /// `-failTimeout`
     pub fail_timeout: Duration,
+    /// The same as log lines show it.
+    pub fail_timeout_text: Arc<str>,
     /// `-discoverBackendIPsInterval`
     pub discovery_interval: Duration,
-    /// `-httpRealIPHeader`
-    pub real_ip_header: Option<String>,
 }
 
 impl std::fmt::Debug for Environment {
@@ -130,17 +131,16 @@ impl Generation {
         self.cancel.cancel();
     }
 
-    /// Builds everything; nothing is started and nothing can fail.
+    /// Builds everything and starts nothing. Errors name the place of what cannot be used.
     pub fn build(
         config: AuthConfig,
         jwt_users: Option<JwtUsers>,
         environment: &Environment,
         previous: Option<&Self>,
-    ) -> Self {
+    ) -> Result<Self, Vec<String>> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let cancel = CancellationToken::new();
-        let mut builder = Builder { environment, previous, cancel: &cancel, ..Builder::new(environment, &cancel) };
-        builder.previous = previous;
+        let mut builder = Builder::new(environment, previous, &cancel);
         let mut tokens = TokenUsers::default();
         let mut client_cert_users = ClientCertUsers::default();
         let mut users = Vec::with_capacity(config.users.len());
@@ -153,8 +153,12 @@ impl Generation {
             users.push(Arc::new(builder.user(spec, false)));
         }
         let unauthorized_user = config.unauthorized_user.map(|spec| Arc::new(builder.user(spec, true)));
-        let Builder { metrics, carried, limiters, .. } = builder;
-        Self {
+        let Builder { metrics, carried, limiters, problems, .. } = builder;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let warn: Warn = Arc::new(|message: String| vmkit::warn!("{message}"));
+        Ok(Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             users,
             tokens,
@@ -162,18 +166,19 @@ impl Generation {
             client_cert_users,
             unauthorized_user,
             ip_filter: config.ip_filters.as_ref().map(ip_filter),
-            health: HealthChecker::new(
-                environment.control.clone(),
-                cancel.clone(),
-                environment.fail_timeout,
-                environment.probe.clone(),
-                Arc::new(|message: String| vmkit::warn!("{message}")),
-            ),
+            health: HealthChecker {
+                control: environment.control.clone(),
+                cancel: cancel.clone(),
+                fail_timeout: environment.fail_timeout,
+                fail_timeout_text: environment.fail_timeout_text.clone(),
+                probe: environment.probe.clone(),
+                warn,
+            },
             metrics: Arc::new(metrics),
             carried,
             limiters,
             cancel,
-        }
+        })
     }
 }
 
@@ -186,18 +191,20 @@ struct Builder<'a> {
     limiters: HashMap<LimiterKey, Arc<Limiter>>,
     /// How many users had these labels so far.
     seen: HashMap<String, usize>,
+    problems: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(environment: &'a Environment, cancel: &'a CancellationToken) -> Self {
+    fn new(environment: &'a Environment, previous: Option<&'a Generation>, cancel: &'a CancellationToken) -> Self {
         Self {
             environment,
-            previous: None,
+            previous,
             cancel,
             metrics: Set::new(),
             carried: HashMap::new(),
             limiters: HashMap::new(),
             seen: HashMap::new(),
+            problems: Vec::new(),
         }
     }
 
@@ -208,18 +215,19 @@ impl<'a> Builder<'a> {
         let metrics = self.carry_metrics(&key);
         let limiter = self.carry_limiter(&key, spec.max_concurrent_requests);
         metrics.register(&self.metrics, prefix, &labels, &limiter);
-        let tls_options = &spec.tls;
+        let tls_options = &client_tls_options(&spec.tls);
+        let place = &spec.place;
         let mut matchers = Vec::with_capacity(spec.routes.len());
         let mut routes = Vec::with_capacity(spec.routes.len());
         for route in spec.routes {
-            let RouteSpec { src_paths, src_hosts, src_query_args, src_headers, target, ip_filters, .. } = route;
+            let RouteSpec { place, src_paths, src_hosts, src_query_args, src_headers, target, ip_filters } = route;
             matchers.push(RouteMatcher {
-                paths: src_paths,
-                hosts: src_hosts,
-                query_args: src_query_args.into_iter().map(QueryArgMatcher::from).collect(),
+                paths: src_paths.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
+                hosts: src_hosts.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
+                query_args: src_query_args.into_iter().map(query_arg).collect(),
                 headers: src_headers.into_iter().map(|header| (header.name, header.value)).collect(),
             });
-            let target = Arc::new(self.target(target, tls_options, false));
+            let target = Arc::new(self.target(target, &place, tls_options, false));
             routes.push(Route { target, ip_filter: ip_filters.as_ref().map(ip_filter) });
         }
         User {
@@ -228,8 +236,8 @@ impl<'a> Builder<'a> {
             limiter,
             table: RouteTable::new(matchers),
             routes,
-            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(target, tls_options, false))),
-            default_url: spec.default_url.map(|target| Arc::new(self.target(target, tls_options, true))),
+            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(target, place, tls_options, false))),
+            default_url: spec.default_url.map(|target| Arc::new(self.target(target, place, tls_options, true))),
             access_log: spec.access_log,
             dump_request_on_errors: spec.dump_request_on_errors,
             ip_filter: spec.ip_filters.as_ref().map(ip_filter),
@@ -255,39 +263,38 @@ impl<'a> Builder<'a> {
         let full_key = (key.to_owned(), *position, capacity);
         *position += 1;
         let before = self.previous.and_then(|previous| previous.limiters.get(&full_key));
-        let limiter = before.cloned().unwrap_or_else(|| Arc::new(Limiter::new(capacity)));
+        let limiter = before.cloned().unwrap_or_else(|| Limiter::new(u32::try_from(capacity).unwrap_or(u32::MAX)));
         self.limiters.insert(full_key, limiter.clone());
         limiter
     }
 
-    fn target(&self, spec: TargetSpec, tls: &ClientTlsOptions, is_default_url: bool) -> Target {
+    fn target(&mut self, spec: TargetSpec, place: &str, tls: &ClientTlsOptions, is_default_url: bool) -> Target {
         let environment = self.environment;
-        let is_https = spec.urls.iter().any(TargetUrl::is_https);
-        let tls = is_https.then(|| environment.client_tls.get(tls));
-        let protected_form_args = spec
-            .urls
-            .iter()
-            .map(|url| url.protected_args(&spec.merge_query_args))
-            .reduce(|mut all, more| {
-                all.extend(&more);
-                all
-            })
-            .unwrap_or_default();
+        let tls = spec.urls.iter().any(TargetUrl::is_https).then(|| environment.client_tls.get(tls));
+        let mut protected_form_args = ProtectedArgs::default();
+        for (i, url) in spec.urls.iter().enumerate() {
+            let of_url = url.protected_args(&spec.merge_query_args);
+            if i == 0 {
+                protected_form_args = of_url;
+            } else {
+                protected_form_args.extend(&of_url);
+            }
+        }
         let policy = match spec.load_balancing_policy {
             LoadBalancingPolicy::LeastLoaded => Policy::LeastLoaded,
             LoadBalancingPolicy::FirstAvailable => Policy::FirstAvailable,
         };
-        let backends: Vec<_> = spec
-            .urls
-            .iter()
-            .map(|url| Arc::new(Backend::new(upstream(environment, url.clone(), tls.as_ref()))))
-            .collect();
-        let discovery = spec.discover_backend_ips.then(|| self.discovery(&spec.urls, tls.clone()));
+        let request_rules = HeaderRules::build(&spec.request_headers, spec.keep_original_host);
+        let response_rules = ReplyHeaderRules::build(&spec.response_headers);
         Target {
-            backends: BackendSet::new(backends, policy),
-            discovery,
-            request_rules: HeaderRules::build(&spec.request_headers, spec.keep_original_host),
-            response_rules: ResponseRules::build(&spec.response_headers),
+            request_rules: self.usable(place, "headers", request_rules),
+            response_rules: self.usable(place, "response_headers", response_rules),
+            backends: if spec.discover_backend_ips {
+                Backends::Discovered(self.discovery(policy, &spec.urls, tls))
+            } else {
+                let upstreams = spec.urls.iter().map(|url| upstream(&environment.peers, url.clone(), tls.as_ref()));
+                Backends::Configured(BackendSet::of_targets(policy, upstreams))
+            },
             retry_status_codes: spec.retry_status_codes,
             merge_query_args: spec.merge_query_args,
             drop_parts: spec.drop_src_path_prefix_parts,
@@ -296,23 +303,87 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn discovery(&self, urls: &[TargetUrl], tls: Option<Arc<ClientTls>>) -> Discovery<Upstream> {
-        let _ = (urls, tls, self.cancel);
-        unimplemented!()
+    /// The rules, or empty ones and a problem that refuses the config.
+    fn usable<R: EmptyRules>(&mut self, place: &str, field: &str, rules: Result<R, HeaderRuleError>) -> R {
+        rules.unwrap_or_else(|error| {
+            self.problems.push(format!("{place}.{field}: {error}"));
+            R::empty()
+        })
+    }
+
+    fn discovery(&self, policy: Policy, urls: &[TargetUrl], tls: Option<Arc<ClientTls>>) -> Arc<Discovery<Upstream>> {
+        let entries = urls.iter().map(|url| Entry {
+            url: url.to_string(),
+            host: url.hostname().trim_start_matches("srv+").to_owned(),
+            port: url.explicit_port().and_then(|port| port.parse().ok()),
+            srv: url.is_srv(),
+        });
+        let (urls, peers) = (urls.to_vec(), self.environment.peers.clone());
+        let factory = Box::new(move |index: usize, host: &str, port: Option<u16>| {
+            let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+            let authority = port.map_or_else(|| bare.clone(), |port| format!("{bare}:{port}"));
+            upstream(&peers, urls[index].with_host(&authority), tls.as_ref())
+        });
+        let resolving = Resolving {
+            lookup: self.environment.lookup.clone(),
+            interval: self.environment.discovery_interval,
+            control: self.environment.control.clone(),
+            cancel: self.cancel.clone(),
+            warn: Arc::new(|message: String| vmkit::warn!("{message}")),
+        };
+        Discovery::new(policy, entries.collect(), factory, resolving)
     }
 }
 
-fn upstream(environment: &Environment, url: TargetUrl, tls: Option<&Arc<ClientTls>>) -> Upstream {
+/// Rules that change nothing.
+trait EmptyRules {
+    fn empty() -> Self;
+}
+
+impl EmptyRules for HeaderRules {
+    fn empty() -> Self {
+        Self::build(&[], false).expect("BUG: no rules are no problem")
+    }
+}
+
+impl EmptyRules for ReplyHeaderRules {
+    fn empty() -> Self {
+        Self::default()
+    }
+}
+
+fn client_tls_options(tls: &crate::config::ClientTls) -> ClientTlsOptions {
+    ClientTlsOptions {
+        ca_file: tls.ca_file.clone(),
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        server_name: tls.server_name.clone(),
+        insecure_skip_verify: tls.insecure_skip_verify,
+    }
+}
+
+fn query_arg(arg: SrcQueryArg) -> QueryArgMatcher {
+    let value = match arg.value {
+        QueryValue::Exact(text) => GoRegex::literal(&text),
+        QueryValue::Regex(pattern) => GoRegex::clone(&pattern),
+    };
+    QueryArgMatcher { name: arg.name, value: Some(value) }
+}
+
+fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) -> Upstream {
     let srv = url.is_srv();
     let host = if srv { url.hostname().trim_start_matches("srv+") } else { url.hostname() };
     let tls = if url.is_https() { tls } else { None };
-    let peer = environment.peers.peer(host, url.port().unwrap_or(0), srv, tls);
+    let peer = peers.peer(host, url.port().unwrap_or(0), srv, tls);
     Upstream { url, peer }
 }
 
 fn ip_filter(spec: &IpFilterSpec) -> UserIpFilter {
+    let texts = |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let allow = Some(texts(&spec.allow_list)).filter(|list| !list.is_empty());
+    let filter = IpFilter::build(allow.as_deref(), &texts(&spec.deny_list));
     UserIpFilter {
-        filter: IpFilter::new(&spec.allow_list, &spec.deny_list),
+        filter: filter.expect("BUG: the config has checked the networks"),
         real_ip_header: spec.real_ip_header.clone(),
     }
 }

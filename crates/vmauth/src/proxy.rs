@@ -49,8 +49,6 @@ pub struct ProxyShared {
     pub auth_headers: AuthHeaders,
     /// `-maxQueueDuration`
     pub max_queue: GoDuration,
-    /// `-httpRealIPHeader`, for the global filter.
-    pub real_ip_header: Option<String>,
     /// `-logInvalidAuthTokens`
     pub log_invalid_tokens: bool,
     /// Sizes and timeouts of forwarding.

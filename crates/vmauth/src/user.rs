@@ -6,9 +6,9 @@ use vmkit::metrics::{Counter, Set, Summary};
 
 use crate::admission::concurrency::Limiter;
 use crate::admission::ip_filter::IpFilter;
-use crate::config::model::AccessLogSpec;
+use crate::config::AccessLogSpec;
 use crate::rewrite::form_body::ProtectedArgs;
-use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
+use crate::rewrite::header_rules::{HeaderRules, ReplyHeaderRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::go_regex::GoRegex;
 use crate::route::matcher::RouteTable;
@@ -77,9 +77,7 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Target {
     /// The backends.
-    pub backends: BackendSet<Upstream>,
-    /// Finds the backends' addresses, if asked for.
-    pub discovery: Option<Discovery<Upstream>>,
+    pub backends: Backends,
     /// Statuses after which another backend is tried.
     pub retry_status_codes: Vec<u16>,
     /// Args of the client that are added to equally named ones of the URL.
@@ -89,11 +87,33 @@ pub struct Target {
     /// Edits of the request's headers.
     pub request_rules: HeaderRules,
     /// Edits of the reply's headers.
-    pub response_rules: ResponseRules,
+    pub response_rules: ReplyHeaderRules,
     /// Args that a form must not hold either, because the URL enforces them.
     pub protected_form_args: ProtectedArgs,
     /// Whether this is a `default_url`: its path is used as it is, and `request_path` is added.
     pub is_default_url: bool,
+}
+
+/// Where the backends of a target come from.
+#[derive(Debug)]
+pub enum Backends {
+    /// The URLs of the config.
+    Configured(BackendSet<Upstream>),
+    /// The addresses that DNS tells.
+    Discovered(Arc<Discovery<Upstream>>),
+}
+
+impl Backends {
+    /// The list to select from, looked up again if it is due.
+    pub async fn fresh(&self) -> &BackendSet<Upstream> {
+        match self {
+            Self::Configured(backends) => backends,
+            Self::Discovered(discovery) => {
+                discovery.ensure_fresh().await;
+                discovery.backends()
+            }
+        }
+    }
 }
 
 /// A backend as the balancer holds it.

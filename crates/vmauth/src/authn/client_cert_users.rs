@@ -5,7 +5,7 @@
 
 use vmkit::tls::client_identity::Subject;
 
-use crate::config::model::MtlsSpec;
+use crate::config::MtlsSpec;
 
 /// `mtls` users in file order.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 use vmkit::secret::Secret;
 
-use crate::config::model::Credential;
+use crate::config::Credential;
 
 /// Header values that belong to users, by hash.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use vmkit::exchange::{HeaderId, RequestHead, push_decimal};
 use vmkit::go_text::push_quoted;
 use vmkit::http_server::{Client, push_remote_addr, push_request_uri};
 
-use crate::config::model::AccessLogSpec;
+use crate::config::AccessLogSpec;
 
 /// What a line tells besides the request itself.
 #[derive(Debug)]

@@ -20,8 +20,6 @@ use vmkit::net::dial::{dial, dial_error_text};
 use vmkit::net::dns::Resolver;
 use vmkit::tls::client_config::ClientTls;
 
-use super::discovery::random_srv_target;
-
 /// Time for a TCP connection, and for the TLS handshake after it (spec balancing.md §4).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -172,7 +170,7 @@ impl Pool {
         let stream = match (tls, &peer.tls) {
             (Some(loaded), Some(identity)) => {
                 tls_generation = loaded.generation;
-                let name = identity.server_name_for(&peer.key.host)?;
+                let name = identity.options().server_name_for(&peer.key.host)?;
                 let connecting = tokio_rustls::TlsConnector::from(loaded.config.clone()).connect(name, tcp);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
                     Ok(Ok(stream)) => Stream::Opened(Box::new(stream)),
@@ -206,7 +204,7 @@ impl Pool {
         let (resolver, key, ipv6) = (self.options.resolver.clone(), key.clone(), self.options.ipv6);
         let lookup = self.options.control.spawn(async move {
             let (host, port) = if key.srv {
-                random_srv_target(&resolver, &key.host, DIAL_TIMEOUT).await?
+                random_srv_target(&resolver, &key.host).await?
             } else {
                 (key.host, key.port)
             };
@@ -241,4 +239,12 @@ impl Pool {
             !connections.is_empty()
         });
     }
+}
+
+/// A random target of the SRV records; weights and priorities do not count (spec balancing.md §6).
+async fn random_srv_target(resolver: &Resolver, name: &str) -> Result<(String, u16), String> {
+    let targets = resolver.lookup_srv(name, DIAL_TIMEOUT).await;
+    let targets = targets.map_err(|error| format!("cannot resolve SRV addr {name}: {error}"))?;
+    let chosen = fastrand::choice(&targets).ok_or_else(|| format!("missing SRV records for {name}"))?;
+    Ok((chosen.host.clone(), chosen.port))
 }
