@@ -50,6 +50,12 @@ fn base_name(name: &[u8]) -> &[u8] {
     name.strip_suffix(b"[]").unwrap_or(name)
 }
 
+/// Whether a `Content-Type` announces a form; parameters and letter case do not matter.
+pub fn is_form(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|b| *b == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+}
+
 /// Removes the protected arguments from a form body; `None` when there are none in it.
 pub fn filter(body: &[u8], protected: &ProtectedArgs) -> Option<Vec<u8>> {
     if protected.is_empty() {
@@ -78,6 +84,15 @@ fn is_protected(piece: &[u8], protected: &ProtectedArgs) -> bool {
 mod tests {
     use super::super::target_url::TargetUrl;
     use super::*;
+
+    #[test]
+    fn content_types() {
+        let f = |text: &str, want: bool| assert_eq!(is_form(text.as_bytes()), want, "{text}");
+        f("application/x-www-form-urlencoded", true);
+        f("Application/X-WWW-Form-URLencoded ; charset=utf-8", true);
+        f("text/plain", false);
+        f("", false);
+    }
 
     #[test]
     fn bodies() {

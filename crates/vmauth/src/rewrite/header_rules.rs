@@ -125,6 +125,7 @@ pub(super) enum HostRule {
     Target,
     Client,
     Fixed(Box<str>),
+    FromToken(HeaderTemplate),
 }
 
 impl HeaderRules {
@@ -136,6 +137,9 @@ impl HeaderRules {
             _ if keep_original_host => HostRule::Client,
             Some((name, value)) => match checked(name, value)? {
                 "" => HostRule::Target,
+                text if let Some(placeholder) = Placeholder::of(text) => {
+                    HostRule::FromToken(HeaderTemplate { name: "Host".into(), placeholder })
+                }
                 host if host.bytes().all(|b| b.is_ascii_graphic()) => HostRule::Fixed(host.into()),
                 _ => return Err(HeaderRuleError::Value(name.clone())),
             },
@@ -152,7 +156,7 @@ impl HeaderRules {
 
     /// Whether a token's values are inserted.
     pub fn has_placeholders(&self) -> bool {
-        !self.templates.is_empty()
+        !self.templates.is_empty() || matches!(self.host, HostRule::FromToken(_))
     }
 }
 

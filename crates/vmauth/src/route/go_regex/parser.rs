@@ -142,9 +142,8 @@ impl<'a> Parser<'a> {
             last_repeat = repeated.then_some(start);
         }
         let text = self.text;
-        let mut bottom = match (self.frames.pop(), self.frames.is_empty()) {
-            (Some(frame), true) => frame,
-            _ => return Err(GoRegexError::new(NO_PAREN, text)),
+        let (Some(mut bottom), true) = (self.frames.pop(), self.frames.is_empty()) else {
+            return Err(GoRegexError::new(NO_PAREN, text));
         };
         if bottom.branches.is_empty() {
             return Ok(bottom.items);
