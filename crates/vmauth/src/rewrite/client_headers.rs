@@ -18,7 +18,7 @@ pub struct ForwardContext<'a> {
     /// `-removeXFFHTTPHeaderValue`: forget the addresses the client sent.
     pub remove_xff: bool,
     /// Authority of the target, as by [`super::target_url::TargetUrl::host`].
-    pub target_host: &'a str,
+    pub upstream_host: &'a str,
     /// Values of the token. Without them placeholders stay text.
     pub placeholders: Option<&'a PlaceholderValues>,
 }
@@ -98,11 +98,11 @@ fn push_host(
             if out.len() > start {
                 return Ok(());
             }
-            context.target_host.as_bytes()
+            context.upstream_host.as_bytes()
         }
         // HTTP/1.0 requests may come without a host.
         HostRule::Client if !head.host().is_empty() => head.host(),
-        HostRule::Client | HostRule::Target => context.target_host.as_bytes(),
+        HostRule::Client | HostRule::Target => context.upstream_host.as_bytes(),
     };
     push_line(out, "Host", host);
     Ok(())

@@ -2,7 +2,7 @@ use super::*;
 use crate::rewrite::jwt_placeholders::PlaceholderValues;
 
 const USUAL: ForwardContext<'_> =
-    ForwardContext { client_ip: "127.0.0.1", remove_xff: false, target_host: "b1:80", placeholders: None };
+    ForwardContext { client_ip: "127.0.0.1", remove_xff: false, upstream_host: "b1:80", placeholders: None };
 
 fn rules(headers: &[(&str, &str)], keep_original_host: bool) -> HeaderRules {
     let list: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
