@@ -9,5 +9,5 @@ mod hop_by_hop;
 pub mod jwt_placeholders;
 mod normal_path;
 pub(crate) mod percent;
-pub mod reply_headers;
+pub mod response_headers;
 pub mod target_url;

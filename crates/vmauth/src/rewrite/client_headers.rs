@@ -18,7 +18,7 @@ pub struct ForwardContext<'a> {
     /// `-removeXFFHTTPHeaderValue`: forget the addresses the client sent.
     pub remove_xff: bool,
     /// Authority of the target, as by [`super::target_url::TargetUrl::host`].
-    pub target_host: &'a str,
+    pub upstream_host: &'a str,
     /// Values of the token. Without them placeholders stay text.
     pub placeholders: Option<&'a PlaceholderValues>,
 }
@@ -31,18 +31,10 @@ pub fn write_request_headers(
     context: &ForwardContext<'_>,
 ) -> Result<(), PlaceholderError> {
     let start = out.len();
-    push_line(out, "Host", host(head, rules, context));
-    out.extend_from_slice(&rules.lines);
-    for template in &rules.templates {
-        match context.placeholders {
-            Some(values) => {
-                if let Err(error) = template.push(out, values) {
-                    out.truncate(start);
-                    return Err(error);
-                }
-            }
-            None => push_line(out, &template.name, template.placeholder.text().as_bytes()),
-        }
+    let configured = push_host(out, head, rules, context).and_then(|()| push_configured(out, rules, context));
+    if let Err(error) = configured {
+        out.truncate(start);
+        return Err(error);
     }
     let nominated = head.first(HeaderId::Connection).map(|_| Nominated::of(head.headers()));
     let is_nominated = |name: &str| nominated.as_ref().is_some_and(|nominated| nominated.contains(name));
@@ -75,13 +67,45 @@ fn push_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, client_ip: &str, ke
     out.extend_from_slice(b"\r\n");
 }
 
-fn host<'a>(head: &'a RequestHead, rules: &'a HeaderRules, context: &ForwardContext<'a>) -> &'a [u8] {
-    match &rules.host {
+fn push_configured(
+    out: &mut Vec<u8>,
+    rules: &HeaderRules,
+    context: &ForwardContext<'_>,
+) -> Result<(), PlaceholderError> {
+    out.extend_from_slice(&rules.lines);
+    for template in &rules.templates {
+        match context.placeholders {
+            Some(values) => template.push(out, values)?,
+            None => push_line(out, &template.name, template.placeholder.text().as_bytes()),
+        }
+    }
+    Ok(())
+}
+
+fn push_host(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    rules: &HeaderRules,
+    context: &ForwardContext<'_>,
+) -> Result<(), PlaceholderError> {
+    let host = match &rules.host {
         HostRule::Fixed(host) => host.as_bytes(),
+        HostRule::FromToken(template) => {
+            let start = out.len();
+            if let Some(values) = context.placeholders {
+                template.push(out, values)?;
+            }
+            if out.len() > start {
+                return Ok(());
+            }
+            context.upstream_host.as_bytes()
+        }
         // HTTP/1.0 requests may come without a host.
         HostRule::Client if !head.host().is_empty() => head.host(),
-        HostRule::Client | HostRule::Target => context.target_host.as_bytes(),
-    }
+        HostRule::Client | HostRule::Target => context.upstream_host.as_bytes(),
+    };
+    push_line(out, "Host", host);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -29,9 +29,26 @@ impl ProtectedArgs {
         Self { names: self.names.clone(), merged }
     }
 
+    /// Protects what `other` protects as well. An argument that both protect stays mergeable only if both agree.
+    pub fn extend(&mut self, other: &Self) {
+        let agrees = |args: &Self, name: &[u8]| args.is_merged(name) || !args.contains(base_name(name));
+        let mut merged: Vec<_> = self.merged.iter().filter(|name| agrees(other, name)).cloned().collect();
+        merged.extend(other.merged.iter().filter(|name| agrees(self, name)).cloned());
+        merged.sort();
+        merged.dedup();
+        for name in &other.names {
+            self.add(name);
+        }
+        self.merged = merged;
+    }
+
     /// Whether nothing is protected, so that there is nothing to filter.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+
+    fn is_merged(&self, name: &[u8]) -> bool {
+        self.merged.iter().any(|merged| **merged == *name)
     }
 
     fn contains(&self, base: &[u8]) -> bool {
@@ -58,9 +75,25 @@ impl ProtectedArgs {
     }
 }
 
+impl ProtectedArgs {
+    /// Whether an argument of a form must be removed, given its encoded name.
+    ///
+    /// Some backends take `;` for a separator, so any name between them counts.
+    pub fn protects(&self, encoded_name: &[u8]) -> bool {
+        let is_merged = |name: &[u8]| self.is_merged(name);
+        encoded_name.split(|b| *b == b';').any(|part| self.clashes(percent::split_arg(part).0, is_merged))
+    }
+}
+
 /// The name without one trailing `[]`.
 fn base_name(name: &[u8]) -> &[u8] {
     name.strip_suffix(b"[]").unwrap_or(name)
+}
+
+/// Whether a `Content-Type` announces a form; parameters and letter case do not matter.
+pub fn is_form(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|b| *b == b';').next().unwrap_or_default();
+    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
 /// Removes the protected arguments from a form body; `None` when there are none in it.
@@ -80,17 +113,40 @@ pub fn filter(body: &[u8], protected: &ProtectedArgs) -> Option<Vec<u8>> {
     Some(kept)
 }
 
-/// Some backends take `;` for a separator, so a name behind one counts as well.
 fn is_protected(piece: &[u8], protected: &ProtectedArgs) -> bool {
-    let is_merged = |name: &[u8]| protected.merged.iter().any(|merged| **merged == *name);
-    !piece.is_empty()
-        && piece.split(|b| *b == b';').any(|part| protected.clashes(percent::split_arg(part).0, is_merged))
+    !piece.is_empty() && protected.protects(piece)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::target_url::TargetUrl;
     use super::*;
+
+    #[test]
+    fn several_targets() {
+        let args = |query: &str, merge: &[&str]| {
+            let merge: Vec<String> = merge.iter().map(|name| (*name).to_owned()).collect();
+            TargetUrl::parse(&format!("http://h/?{query}")).unwrap().protected_args(&merge)
+        };
+        let mut all = args("a=1&b=1", &["a", "b"]);
+        all.extend(&args("b=1&c=1", &["a"]));
+        let f = |name: &str, want: bool| assert_eq!(all.protects(name.as_bytes()), want, "{name}");
+        f("a", false);
+        f("b", true);
+        f("c", true);
+        f("%63[]", true);
+        f("x;c=", true);
+        f("d", false);
+    }
+
+    #[test]
+    fn content_types() {
+        let f = |text: &str, want: bool| assert_eq!(is_form(text.as_bytes()), want, "{text}");
+        f("application/x-www-form-urlencoded", true);
+        f("Application/X-WWW-Form-URLencoded ; charset=utf-8", true);
+        f("text/plain", false);
+        f("", false);
+    }
 
     #[test]
     fn bodies() {

@@ -26,10 +26,21 @@ pub struct TargetUrlError {
     reason: String,
 }
 
+impl TargetUrlError {
+    /// The text without `parse "…": `, for callers that quote the URL themselves.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 /// Parses a URL.
 pub(super) fn parse(text: &str) -> Result<GoUrl<'_>, TargetUrlError> {
     let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let error = |shown: &str, reason| TargetUrlError { url: quote(&without_userinfo(shown)), reason };
+    let error = |shown: &str, reason: String| {
+        // A slash in a password ends the authority too early, and the reason would quote the rest of it.
+        let reason = if has_late_at_sign(shown) { without_quoted(&reason) } else { reason };
+        TargetUrlError { url: quote(&without_userinfo(shown)), reason }
+    };
     let parsed = split(url).map_err(|reason| error(url, reason))?;
     check_escapes(fragment).map_err(|reason| error(text, reason))?;
     Ok(parsed)
@@ -167,15 +178,25 @@ fn bad_escape(rest: &[u8]) -> String {
     format!("invalid URL escape {}", quote(&String::from_utf8_lossy(shown)))
 }
 
-/// The URL with `xxxxx` in place of its credentials.
+/// The URL with `xxxxx` in place of everything that may be credentials.
 fn without_userinfo(url: &str) -> String {
-    let Some(start) = url.find("//").map(|at| at + 2) else { return url.to_owned() };
-    let (front, rest) = url.split_at(start);
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{front}xxxxx@{host}{path}"),
+    let (front, rest) = url.split_at(url.find("//").map_or(0, |at| at + 2));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{front}xxxxx@{host}"),
         None => url.to_owned(),
+    }
+}
+
+/// Whether an `@` stands behind the authority.
+fn has_late_at_sign(url: &str) -> bool {
+    let (_, rest) = url.split_at(url.find("//").map_or(0, |at| at + 2));
+    rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).is_some_and(|path| path.contains('@'))
+}
+
+fn without_quoted(reason: &str) -> String {
+    match (reason.split_once('"'), reason.rsplit_once('"')) {
+        (Some((front, _)), Some((_, back))) => format!("{front}\"...\"{back}"),
+        _ => reason.to_owned(),
     }
 }
 
@@ -241,6 +262,7 @@ mod tests {
         f(":foo", r#"parse ":foo": missing protocol scheme"#);
         f("1a:b", r#"parse "1a:b": first path segment in URL cannot contain colon"#);
         f("http://u:secret@a:b/", r#"parse "http://xxxxx@a:b/": invalid port ":b" after host"#);
+        f("http://user:pa/ss@host/", r#"parse "http://xxxxx@host/": invalid port "..." after host"#);
         f("http://a/#%zz", r#"parse "http://a/#%zz": invalid URL escape "%zz""#);
         f("http://u s@a/", r#"parse "http://xxxxx@a/": net/url: invalid userinfo"#);
     }

@@ -9,6 +9,9 @@ use vmkit::exchange::HeaderId;
 use super::hop_by_hop;
 use super::jwt_placeholders::{HeaderTemplate, Placeholder, is_header_value};
 
+pub use super::client_headers::{ForwardContext, write_request_headers};
+pub use super::response_headers::write_response_headers;
+
 /// Why a header of the config can never be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderRuleError {
@@ -38,6 +41,10 @@ impl Overridden {
         } else {
             self.ids |= id_bit(id);
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ids == 0 && self.others.is_empty()
     }
 
     pub(super) fn has_id(&self, id: HeaderId) -> bool {
@@ -92,6 +99,11 @@ fn render(list: &[(String, String)]) -> Result<Rendered, HeaderRuleError> {
     Ok(rendered)
 }
 
+/// Checks one item of a list of headers, so that a config error can name its place.
+pub fn check(name: &str, value: &str) -> Result<(), HeaderRuleError> {
+    checked(name, value).map(drop)
+}
+
 /// The trimmed value of a header that may be sent.
 fn checked<'a>(name: &str, value: &'a str) -> Result<&'a str, HeaderRuleError> {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
@@ -125,6 +137,7 @@ pub(super) enum HostRule {
     Target,
     Client,
     Fixed(Box<str>),
+    FromToken(HeaderTemplate),
 }
 
 impl HeaderRules {
@@ -136,6 +149,9 @@ impl HeaderRules {
             _ if keep_original_host => HostRule::Client,
             Some((name, value)) => match checked(name, value)? {
                 "" => HostRule::Target,
+                text if let Some(placeholder) = Placeholder::of(text) => {
+                    HostRule::FromToken(HeaderTemplate { name: "Host".into(), placeholder })
+                }
                 host if host.bytes().all(|b| b.is_ascii_graphic()) => HostRule::Fixed(host.into()),
                 _ => return Err(HeaderRuleError::Value(name.clone())),
             },
@@ -152,18 +168,18 @@ impl HeaderRules {
 
     /// Whether a token's values are inserted.
     pub fn has_placeholders(&self) -> bool {
-        !self.templates.is_empty()
+        !self.templates.is_empty() || matches!(self.host, HostRule::FromToken(_))
     }
 }
 
 /// Rules for replies: `response_headers`.
 #[derive(Clone, Debug, Default)]
-pub struct ReplyHeaderRules {
+pub struct ResponseRules {
     pub(super) overridden: Overridden,
     pub(super) lines: Box<[u8]>,
 }
 
-impl ReplyHeaderRules {
+impl ResponseRules {
     /// Builds the rules from `response_headers` in list order; for an inheriting entry the user's list first.
     pub fn build(headers: &[(String, String)]) -> Result<Self, HeaderRuleError> {
         let mut rendered = render(headers)?;
@@ -176,8 +192,21 @@ impl ReplyHeaderRules {
 
     /// Whether the rules set or delete this header, so that the proxy must not write its own, such as
     /// `X-Server-Hostname`, `Vary`, `Date` or a sniffed `Content-Type`.
-    pub fn overrides(&self, name: &str) -> bool {
+    pub fn touches(&self, name: &str) -> bool {
         self.overridden.contains(HeaderId::of(name.as_bytes()), name)
+    }
+
+    /// Appends rendered lines of the proxy itself, save for those that the rules set or delete.
+    pub fn write_own_lines(&self, out: &mut Vec<u8>, lines: &[u8]) {
+        if self.overridden.is_empty() {
+            return out.extend_from_slice(lines);
+        }
+        for line in lines.split_inclusive(|b| *b == b'\n') {
+            let name = line.split(|b| *b == b':').next().and_then(|name| str::from_utf8(name).ok());
+            if !name.is_some_and(|name| self.touches(name)) {
+                out.extend_from_slice(line);
+            }
+        }
     }
 }
 
@@ -202,7 +231,7 @@ mod tests {
         f("X-A", "a\r\nb", r#"invalid header field value for "X-A""#);
         f("X-A", "a\0b", r#"invalid header field value for "X-A""#);
         f("Host", "a b", r#"invalid header field value for "Host""#);
-        assert!(ReplyHeaderRules::build(&list(&[("X-A", "a\nb")])).is_err());
+        assert!(ResponseRules::build(&list(&[("X-A", "a\nb")])).is_err());
         assert!(HeaderRules::build(&list(&[("X-A", "a\tb é")]), false).is_ok());
     }
 
@@ -227,11 +256,17 @@ mod tests {
     }
 
     #[test]
-    fn overrides() {
+    fn headers_of_the_proxy_itself() {
         let rules =
-            ReplyHeaderRules::build(&list(&[("Vary", ""), ("X-Server-Hostname", "a"), ("Connection", "x")])).unwrap();
+            ResponseRules::build(&list(&[("Vary", ""), ("X-Server-Hostname", "a"), ("Connection", "x")])).unwrap();
         for (name, want) in [("vary", true), ("X-server-hostname", true), ("Connection", false), ("Date", false)] {
-            assert_eq!(rules.overrides(name), want, "{name}");
+            assert_eq!(rules.touches(name), want, "{name}");
         }
+        let own = b"Vary: Accept-Encoding\r\nX-Server-Hostname: a\r\nX-Other: b:c\r\n";
+        let mut out = Vec::new();
+        rules.write_own_lines(&mut out, own);
+        assert_eq!(out, b"X-Other: b:c\r\n");
+        ResponseRules::default().write_own_lines(&mut out, own);
+        assert_eq!(out.len(), own.len() + 14);
     }
 }

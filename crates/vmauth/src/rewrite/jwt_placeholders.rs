@@ -214,7 +214,10 @@ fn scalar_at(path: &[u8]) -> Option<(Placeholder, &[u8])> {
     PLACEHOLDERS.iter().zip(ALL).filter(|(_, placeholder)| !placeholder.is_list()).find_map(|(known, placeholder)| {
         let mut rest = path;
         for want in known.bytes() {
-            let (byte, width) = percent::escape_at(rest).map_or((rest.first().copied(), 1), |byte| (Some(byte), 3));
+            let (byte, width) = match percent::escape_at(rest) {
+                Some(byte) => (Some(byte), 3),
+                None => (rest.first().copied(), 1),
+            };
             if byte != Some(want) {
                 return None;
             }

@@ -2,7 +2,7 @@ use super::*;
 use crate::rewrite::jwt_placeholders::PlaceholderValues;
 
 const USUAL: ForwardContext<'_> =
-    ForwardContext { client_ip: "127.0.0.1", remove_xff: false, target_host: "b1:80", placeholders: None };
+    ForwardContext { client_ip: "127.0.0.1", remove_xff: false, upstream_host: "b1:80", placeholders: None };
 
 fn rules(headers: &[(&str, &str)], keep_original_host: bool) -> HeaderRules {
     let list: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -130,6 +130,14 @@ fn host_line() {
     f(&[("Host", "x")], false, "Host: x");
     f(&[("Host", "x")], true, "Host: front:81");
     f(&[("host", "x")], false, "Host: b1:80");
+    let values = PlaceholderValues { metrics_account_id: 7, ..PlaceholderValues::default() };
+    let from_token = |placeholder: &str, values| {
+        let rules = rules(&[("Host", placeholder)], false);
+        write("", &rules, &ForwardContext { placeholders: values, ..USUAL }).unwrap()
+    };
+    assert!(from_token("{{.MetricsTenant}}", Some(&values)).starts_with("Host: 7:0|"));
+    assert!(from_token("{{.MetricsExtraLabels}}", Some(&values)).starts_with("Host: b1:80|"));
+    assert!(from_token("{{.MetricsTenant}}", None).starts_with("Host: b1:80|"));
     let mut old = RequestHead::default();
     old.parse(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     let mut out = Vec::new();

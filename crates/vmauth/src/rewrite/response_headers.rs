@@ -2,18 +2,18 @@
 //!
 //! Hop-by-hop headers go, the rules of the config are applied last. `Content-Length`, `Transfer-Encoding` and
 //! `Connection` are not copied: the caller writes them for the framing it chose, and adds its own headers where
-//! [`ReplyHeaderRules::overrides`] does not object.
+//! [`ResponseRules::touches`] says no.
 
 use vmkit::exchange::{HeaderId, HeaderLine};
 
-use super::header_rules::{ReplyHeaderRules, push_line};
+use super::header_rules::{ResponseRules, push_line};
 use super::hop_by_hop::{self, Nominated};
 
 /// Appends all lines but those of framing.
-pub fn write_reply_headers<'a>(
+pub fn write_response_headers<'a>(
     out: &mut Vec<u8>,
     lines: impl Iterator<Item = HeaderLine<'a>> + Clone,
-    rules: &ReplyHeaderRules,
+    rules: &ResponseRules,
 ) {
     let names = lines.clone().any(|line| line.id == HeaderId::Connection).then(|| Nominated::of(lines.clone()));
     let is_nominated = |name: &str| names.as_ref().is_some_and(|names| names.contains(name));
@@ -35,14 +35,14 @@ mod tests {
     fn table() {
         let f = |lines: &[(&'static str, &'static str)], rules: &[(&str, &str)], want: &str| {
             let rules: Vec<_> = rules.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            let rules = ReplyHeaderRules::build(&rules).unwrap();
+            let rules = ResponseRules::build(&rules).unwrap();
             let lines = lines.iter().map(|(name, value)| HeaderLine {
                 id: HeaderId::of(name.as_bytes()),
                 name,
                 value: value.as_bytes(),
             });
             let mut out = Vec::new();
-            write_reply_headers(&mut out, lines, &rules);
+            write_response_headers(&mut out, lines, &rules);
             assert_eq!(String::from_utf8(out).unwrap().replace("\r\n", "|"), want);
         };
         let backend = [
