@@ -149,7 +149,7 @@ impl Backend {
         let served = Mutex::new(0);
         self.set_handler(move |_| {
             let mut served = served.lock().unwrap_or_else(PoisonError::into_inner);
-            let reply = replies.get(*served).or(replies.last()).cloned().unwrap_or_default();
+            let reply = replies.get(*served).or_else(|| replies.last()).cloned().unwrap_or_default();
             *served += 1;
             reply
         });

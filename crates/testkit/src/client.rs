@@ -241,17 +241,21 @@ impl Client {
         );
     }
 
+    /// Whether anything comes, or the connection ends, within `time`; nothing is lost for later reads.
+    pub fn is_readable(&mut self, time: Duration) -> bool {
+        self.set_deadline(time);
+        let result = self.connection.fill();
+        self.set_deadline(PATIENCE);
+        !matches!(&result, Err(e) if End::of(e) == End::Deadline)
+    }
+
     /// Panics when anything comes, or the connection ends, within `time`.
     #[track_caller]
     pub fn expect_silence(&mut self, time: Duration) {
         let start = Instant::now();
-        self.set_deadline(time);
-        let result = self.connection.fill();
-        self.set_deadline(PATIENCE);
-        let silent = matches!(&result, Err(e) if End::of(e) == End::Deadline);
         assert!(
-            silent,
-            "want silence for {time:?}, got {result:?} after {:?}: {:?}",
+            !self.is_readable(time),
+            "want silence for {time:?}, but after {:?} the connection ended or sent {:?}",
             start.elapsed(),
             String::from_utf8_lossy(&self.connection.take_buffered())
         );

@@ -112,7 +112,7 @@ fn a_break_in_the_middle_of_the_head_is_502() {
 /// The reply begins, the client reads what is there, then the backend breaks it off.
 fn break_off(head_and_part: Reply, last: Step, counted: bool) {
     let gate = Gate::new();
-    let backend = Backend::replying(head_and_part.then(Step::Wait(gate.clone())).then(last.clone()));
+    let backend = Backend::replying(head_and_part.then(Step::Wait(gate.clone())).then(last));
     let proxy = Vmauth::start(&one_user(&[&backend], ""), &["-http.disableResponseCompression"]);
     let mut client = proxy.client();
     client.request("GET", "/x", &[AUTH], None);

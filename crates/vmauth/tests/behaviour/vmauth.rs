@@ -148,7 +148,7 @@ fn series(name: &str) -> String {
 /// Some families appear with their first use only; until then they count as 0.
 fn value(metrics: &Metrics, series: &str) -> Option<f64> {
     let lazy = series.starts_with("vmauth_backend_") || series.starts_with("vmauth_concurrent_requests_current");
-    metrics.value(series).or(lazy.then_some(0.0))
+    metrics.value(series).or_else(|| lazy.then_some(0.0))
 }
 
 fn binary() -> PathBuf {
