@@ -21,7 +21,15 @@ impl GoRegex {
     /// # Errors
     /// The pattern is no regular expression.
     pub fn new(pattern: &str) -> Result<Self, GoRegexError> {
-        let regex = Regex::new(&format!("^(?:{pattern})$"))
+        let mut text = String::new();
+        for (at, char) in pattern.char_indices() {
+            let repeats = pattern[at + char.len_utf8()..].starts_with(|c: char| c.is_ascii_digit());
+            if char == '{' && !repeats && !pattern[..at].ends_with("\\p") {
+                text.push('\\');
+            }
+            text.push(char);
+        }
+        let regex = Regex::new(&format!("^(?:{text})$"))
             .map_err(|_| GoRegexError(format!("invalid or unsupported syntax: `{pattern}`")))?;
         Ok(Self { text: pattern.to_owned(), regex })
     }
