@@ -51,10 +51,10 @@ impl<'t> Builder<'t, '_> {
             self.problems.push(context.stage, context.place, *mark, message, hint);
         };
         if jwt.oidc_issuer.is_some() && is_static {
-            complain("jwt with oidc cannot contain public keys or have skip_verify=true", "use two users");
+            complain("jwt with oidc cannot contain public keys or have skip_verify=true", "keep one of them, or write two users");
         }
         if jwt.jwks_url.is_some() && (is_static || jwt.oidc_issuer.is_some()) {
-            complain("jwt with jwks_url cannot contain public keys, oidc or have skip_verify=true", "use two users");
+            complain("jwt with jwks_url cannot contain public keys, oidc or have skip_verify=true", "keep one of them, or write two users");
         }
         if !is_static && jwt.oidc_issuer.is_none() && jwt.jwks_url.is_none() && !jwt.damaged {
             complain(
@@ -189,17 +189,17 @@ impl<'t> Builder<'t, '_> {
         }
     }
 
+    /// Nothing may vanish from this list: an empty one accepts any audience.
     fn audience(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Vec<String> {
+        let Some(list) = &raw.audience else { return Vec::new() };
         let place = context.place.field("audience");
-        let mut audience = Vec::new();
-        for &(_, text) in raw.audience.iter().flat_map(|list| &list.urls) {
-            if text.value.is_empty() {
-                let message = "jwt audience cannot be empty";
-                self.problems.push(context.stage, &place, text.mark, message, "remove the field to accept any");
-            }
-            audience.push(text.value.to_owned());
+        let empty = list.items.iter().find(|(_, text)| text.value.is_empty()).map(|&(index, text)| (index, text.mark));
+        let nothing = (list.written == 0).then(|| (0, list.mark));
+        if let Some((index, mark)) = list.null_at.or(empty).or(nothing) {
+            let (message, hint) = ("jwt audience cannot be empty", "remove the field to accept any audience");
+            self.problems.push(context.stage, &place.index(index), mark, message, hint);
         }
-        audience
+        list.items.iter().map(|(_, text)| text.value.to_owned()).collect()
     }
 
     fn clock_skew(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Duration {

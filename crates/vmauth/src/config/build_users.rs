@@ -137,11 +137,11 @@ impl<'t, 'b> Builder<'t, 'b> {
         let is_set = |text: Option<Text<'_>>| !text_of(text).is_empty();
         if is_set(raw.auth_token) || is_set(raw.bearer_token) || is_set(raw.username) || is_set(raw.password) {
             let message = "auth_token, bearer_token, username and password cannot be specified if jwt is set";
-            self.problems.push(context.stage, context.place, raw.mark, message, "use two users");
+            self.problems.push(context.stage, context.place, raw.mark, message, "keep one of them, or write two users");
         }
         if let Some(mtls) = &raw.mtls {
             let message = "mtls cannot be specified if jwt is set";
-            self.problems.push(context.stage, &context.place.field("mtls"), mtls.mark, message, "use two users");
+            self.problems.push(context.stage, &context.place.field("mtls"), mtls.mark, message, "keep one of them, or write two users");
         }
     }
 
@@ -163,13 +163,15 @@ impl<'t, 'b> Builder<'t, 'b> {
             complaints.push("username and password cannot be specified if bearer_token is set");
         }
         for complaint in &complaints {
-            self.problems.push(context.stage, context.place, raw.mark, *complaint, "use two users");
+            self.problems.push(context.stage, context.place, raw.mark, *complaint, "keep one of them, or write two users");
         }
         if !complaints.is_empty() {
             return None;
         }
         if let Some(mtls) = &raw.mtls {
-            return self.mtls(mtls, context).map(Credential::Mtls);
+            let spec = self.mtls(mtls, raw.damaged, context)?;
+            self.refuse_duplicate("mtls", vec![mtls_name(&spec)], raw, context);
+            return Some(Credential::Mtls(spec));
         }
         let (keys, credential) = if !auth_token.is_empty() {
             (vec![format!("http_auth:{auth_token}")], Credential::AuthToken(Secret::new(auth_token)))
@@ -187,11 +189,12 @@ impl<'t, 'b> Builder<'t, 'b> {
             }
             return None;
         };
-        self.refuse_duplicate(keys, raw, context);
+        self.refuse_duplicate("auth token", keys, raw, context);
         Some(credential)
     }
 
-    fn refuse_duplicate(&mut self, keys: Vec<String>, raw: &RawUser<'t>, context: UserContext<'_>) {
+    /// Reports a credential of the kind `what` that another user has already.
+    fn refuse_duplicate(&mut self, what: &str, keys: Vec<String>, raw: &RawUser<'t>, context: UserContext<'_>) {
         let owner = Owner { username: text_of(raw.username), name: text_of(raw.name) };
         let mut previous = None;
         for key in keys {
@@ -204,7 +207,7 @@ impl<'t, 'b> Builder<'t, 'b> {
         }
         if let Some(previous) = previous {
             let message = format!(
-                "duplicate auth token found for username={}, name={}; the previous one is set for username={}, name={}",
+                "duplicate {what} found for username={}, name={}; the previous one is set for username={}, name={}",
                 quote(owner.username),
                 quote(owner.name),
                 quote(previous.username),
@@ -215,20 +218,21 @@ impl<'t, 'b> Builder<'t, 'b> {
         }
     }
 
-    fn mtls(&mut self, raw: &At<RawMtls<'t>>, context: UserContext<'_>) -> Option<MtlsSpec> {
+    fn mtls(&mut self, raw: &At<RawMtls<'t>>, damaged: bool, context: UserContext<'_>) -> Option<MtlsSpec> {
         let place = context.place.field("mtls");
-        let value = |text| non_empty(text);
         let spec = MtlsSpec {
-            organizational_unit: value(raw.value.organizational_unit),
-            organization: value(raw.value.organization),
-            common_name: value(raw.value.common_name),
+            organizational_unit: non_empty(raw.value.organizational_unit),
+            organization: non_empty(raw.value.organization),
+            common_name: non_empty(raw.value.common_name),
         };
-        if spec == MtlsSpec::default() {
+        if spec != MtlsSpec::default() {
+            return Some(spec);
+        }
+        if !damaged {
             let message = "mtls must contain at least one of organizational_unit, organization, common_name";
             self.problems.push(context.stage, &place, raw.mark, message, "");
-            return None;
         }
-        Some(spec)
+        None
     }
 
     /// Everything of a user but its credential.
@@ -361,13 +365,15 @@ fn display_name(raw: &RawUser<'_>, credential: Option<&Credential>) -> String {
         Some(Credential::Bearer(token)) => hash("bearer_token", token),
         Some(Credential::AuthToken(token)) => hash("auth_token", token),
         Some(Credential::Jwt(_)) => "jwt".to_owned(),
-        Some(Credential::Mtls(mtls)) => {
-            let fields = [("OU", &mtls.organizational_unit), ("O", &mtls.organization), ("CN", &mtls.common_name)];
-            let fields = fields.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
-            format!("mtls:{}", fields.collect::<Vec<_>>().join(","))
-        }
+        Some(Credential::Mtls(mtls)) => mtls_name(mtls),
         Some(Credential::Basic { .. } | Credential::None) | None => String::new(),
     }
+}
+
+fn mtls_name(mtls: &MtlsSpec) -> String {
+    let fields = [("OU", &mtls.organizational_unit), ("O", &mtls.organization), ("CN", &mtls.common_name)];
+    let fields = fields.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
+    format!("mtls:{}", fields.collect::<Vec<_>>().join(","))
 }
 
 /// The options of the flags, with those of the user in front; shared when the user has none.

@@ -22,6 +22,7 @@ pub(super) type Text<'t> = At<&'t str>;
 /// A list of texts; `null` items are dropped but remembered.
 #[derive(Debug, Default)]
 pub(super) struct TextList<'t> {
+    pub(super) mark: Mark,
     /// Number of items including `null`s.
     pub(super) written: usize,
     /// Index and text of the others.
@@ -165,7 +166,8 @@ impl<'t> Decoder<'t, '_> {
     /// Reads a list of texts. `type_name` is that of the list.
     pub(super) fn texts(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<TextList<'t>> {
         let ids = self.items(id, place, type_name)?;
-        let mut list = TextList { written: ids.len(), items: Vec::with_capacity(ids.len()), null_at: None };
+        let items = Vec::with_capacity(ids.len());
+        let mut list = TextList { mark: self.mark(id), written: ids.len(), items, null_at: None };
         for (index, &item) in ids.iter().enumerate() {
             if self.is_null(item) {
                 list.null_at = list.null_at.or(Some((index, self.mark(item))));

@@ -161,7 +161,7 @@ impl Problems {
         self.total
     }
 
-    /// Orders by stage, keeping the order of reports within one, and drops what an anchor repeats.
+    /// Orders by stage, then problems of YAML by line and others as reported; drops what an anchor repeats.
     pub(super) fn into_errors(self) -> ConfigErrors {
         let mut problems: Vec<ConfigError> = Vec::with_capacity(self.found.len());
         for problem in self.found {
@@ -174,7 +174,10 @@ impl Problems {
                 problems.push(problem);
             }
         }
-        problems.sort_by_key(|problem| problem.stage);
+        problems.sort_by_key(|problem| {
+            let by_line = problem.stage <= Stage::Values;
+            (problem.stage, if by_line { (problem.line, problem.column) } else { (0, 0) })
+        });
         problems.truncate(MAX_PROBLEMS);
         let omitted = if self.total > 2 * MAX_PROBLEMS || problems.len() == MAX_PROBLEMS {
             self.total.saturating_sub(problems.len())

@@ -1,6 +1,7 @@
 //! `ip_filters`: lists of addresses and networks, and the header that names the client.
 //!
-//! A `null` item is refused here, unlike in other lists: dropped silently it could open what the list was to close.
+//! Nothing may vanish silently here, unlike in other lists: a `null` item or an allow list that turned out empty (an
+//! unset variable, say) would open what the list was to close.
 
 use super::decode::{Text, TextList};
 use super::error::{Problems, Stage};
@@ -18,6 +19,10 @@ pub(super) fn build(
     outer_header: Option<&str>,
     problems: &mut Problems,
 ) -> IpFilterSpec {
+    if let Some(empty) = raw.allow_list.as_ref().filter(|list| list.written == 0) {
+        let hint = "list the allowed addresses, or remove the field to allow everyone";
+        problems.push(Stage::Values, &place.field("allow_list"), empty.mark, "`allow_list` cannot be empty", hint);
+    }
     let mut list = |name: &str, items: Option<&TextList<'_>>| {
         items.map(|items| networks(items, &place.field(name), problems)).unwrap_or_default()
     };

@@ -128,8 +128,8 @@ pub(super) struct RawJwt<'t> {
     pub(super) oidc_issuer: Option<Text<'t>>,
     pub(super) match_claims: Vec<(Text<'t>, Text<'t>)>,
     pub(super) default_vm_access_claim: Option<super::model::DefaultVmAccess>,
-    /// `audience`, a text or a list; the mark is that of the field.
-    pub(super) audience: Option<RawUrls<'t>>,
+    /// `audience`; a single text is a list of one.
+    pub(super) audience: Option<TextList<'t>>,
     pub(super) jwks_url: Option<Text<'t>>,
     pub(super) clock_skew: Option<Text<'t>>,
 }
@@ -187,7 +187,7 @@ impl<'t> Decoder<'t, '_> {
                 let entries = entries.iter().enumerate();
                 raw.url_map = entries.map(|(index, &entry)| self.route(entry, &place.index(index))).collect();
             }
-            "default_url" => raw.default_url = self.urls(id, place, "url_prefix"),
+            "default_url" => raw.default_url = self.urls(id, place),
             "dump_request_on_errors" => raw.dump_request_on_errors = self.boolean(id, place).unwrap_or(false),
             "max_concurrent_requests" => raw.max_concurrent_requests = self.integer(id, place),
             "tls_ca_file" => raw.tls_ca_file = self.text(id, place),
@@ -203,7 +203,7 @@ impl<'t> Decoder<'t, '_> {
 
     fn setting(&mut self, (field, id): Field, place: &Place<'_>, raw: &mut RawSettings<'t>) -> bool {
         match field {
-            "url_prefix" => raw.url_prefix = self.urls(id, place, "url_prefix"),
+            "url_prefix" => raw.url_prefix = self.urls(id, place),
             "discover_backend_ips" => raw.discover_backend_ips = self.boolean(id, place),
             "headers" => raw.headers = self.texts(id, place, "[]*main.Header"),
             "response_headers" => raw.response_headers = self.texts(id, place, "[]*main.Header"),
@@ -235,8 +235,23 @@ impl<'t> Decoder<'t, '_> {
         raw
     }
 
-    /// Reads a text or a list of texts, which messages call `name`.
-    fn urls(&mut self, id: NodeId, place: &Place<'_>, name: &str) -> Option<RawUrls<'t>> {
+    /// An empty list for a `null` that must not count as absence.
+    fn nothing(&self, id: NodeId) -> Option<TextList<'t>> {
+        self.is_null(id).then(|| TextList { mark: self.mark(id), ..TextList::default() })
+    }
+
+    fn text_or_texts(&mut self, id: NodeId, place: &Place<'_>) -> Option<TextList<'t>> {
+        match self.tree.node(id).kind {
+            Kind::Scalar { .. } => {
+                let text = self.text(id, place)?;
+                Some(TextList { mark: text.mark, written: 1, items: vec![(0, text)], null_at: None })
+            }
+            Kind::Sequence(_) | Kind::Mapping(_) => self.texts(id, place, "[]string"),
+        }
+    }
+
+    /// Reads a text or a list of texts. Messages speak of `url_prefix` for `default_url`, too.
+    fn urls(&mut self, id: NodeId, place: &Place<'_>) -> Option<RawUrls<'t>> {
         let node = self.tree.node(id);
         let (tree, mark) = (self.tree, node.mark);
         let fail = |decoder: &mut Self, place: &Place<'_>, mark: Mark, message: String, hint: &'static str| {
@@ -249,7 +264,7 @@ impl<'t> Decoder<'t, '_> {
                     "<nil>" => None,
                     "string" => self.text(id, place).map(|text| RawUrls { mark, urls: vec![(None, text)] }),
                     other => {
-                        let message = format!("unexpected type for `{name}`: {other}; want string or []string");
+                        let message = format!("unexpected type for `url_prefix`: {other}; want string or []string");
                         fail(self, place, mark, message, "write a text or a list of texts");
                         None
                     }
@@ -257,8 +272,8 @@ impl<'t> Decoder<'t, '_> {
             }
         };
         if items.is_empty() {
-            let what = if name == "audience" { "value" } else { "url" };
-            fail(self, place, mark, format!("`{name}` must contain at least a single {what}"), "");
+            let message = "`url_prefix` must contain at least a single url".to_owned();
+            fail(self, place, mark, message, "add a URL such as http://backend:8428/");
         }
         let mut urls = Vec::with_capacity(items.len());
         for (index, &item) in items.iter().enumerate() {
@@ -266,7 +281,7 @@ impl<'t> Decoder<'t, '_> {
             match go_type(tree, item) {
                 "string" => urls.extend(self.text(item, place).map(|text| (Some(index), text))),
                 other => {
-                    let message = format!("`{name}` must contain array of strings; got {other}");
+                    let message = format!("`url_prefix` must contain array of strings; got {other}");
                     fail(self, place, tree.node(item).mark, message, "put the text in quotes");
                 }
             }
@@ -292,7 +307,9 @@ impl<'t> Decoder<'t, '_> {
         for (field, id) in self.fields(id, place, "main.IPFilters", known)? {
             let place = &place.field(field);
             match field {
-                "allow_list" => raw.allow_list = self.texts(id, place, "[]string"),
+                "allow_list" => {
+                    raw.allow_list = self.texts(id, place, "[]string").or_else(|| self.nothing(id));
+                }
                 "deny_list" => raw.deny_list = self.texts(id, place, "[]string"),
                 _ => raw.real_ip_header = self.text(id, place),
             }
@@ -326,7 +343,7 @@ impl<'t> Decoder<'t, '_> {
                 "oidc" => raw.oidc_issuer = self.oidc(id, place),
                 "match_claims" => raw.match_claims = self.text_map(id, place).unwrap_or_default(),
                 "default_vm_access_claim" => raw.default_vm_access_claim = self.vm_access(id, place),
-                "audience" => raw.audience = self.urls(id, place, "audience"),
+                "audience" => raw.audience = self.text_or_texts(id, place).or_else(|| self.nothing(id)),
                 "jwks_url" => raw.jwks_url = self.text(id, place),
                 _ => raw.clock_skew = self.text(id, place),
             }

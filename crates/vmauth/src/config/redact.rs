@@ -42,16 +42,15 @@ fn name_like(text: &str, longest: usize) -> String {
     if shown.len() == text.len() { shown } else { shown + "..." }
 }
 
-/// A PEM text, quoted: short ones whole, others by their first line, private keys never.
+/// A PEM text, quoted: short ones whole, others by their kind, private keys never.
 pub(super) fn pem(text: &str) -> String {
     if text.len() <= 64 && !text.contains("PRIVATE") {
         return quote(text);
     }
-    let first = text.lines().next().unwrap_or_default();
-    if first.starts_with("-----BEGIN ") && first.len() <= 64 {
-        quote(&format!("{first}...")) // only the kind of block
-    } else {
-        "\"...\"".to_owned()
+    let label = text.strip_prefix("-----BEGIN ").and_then(|rest| rest.split_once("-----")).map(|(label, _)| label);
+    match label.filter(|label| label.bytes().all(|b| b.is_ascii_uppercase() || b == b' ')) {
+        Some(label) => quote(&format!("-----BEGIN {label}-----...")),
+        None => "\"...\"".to_owned(),
     }
 }
 
@@ -105,6 +104,7 @@ mod tests {
         let f = |text: &str, want| assert_eq!(pem(text), want);
         f("foo\n", r#""foo\n""#);
         f("-----BEGIN RSA PRIVATE KEY-----\nMII", "\"-----BEGIN RSA PRIVATE KEY-----...\"");
+        f("-----BEGIN PRIVATE KEY----- MII", "\"-----BEGIN PRIVATE KEY-----...\"");
         f(&"x".repeat(100), "\"...\"");
     }
 

@@ -3,7 +3,6 @@
 //! Kept in one file so that they can be replaced by the shared ones; nothing else of the area may define such helpers.
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// A text that cannot be printed.
@@ -43,9 +42,9 @@ pub(super) fn quote(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             '\u{b}' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c == '\u{7f}' => drop(write!(out, "\\x{:02x}", c as u32)),
+            c if (c as u32) < 0x20 || c == '\u{7f}' => out.push_str(&format!("\\x{:02x}", c as u32)),
             c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
-                drop(write!(out, "\\u{:04x}", c as u32));
+                out.push_str(&format!("\\u{:04x}", c as u32));
             }
             c => out.push(c),
         }

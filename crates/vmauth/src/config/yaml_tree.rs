@@ -289,8 +289,8 @@ mod tests {
         f("&a [*a]", "contains itself");
         f("x: &a {b: {c: *a}}", "contains itself");
         f("[*nobody]", "anchor");
-        f(&"[".repeat(100_000), "depth");
-        f(&"- ".repeat(100_000), "depth");
+        f(&"[".repeat(100_000), "exceeded");
+        f(&"- ".repeat(100_000), "exceeded");
         let chain: String = (1..1_000).map(|i| format!("- &a{i} {{<<: *a{}}}\n", i - 1)).collect();
         f(&format!("- &a0 {{x: 1}}\n{chain}"), "depth");
         f("a: \u{1}", "control characters");
