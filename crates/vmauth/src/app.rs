@@ -227,7 +227,9 @@ impl App {
                 if !tls.unavailable_cipher_suites().is_empty() {
                     vmkit::warn!("cipher suites that are not available here: {:?}", tls.unavailable_cipher_suites());
                 }
-                Some(Arc::new(tls))
+                let tls = Arc::new(tls);
+                background::refresh_server_tls(tls.clone());
+                Some(tls)
             }
         };
         if !listeners.enable_tcp6

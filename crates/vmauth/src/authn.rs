@@ -26,7 +26,6 @@ use verified_tokens::VerifiedTokens;
 const REFETCH_WAIT: Duration = Duration::from_secs(2);
 
 /// Who sends a request.
-#[derive(Debug)]
 pub struct Principal<'g> {
     /// The user of the config.
     pub user: &'g User,
@@ -44,7 +43,6 @@ impl Principal<'_> {
 }
 
 /// What the credentials of a request amount to.
-#[derive(Debug)]
 pub enum Verdict<'g> {
     /// They belong to a user, or nobody needs any.
     Principal(Principal<'g>),
@@ -101,7 +99,7 @@ async fn find_token(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let epoch = (generation.id, users.key_epoch());
     let mut refused = Vec::new();
-    let mut try_all = |refused: &mut Vec<Refusal>| {
+    let try_all = |refused: &mut Vec<Refusal>| {
         headers.find(head, |value| {
             if let Some(token) = tokens.get(value, epoch, now) {
                 return Some(token);

@@ -17,7 +17,7 @@ use vmkit::http_server::Client;
 use crate::admission::body_buffer::{BufferLimits, BufferedBody};
 use crate::proxy::error::ProxyError;
 use crate::proxy::request_scope::RequestScope;
-use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
+use crate::rewrite::header_rules::{ForwardContext, write_request_headers};
 use crate::rewrite::jwt_placeholders::PlaceholderValues;
 use crate::rewrite::target_url::{NormalPath, TargetInput};
 use crate::upstream::backend::Lease;
@@ -173,7 +173,7 @@ impl Forward<'_, '_> {
         let context = ForwardContext {
             client_ip: &self.client.ip_text,
             remove_xff: self.settings.remove_xff,
-            target_host: upstream.url.host(),
+            upstream_host: upstream.url.host(),
             placeholders: self.placeholders,
         };
         write_request_headers(out, self.head, &self.target.request_rules, &context)
@@ -229,7 +229,7 @@ impl Forward<'_, '_> {
         let mut situation = Situation {
             client_gone: false,
             body_replayable: replayable,
-            attempts_left,
+            attempts_left: u32::try_from(attempts_left).unwrap_or(u32::MAX),
             stale_connection: false,
             repeated: false,
         };
@@ -345,13 +345,9 @@ fn client_body_error(error: &vmkit::exchange::BodyError) -> ProxyError {
     }
 }
 
-/// Whether the body is a form (the type is compared without case and parameters).
+/// Whether the body is a form.
 pub fn is_form(head: &RequestHead) -> bool {
-    const FORM: &[u8] = b"application/x-www-form-urlencoded";
-    head.first(HeaderId::ContentType).is_some_and(|value| {
-        let kind = value.split(|b| *b == b';').next().unwrap_or_default();
-        kind.trim_ascii().eq_ignore_ascii_case(FORM)
-    })
+    head.first(HeaderId::ContentType).is_some_and(crate::rewrite::form_body::is_form)
 }
 
 /// Whether a list header names a token.

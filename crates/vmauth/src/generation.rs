@@ -22,7 +22,7 @@ use crate::authn::jwt_users::JwtUsers;
 use crate::authn::token_users::TokenUsers;
 use crate::config::{AuthConfig, Credential, IpFilterSpec, LoadBalancingPolicy, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec};
 use crate::rewrite::form_body::ProtectedArgs;
-use crate::rewrite::header_rules::{HeaderRuleError, HeaderRules, ReplyHeaderRules};
+use crate::rewrite::header_rules::{HeaderRuleError, HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::go_regex::GoRegex;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
@@ -85,7 +85,6 @@ impl ClientTlsRegistry {
 }
 
 /// A config that serves.
-#[derive(Debug)]
 pub struct Generation {
     /// Grows with every generation of the process.
     pub id: u64,
@@ -285,7 +284,7 @@ impl<'a> Builder<'a> {
             LoadBalancingPolicy::FirstAvailable => Policy::FirstAvailable,
         };
         let request_rules = HeaderRules::build(&spec.request_headers, spec.keep_original_host);
-        let response_rules = ReplyHeaderRules::build(&spec.response_headers);
+        let response_rules = ResponseRules::build(&spec.response_headers);
         Target {
             request_rules: self.usable(place, "headers", request_rules),
             response_rules: self.usable(place, "response_headers", response_rules),
@@ -346,7 +345,7 @@ impl EmptyRules for HeaderRules {
     }
 }
 
-impl EmptyRules for ReplyHeaderRules {
+impl EmptyRules for ResponseRules {
     fn empty() -> Self {
         Self::default()
     }

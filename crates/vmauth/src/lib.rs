@@ -1,0 +1,26 @@
+//! A drop-in `vmauth`: authenticates, routes, balances and proxies HTTP requests.
+//!
+//! The path of a request, one file a stage:
+//!
+//! ```text
+//! http_server ► proxy ► authn ► admission ► route ► forward ⟲ (upstream ► rewrite) ► reply
+//!                 ▲
+//!     ArcSwap<Generation> ◄── control/reload ◄── SIGHUP │ timer │ /-/reload
+//! ```
+
+pub mod admission;
+pub mod app;
+pub mod authn;
+pub mod config;
+pub mod control;
+pub mod flags;
+pub mod forward;
+pub mod generation;
+pub mod metrics;
+pub mod oidc;
+pub mod options;
+pub mod proxy;
+pub mod rewrite;
+pub mod route;
+pub mod upstream;
+pub mod user;

@@ -16,7 +16,7 @@ fn main() {
 
 fn start() -> Result<Start, FlagExit> {
     let variables = Environment::from_process();
-    let args = std::env::args_os().collect();
+    let args: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let flags = FlagSet::parse(vmauth::flags::TABLE, &vmauth::flags::app_info(), args, &variables)?;
     vmkit::logger::init(&vmkit::logger::LoggerOptions::from_flags(&flags))?;
     vmkit::logger::log_start(&vmkit::process::build_info::version("vmauth"), &flags);

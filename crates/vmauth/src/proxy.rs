@@ -37,7 +37,6 @@ use error::ProxyError;
 use request_scope::RequestScope;
 
 /// What all workers share.
-#[derive(Debug)]
 pub struct ProxyShared {
     /// The config that serves.
     pub generation: Arc<ArcSwap<Generation>>,
@@ -56,7 +55,6 @@ pub struct ProxyShared {
 }
 
 /// The proxy of one worker.
-#[derive(Debug)]
 pub struct Proxy {
     shared: Arc<ProxyShared>,
     pool: Rc<Pool>,

@@ -8,7 +8,7 @@ use crate::admission::concurrency::Limiter;
 use crate::admission::ip_filter::IpFilter;
 use crate::config::AccessLogSpec;
 use crate::rewrite::form_body::ProtectedArgs;
-use crate::rewrite::header_rules::{HeaderRules, ReplyHeaderRules};
+use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::go_regex::GoRegex;
 use crate::route::matcher::RouteTable;
@@ -18,7 +18,6 @@ use crate::upstream::discovery::Discovery;
 use crate::upstream::pool::Peer;
 
 /// One user, or `unauthorized_user`.
-#[derive(Debug)]
 pub struct User {
     /// Name for logs and messages; empty for `unauthorized_user`.
     pub display_name: String,
@@ -65,7 +64,6 @@ pub struct UserIpFilter {
 }
 
 /// An entry of `url_map`.
-#[derive(Debug)]
 pub struct Route {
     /// Where its requests go.
     pub target: Arc<Target>,
@@ -74,7 +72,6 @@ pub struct Route {
 }
 
 /// Backends and everything that decides how requests reach them.
-#[derive(Debug)]
 pub struct Target {
     /// The backends.
     pub backends: Backends,
@@ -87,7 +84,7 @@ pub struct Target {
     /// Edits of the request's headers.
     pub request_rules: HeaderRules,
     /// Edits of the reply's headers.
-    pub response_rules: ReplyHeaderRules,
+    pub response_rules: ResponseRules,
     /// Args that a form must not hold either, because the URL enforces them.
     pub protected_form_args: ProtectedArgs,
     /// Whether this is a `default_url`: its path is used as it is, and `request_path` is added.
@@ -95,7 +92,6 @@ pub struct Target {
 }
 
 /// Where the backends of a target come from.
-#[derive(Debug)]
 pub enum Backends {
     /// The URLs of the config.
     Configured(BackendSet<Upstream>),

@@ -49,7 +49,7 @@ pub(super) fn add_writers(registry: &Arc<Registry>, start: &Start, go_runtime: &
             count: message.count,
         });
         app::write_log_messages(page, messages);
-        page.counter("vmauth_access_log_dropped_lines_total", dropped_access_lines());
+        page.counter("vmauth_access_log_dropped_lines_total", dropped_access_lines() as f64);
     });
     registry.add_writer(move |page| {
         app::write(page, &facts, SystemTime::now(), &SystemRoot::default());

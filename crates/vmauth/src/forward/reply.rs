@@ -5,8 +5,7 @@
 
 use vmkit::exchange::{BodyError, BodyKind, HeaderId, ReplyBody, ReplyReader, ReplyWriter, RequestBody};
 
-use crate::rewrite::header_rules::ReplyHeaderRules;
-use crate::rewrite::reply_headers::write_reply_headers;
+use crate::rewrite::header_rules::{ResponseRules, write_response_headers};
 
 /// Why a reply was not delivered to its end.
 #[derive(Debug)]
@@ -18,13 +17,13 @@ pub enum RelayError {
 }
 
 /// Writes the head of the reply; it is sent with the first piece of the body.
-pub fn begin(reply: &ReplyReader, client: &mut ReplyWriter, common_lines: &[u8], rules: &ReplyHeaderRules) {
+pub fn begin(reply: &ReplyReader, client: &mut ReplyWriter, common_lines: &[u8], rules: &ResponseRules) {
     let head = reply.head();
     let status = head.status();
     let to_head = client.is_to_head();
     let out = client.begin(status);
-    write_own_lines(out, common_lines, rules);
-    write_reply_headers(out, head.headers(), rules);
+    rules.write_own_lines(out, common_lines);
+    write_response_headers(out, head.headers(), rules);
     if status == 101 {
         for line in head.headers().filter(|line| line.id == HeaderId::Upgrade) {
             out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
@@ -32,7 +31,7 @@ pub fn begin(reply: &ReplyReader, client: &mut ReplyWriter, common_lines: &[u8],
             out.extend_from_slice(b"\r\n");
         }
     }
-    if head.first(HeaderId::Date).is_some() || rules.overrides("Date") {
+    if head.first(HeaderId::Date).is_some() || rules.touches("Date") {
         client.set_has_date();
     }
     client.end_head(match head.body() {
@@ -42,16 +41,6 @@ pub fn begin(reply: &ReplyReader, client: &mut ReplyWriter, common_lines: &[u8],
         BodyKind::Length(n) => ReplyBody::Length(n),
         BodyKind::Chunked | BodyKind::UntilClose => ReplyBody::Stream,
     });
-}
-
-/// Our own lines, save for those that the config sets or deletes.
-fn write_own_lines(out: &mut Vec<u8>, lines: &[u8], rules: &ReplyHeaderRules) {
-    for line in lines.split_inclusive(|b| *b == b'\n') {
-        let name = line.split(|b| *b == b':').next().and_then(|name| str::from_utf8(name).ok()).unwrap_or_default();
-        if !rules.overrides(name) {
-            out.extend_from_slice(line);
-        }
-    }
 }
 
 /// Streams the body; the head must have been begun. `request` is the client's side, watched for its end.

@@ -47,5 +47,5 @@ pub fn write(spec: &AccessLogSpec, head: &RequestHead, client: &Client, entry: &
     push_decimal(&mut line, u64::try_from(entry.duration.as_millis()).unwrap_or(u64::MAX));
     line.extend_from_slice(b" username=");
     push_quoted(&mut line, entry.username.as_bytes());
-    vmkit::logger::access_line(concat!("VictoriaMetrics/", file!(), ":1"), &line);
+    vmkit::logger::access_line(vmkit::location!(), &line);
 }

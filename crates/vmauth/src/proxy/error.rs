@@ -28,12 +28,12 @@ pub enum ProxyError {
     /// No global slot in time.
     GlobalLimit {
         /// `-maxConcurrentRequests`
-        capacity: usize,
+        capacity: u32,
     },
     /// No slot of the user in time.
     UserLimit {
         /// The user's limit.
-        capacity: usize,
+        capacity: u32,
     },
     /// The body did not arrive in time.
     SlowBody {

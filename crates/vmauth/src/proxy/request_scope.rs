@@ -13,7 +13,6 @@ use super::access_log::{self, Entry};
 use crate::user::User;
 
 /// The end of a request, waiting to happen.
-#[derive(Debug)]
 pub struct RequestScope<'c> {
     user: &'c User,
     head: &'c RequestHead,

@@ -33,7 +33,6 @@ pub async fn missing(generation: &Generation, asked: Asked<'_>, reply: &mut Repl
 }
 
 /// Credentials that belong to nobody.
-#[derive(Debug)]
 pub struct Refused<'a> {
     /// Settings and counters.
     pub shared: &'a ProxyShared,

@@ -55,27 +55,12 @@ impl ProtectedArgs {
         self.names.iter().any(|name| **name == *base)
     }
 
-    /// Whether an argument of this encoded name must not come from the client.
-    pub fn protects(&self, encoded_name: &[u8]) -> bool {
-        self.clashes(encoded_name, |name| self.merged.iter().any(|merged| **merged == *name))
-    }
-
-    /// Protects the arguments of `other` too; what either lets the client add to stays open only if both do.
-    pub fn extend(&mut self, other: &Self) {
-        for name in &other.names {
-            self.add(name);
-        }
-        self.merged.retain(|name| other.merged.contains(name));
-    }
-
     /// Whether an argument of this encoded name clashes with an enforced one and is not among `merged`.
     pub(super) fn clashes(&self, encoded_name: &[u8], is_merged: impl Fn(&[u8]) -> bool) -> bool {
         let name = percent::decode_arg_leniently(encoded_name);
         self.contains(base_name(&name)) && !is_merged(&name)
     }
-}
 
-impl ProtectedArgs {
     /// Whether an argument of a form must be removed, given its encoded name.
     ///
     /// Some backends take `;` for a separator, so any name between them counts.

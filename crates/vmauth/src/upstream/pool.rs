@@ -96,7 +96,6 @@ pub struct DialStats {
 }
 
 /// What all pools share.
-#[derive(Debug)]
 pub struct PoolOptions {
     /// `-maxIdleConnsPerBackend`, divided among the workers.
     pub max_idle: usize,
@@ -113,7 +112,6 @@ pub struct PoolOptions {
 }
 
 /// The backend connections of one worker.
-#[derive(Debug)]
 pub struct Pool {
     options: PoolOptions,
     idle: RefCell<HashMap<u64, Vec<Idle>, RandomState>>,
