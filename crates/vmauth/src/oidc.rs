@@ -9,6 +9,7 @@
 
 pub mod discovery;
 pub mod fetch;
+mod http_fetcher;
 mod issuer_keys;
 mod issuers;
 mod key_refresher;
@@ -20,5 +21,6 @@ mod tests;
 
 pub use discovery::KeyLocation;
 pub use fetch::{FailureReason, FetchFailure, FetchKeys, Fetched};
+pub use http_fetcher::HttpFetcher;
 pub use issuer_keys::{IssuerFacts, IssuerKeys, REFETCH_WAIT, refetch_all};
 pub use issuers::Issuers;

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod flags;
 pub mod go_text;
 pub mod http_client;
+pub mod http_server;
 pub mod logger;
 pub mod metrics;
 pub mod net;

@@ -5,22 +5,25 @@
 //! several issuers live side by side; the first user that fits in everything decides. If none does, the refusal
 //! reports the cause that came closest. A signature is checked once a key set, however many users share it.
 
+mod from_config;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jwt::{ClaimMatcher, ClaimPath, Claims, KeySet, PemKeyError, PublicKey, Token, VmAccess};
 use smallvec::SmallVec;
 
-use crate::oidc::{IssuerKeys, KeyLocation, refetch_all};
+use crate::oidc::KeyLocation;
 use crate::rewrite::jwt_placeholders::PlaceholderValues;
 use refusal::Miss;
 
-pub use refusal::{Refusal, RefusalCounters};
+pub use crate::oidc::IssuerKeys;
+pub use refusal::{Refusal, TokenRefusalMetrics};
 
 /// Says whether a pattern of `match_claims` accepts the whole text of a value.
 pub type ClaimPattern = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -118,12 +121,13 @@ pub enum JwtOutcome {
     /// It is the token of a user.
     Accepted(Arc<AcceptedToken>),
     /// It is a token of nobody.
-    Refused(Box<Refusal>),
+    Refused(Refusal),
 }
 
 /// The users with `jwt` of a configuration.
 pub struct JwtUsers {
     users: Vec<JwtUser>,
+    issuers: Vec<Arc<IssuerKeys>>,
     max_skew: u64,
 }
 
@@ -140,6 +144,12 @@ struct JwtUser {
 /// Verdicts on one token's signature by address of the key set.
 type Verdicts = SmallVec<[(usize, Result<(), Miss>); 4]>;
 
+impl fmt::Debug for JwtUsers {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("JwtUsers").field("len", &self.len()).field("issuers", &self.issuers).finish_non_exhaustive()
+    }
+}
+
 impl JwtUsers {
     /// Orders the users. Does no I/O and starts nothing.
     pub fn build(inputs: Vec<JwtUserInput>) -> Self {
@@ -147,7 +157,13 @@ impl JwtUsers {
         // Stable, so users with equally many claims stay in the order of the file.
         users.sort_by_key(|user| std::cmp::Reverse(user.claims.len()));
         let max_skew = users.iter().map(|user| user.skew).max().unwrap_or(0);
-        Self { users, max_skew }
+        let mut known = HashSet::new();
+        let providers = users.iter().filter_map(|user| match &user.keys {
+            KeyInput::Provider(keys) => Some(keys),
+            KeyInput::SkipVerify | KeyInput::Static(_) => None,
+        });
+        let issuers = providers.filter(|keys| known.insert(Arc::as_ptr(keys))).cloned().collect();
+        Self { users, issuers, max_skew }
     }
 
     /// The number of users.
@@ -160,28 +176,27 @@ impl JwtUsers {
         self.users.is_empty()
     }
 
+    /// The providers of all users, each once.
+    pub fn issuers(&self) -> Vec<Arc<IssuerKeys>> {
+        self.issuers.clone()
+    }
+
+    /// Grows with every change of any provider's keys: what was accepted under a smaller one may not be any more.
+    pub fn key_epoch(&self) -> u64 {
+        self.issuers.iter().fold(0, |sum, keys| sum.wrapping_add(keys.version()))
+    }
+
     /// Decides on a header value (`Bearer …`) at `now`, in seconds since 1970. Never waits.
     pub fn accept(&self, header_value: &[u8], now: u64) -> JwtOutcome {
         let text = std::str::from_utf8(header_value).ok().and_then(jwt::bearer_jwt);
         let Some(text) = text.filter(|_| !self.is_empty()) else { return JwtOutcome::NotAToken };
         let token = match Token::parse(text) {
             Ok(token) => token,
-            Err(error) => return JwtOutcome::Refused(Box::new(Refusal::malformed(text, &error))),
+            Err(error) => return JwtOutcome::Refused(Refusal::malformed(text, &error)),
         };
         match self.choose(&token, now) {
             Ok(accepted) => JwtOutcome::Accepted(Arc::new(accepted)),
-            Err(rejection) => JwtOutcome::Refused(Box::new(Refusal::new(text, &token, rejection))),
-        }
-    }
-
-    /// As [`JwtUsers::accept`]; if newer keys of a provider may change the verdict, asks for them, waits for at most
-    /// [`crate::oidc::REFETCH_WAIT`] and decides again.
-    pub async fn accept_with_newest_keys(&self, header_value: &[u8], now: u64) -> JwtOutcome {
-        match self.accept(header_value, now) {
-            JwtOutcome::Refused(refusal) if !refusal.refetch.is_empty() && refetch_all(&refusal.refetch).await => {
-                self.accept(header_value, now)
-            }
-            other => other,
+            Err(rejection) => JwtOutcome::Refused(Refusal::new(text, &token, rejection)),
         }
     }
 

@@ -8,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::mem::size_of;
 use std::sync::Arc;
@@ -21,14 +22,9 @@ use super::jwt_users::AcceptedToken;
 /// Hands that pass over used entries stop after so many and take the next one.
 const MAX_STEPS: usize = 16;
 
-/// Which configuration and keys a token was verified with; grows with every change of either.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Epoch {
-    /// The number of the serving configuration.
-    pub generation: u64,
-    /// [`crate::oidc::Issuers::epoch`].
-    pub keys: u64,
-}
+/// Which configuration and keys a token was verified with: the number of the generation, which never falls, and
+/// [`super::jwt_users::JwtUsers::key_epoch`].
+pub type Epoch = (u64, u64);
 
 /// What the cache may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +43,12 @@ impl Default for CacheLimits {
 
 /// Counters of all workers' caches.
 #[derive(Debug, Clone, Default)]
-pub struct CacheCounters {
+pub struct CacheMetrics {
     hits: Arc<Counter>,
     misses: Arc<Counter>,
 }
 
-impl CacheCounters {
+impl CacheMetrics {
     /// `vmauth_jwt_cache_hits_total` and `vmauth_jwt_cache_misses_total`.
     pub fn register(set: &Set) -> Self {
         Self { hits: set.counter("vmauth_jwt_cache_hits_total"), misses: set.counter("vmauth_jwt_cache_misses_total") }
@@ -62,7 +58,7 @@ impl CacheCounters {
 /// The cache of one worker.
 pub struct VerifiedTokens {
     hasher: RandomState,
-    counters: CacheCounters,
+    counters: CacheMetrics,
     entries: RefCell<Entries>,
 }
 
@@ -84,9 +80,20 @@ struct Entry {
     is_used: bool,
 }
 
+impl fmt::Debug for VerifiedTokens {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("VerifiedTokens").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
 impl VerifiedTokens {
     /// An empty cache.
-    pub fn new(limits: CacheLimits, counters: CacheCounters) -> Self {
+    pub fn new(counters: CacheMetrics) -> Self {
+        Self::with_limits(CacheLimits::default(), counters)
+    }
+
+    /// An empty cache of another size.
+    pub fn with_limits(limits: CacheLimits, counters: CacheMetrics) -> Self {
         let entries = Entries {
             limits,
             epoch: Epoch::default(),
@@ -114,9 +121,9 @@ impl VerifiedTokens {
 
     /// Keeps what was accepted for this header value. Does nothing for an epoch that has passed and for values that
     /// would take a large part of the cache.
-    pub fn insert(&self, header_value: &[u8], epoch: Epoch, accepted: Arc<AcceptedToken>) {
+    pub fn insert(&self, header_value: &[u8], epoch: Epoch, accepted: &Arc<AcceptedToken>) {
         let hash = self.hasher.hash_one(header_value);
-        self.entries.borrow_mut().insert(hash, header_value, epoch, accepted);
+        self.entries.borrow_mut().insert(hash, header_value, epoch, accepted.clone());
     }
 
     /// The number of tokens.
@@ -240,19 +247,19 @@ mod tests {
     }
 
     fn cache(entries: usize, bytes: usize) -> VerifiedTokens {
-        VerifiedTokens::new(CacheLimits { entries, bytes }, CacheCounters::register(&Set::new()))
+        VerifiedTokens::with_limits(CacheLimits { entries, bytes }, CacheMetrics::register(&Set::new()))
     }
 
     fn user(cache: &VerifiedTokens, value: &str, epoch: Epoch, now: u64) -> Option<u32> {
         cache.get(value.as_bytes(), epoch, now).map(|accepted| accepted.user)
     }
 
-    const FIRST: Epoch = Epoch { generation: 1, keys: 0 };
+    const FIRST: Epoch = (1, 0);
 
     #[test]
     fn the_whole_value_counts() {
         let cache = cache(10, 1 << 20);
-        cache.insert(b"Bearer a.b.c", FIRST, accepted(7, 0, 100));
+        cache.insert(b"Bearer a.b.c", FIRST, &accepted(7, 0, 100));
         let f = |value: &str, want: Option<u32>| assert_eq!(user(&cache, value, FIRST, 50), want, "{value}");
         f("Bearer a.b.c", Some(7));
         f("bearer a.b.c", None);
@@ -261,7 +268,7 @@ mod tests {
         f("a.b.c", None);
         f("", None);
         assert_eq!((cache.counters.hits.get(), cache.counters.misses.get()), (1, 5));
-        cache.insert(b"Bearer a.b.c", FIRST, accepted(8, 0, 100));
+        cache.insert(b"Bearer a.b.c", FIRST, &accepted(8, 0, 100));
         f("Bearer a.b.c", Some(8));
         assert_eq!(cache.len(), 1);
     }
@@ -269,7 +276,7 @@ mod tests {
     #[test]
     fn dates_are_checked_on_every_hit() {
         let cache = cache(10, 1 << 20);
-        cache.insert(b"t", FIRST, accepted(1, 50, 100));
+        cache.insert(b"t", FIRST, &accepted(1, 50, 100));
         let f = |now: u64, want: Option<u32>| assert_eq!(user(&cache, "t", FIRST, now), want, "{now}");
         f(49, None);
         f(50, Some(1));
@@ -281,15 +288,15 @@ mod tests {
     #[test]
     fn epochs_end_everything() {
         let cache = cache(10, 1 << 20);
-        let epoch = |generation, keys| Epoch { generation, keys };
-        cache.insert(b"t", epoch(1, 5), accepted(1, 0, 100));
+        let epoch = |generation, keys| (generation, keys);
+        cache.insert(b"t", epoch(1, 5), &accepted(1, 0, 100));
         assert_eq!(user(&cache, "t", epoch(1, 5), 50), Some(1));
         assert_eq!(user(&cache, "t", epoch(1, 6), 50), None);
         assert!(cache.is_empty() && cache.bytes() == 0);
         // A request that began before the change neither uses nor leaves anything.
-        cache.insert(b"t", epoch(1, 5), accepted(1, 0, 100));
+        cache.insert(b"t", epoch(1, 5), &accepted(1, 0, 100));
         assert!(cache.is_empty());
-        cache.insert(b"t", epoch(1, 6), accepted(2, 0, 100));
+        cache.insert(b"t", epoch(1, 6), &accepted(2, 0, 100));
         assert_eq!(user(&cache, "t", epoch(1, 5), 50), None);
         assert_eq!(user(&cache, "t", epoch(1, 6), 50), Some(2));
         assert_eq!(user(&cache, "t", epoch(2, 6), 50), None);
@@ -300,7 +307,7 @@ mod tests {
     fn used_tokens_stay() {
         let cache = cache(100, 1 << 20);
         for n in 0..1000 {
-            cache.insert(format!("token {n}").as_bytes(), FIRST, accepted(n, 0, 100));
+            cache.insert(format!("token {n}").as_bytes(), FIRST, &accepted(n, 0, 100));
             assert_eq!(user(&cache, "token 0", FIRST, 50), Some(0), "after {n}");
         }
         assert_eq!(cache.len(), 100);
@@ -309,12 +316,12 @@ mod tests {
     #[test]
     fn large_tokens_are_not_kept() {
         let cache = cache(100, 64 << 10);
-        cache.insert(&[b'x'; 5 << 10], FIRST, accepted(1, 0, 100));
+        cache.insert(&[b'x'; 5 << 10], FIRST, &accepted(1, 0, 100));
         assert!(cache.is_empty());
         let values = PlaceholderValues { metrics_extra_labels: vec!["x".repeat(5 << 10)], ..Default::default() };
-        cache.insert(b"t", FIRST, Arc::new(AcceptedToken { user: 1, placeholders: values, exp: 100, nbf: 0 }));
+        cache.insert(b"t", FIRST, &Arc::new(AcceptedToken { user: 1, placeholders: values, exp: 100, nbf: 0 }));
         assert!(cache.is_empty());
-        cache.insert(&[b'x'; 3 << 10], FIRST, accepted(1, 0, 100));
+        cache.insert(&[b'x'; 3 << 10], FIRST, &accepted(1, 0, 100));
         assert_eq!(cache.len(), 1);
     }
 
@@ -324,9 +331,9 @@ mod tests {
             let cache = cache(20, 20_000);
             for (n, size, keys, insert) in steps {
                 let value = format!("{n}{}", "x".repeat(size));
-                let epoch = Epoch { generation: 1, keys: keys / 2 };
+                let epoch = (1, keys / 2);
                 if insert {
-                    cache.insert(value.as_bytes(), epoch, accepted(n, 0, 100));
+                    cache.insert(value.as_bytes(), epoch, &accepted(n, 0, 100));
                 } else if let Some(found) = user(&cache, &value, epoch, u64::from(n) + 60) {
                     prop_assert_eq!(found, n);
                 }

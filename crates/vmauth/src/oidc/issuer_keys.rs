@@ -1,8 +1,7 @@
 //! The keys of one provider as every thread sees them: the last good set, and a way to ask for a newer one.
 //!
 //! Written by the refresher alone, read by all workers without a lock. A failed refresh changes no key. The set is
-//! published before the epoch moves, so whoever reads the new epoch sees the new keys and no verdict of old ones
-//! outlives it.
+//! published before its version grows, so whoever reads the new version sees the new keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,7 +26,6 @@ pub struct IssuerKeys {
     location: KeyLocation,
     keys: ArcSwapOption<KeySet>,
     version: AtomicU64,
-    epoch: Arc<AtomicU64>,
     started: AtomicBool,
     progress: watch::Sender<Progress>,
     key_count: AtomicUsize,
@@ -56,13 +54,12 @@ pub struct IssuerFacts {
 }
 
 impl IssuerKeys {
-    /// Keys not fetched yet; nothing is started. `epoch` grows with every change of the keys.
-    pub(super) fn new(location: KeyLocation, epoch: Arc<AtomicU64>) -> Self {
+    /// Keys not fetched yet; nothing is started.
+    pub(super) fn new(location: KeyLocation) -> Self {
         Self {
             location,
             keys: ArcSwapOption::empty(),
             version: AtomicU64::new(0),
-            epoch,
             started: AtomicBool::new(false),
             progress: watch::Sender::new(Progress::default()),
             key_count: AtomicUsize::new(0),
@@ -149,7 +146,6 @@ impl IssuerKeys {
         self.key_count.store(keys.len(), Ordering::Relaxed);
         self.keys.store(Some(Arc::new(keys)));
         self.version.fetch_add(1, Ordering::Release);
-        self.epoch.fetch_add(1, Ordering::Release);
         true
     }
 

@@ -6,26 +6,35 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
+use vmkit::http_client::Client;
 use vmkit::metrics::{Kind, Page};
+use vmkit::tls::client_config::ClientTlsOptions;
 
 use super::discovery::KeyLocation;
 use super::fetch::{FailureReason, FetchKeys};
+use super::http_fetcher::HttpFetcher;
 use super::issuer_keys::{IssuerFacts, IssuerKeys, unix_seconds};
 
 /// How long a (re)load waits for the keys of new providers.
 const START_WAIT: Duration = Duration::from_secs(10);
 
-/// The providers by location.
+/// The providers by location; clones share them.
+#[derive(Clone)]
 pub struct Issuers {
     fetcher: Arc<dyn FetchKeys>,
-    epoch: Arc<AtomicU64>,
-    known: Mutex<HashMap<KeyLocation, Weak<IssuerKeys>>>,
+    known: Arc<Mutex<HashMap<KeyLocation, Weak<IssuerKeys>>>>,
+}
+
+impl Default for Issuers {
+    /// Asks providers over HTTP and HTTPS, trusting the authorities of the system.
+    fn default() -> Self {
+        Self::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(ClientTlsOptions::default())))))
+    }
 }
 
 impl fmt::Debug for Issuers {
@@ -37,7 +46,7 @@ impl fmt::Debug for Issuers {
 impl Issuers {
     /// No providers; all will be asked through `fetcher`.
     pub fn new(fetcher: Arc<dyn FetchKeys>) -> Self {
-        Self { fetcher, epoch: Arc::new(AtomicU64::new(0)), known: Mutex::default() }
+        Self { fetcher, known: Arc::default() }
     }
 
     /// The provider at `location`, with its keys if any configuration still holds it. Starts nothing.
@@ -47,19 +56,20 @@ impl Issuers {
             return keys;
         }
         known.retain(|_, keys| keys.strong_count() > 0);
-        let keys = Arc::new(IssuerKeys::new(location.clone(), self.epoch.clone()));
+        let keys = Arc::new(IssuerKeys::new(location.clone()));
         known.insert(location, Arc::downgrade(&keys));
         keys
     }
 
-    /// Starts what is new on the control runtime and waits until all that have no keys have been asked once, in
+    /// Starts what is new on the runtime it is called on, the control plane's, and waits until all that have no keys have been asked once, in
     /// parallel and for at most ten seconds. Providers that have keys are asked for news, but not waited for.
     /// Failures are logged and retried in the background, so there is nothing to return.
-    pub async fn start(&self, control: &Handle, issuers: &[Arc<IssuerKeys>]) {
+    pub async fn start(&self, issuers: Vec<Arc<IssuerKeys>>) {
+        let control = Handle::current();
         let deadline = Instant::now() + START_WAIT;
         let mut awaited = Vec::new();
-        for keys in issuers {
-            let is_new = keys.start(control, self.fetcher.clone());
+        for keys in &issuers {
+            let is_new = keys.start(&control, self.fetcher.clone());
             if is_new {
                 awaited.push((keys, 1));
             } else {
@@ -72,16 +82,6 @@ impl Issuers {
         for (keys, done) in awaited {
             keys.wait_for(done, deadline).await;
         }
-    }
-
-    /// Grows with every change of any provider's keys: what was verified under a smaller epoch may not be any more.
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
-    }
-
-    /// The cell behind [`Issuers::epoch`], for workers to read without the registry (with `Acquire`).
-    pub fn epoch_cell(&self) -> Arc<AtomicU64> {
-        self.epoch.clone()
     }
 
     /// Appends the series of all live providers; register it as a writer of the metrics page.

@@ -8,7 +8,6 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt::PublicKey;
-use tokio::runtime::Handle;
 
 use super::fetch::{FailureReason, FetchFailure, FetchFuture, FetchKeys, Fetched};
 use super::{IssuerKeys, Issuers, KeyLocation};
@@ -72,7 +71,7 @@ impl Provider {
     pub(crate) async fn start(self: &Arc<Self>) -> (Issuers, Arc<IssuerKeys>) {
         let issuers = Issuers::new(self.clone());
         let keys = issuers.get_or_create(location());
-        issuers.start(&Handle::current(), std::slice::from_ref(&keys)).await;
+        issuers.start(vec![keys.clone()]).await;
         (issuers, keys)
     }
 }

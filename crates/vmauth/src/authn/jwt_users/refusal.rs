@@ -157,9 +157,9 @@ fn cut(text: &str) -> String {
 
 /// `vmauth_invalid_auth_tokens_total{cause="…"}`: refused tokens by cause, all causes from the start.
 #[derive(Debug, Clone)]
-pub struct RefusalCounters([(RefusalCause, Arc<Counter>); RefusalCause::ALL.len()]);
+pub struct TokenRefusalMetrics([(RefusalCause, Arc<Counter>); RefusalCause::ALL.len()]);
 
-impl RefusalCounters {
+impl TokenRefusalMetrics {
     /// Registers the series.
     pub fn register(set: &Set) -> Self {
         let counter = |cause| set.counter(&format!("vmauth_invalid_auth_tokens_total{{cause=\"{cause}\"}}"));
@@ -167,14 +167,9 @@ impl RefusalCounters {
     }
 
     /// Counts a refused token; once a request, when nothing else has let it in.
-    pub fn count(&self, cause: RefusalCause) {
-        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == cause) {
+    pub fn count(&self, refusal: &Refusal) {
+        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == refusal.cause) {
             counter.inc();
         }
-    }
-
-    /// The number of tokens refused for `cause`.
-    pub fn get(&self, cause: RefusalCause) -> u64 {
-        self.0.iter().find(|(known, _)| *known == cause).map_or(0, |(_, counter)| counter.get())
     }
 }

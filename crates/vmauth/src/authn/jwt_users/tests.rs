@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::oidc::test_provider::{ISSUER, Provider, Signer, location};
+use crate::oidc::refetch_all;
+use crate::oidc::test_provider::{ISSUER, Provider, Signer};
 use jwt::RefusalCause;
-use tokio::runtime::Handle;
 use vmkit::metrics::Set;
 
 const NOW: u64 = 1000;
@@ -30,7 +30,7 @@ fn user(user: u32, keys: KeyInput, claims: &[(&str, &'static str)]) -> JwtUserIn
 fn outcome(users: &JwtUsers, token: &str) -> Result<Arc<AcceptedToken>, Box<Refusal>> {
     match users.accept(format!("Bearer {token}").as_bytes(), NOW) {
         JwtOutcome::Accepted(accepted) => Ok(accepted),
-        JwtOutcome::Refused(refusal) => Err(refusal),
+        JwtOutcome::Refused(refusal) => Err(Box::new(refusal)),
         JwtOutcome::NotAToken => panic!("not a token: {token}"),
     }
 }
@@ -227,13 +227,13 @@ fn log_lines_hold_no_token_and_stay_short() {
 #[test]
 fn refusals_are_counted_by_cause() {
     let set = Set::new();
-    let counters = RefusalCounters::register(&set);
-    counters.count(RefusalCause::KeysNotLoaded);
-    counters.count(RefusalCause::KeysNotLoaded);
-    counters.count(RefusalCause::Malformed);
-    assert_eq!(set.counter("vmauth_invalid_auth_tokens_total{cause=\"keys_not_loaded\"}").get(), 2);
-    assert_eq!(counters.get(RefusalCause::Malformed), 1);
-    assert_eq!((counters.get(RefusalCause::Expired), set.len()), (0, 10));
+    let metrics = TokenRefusalMetrics::register(&set);
+    let users = JwtUsers::build(vec![user(1, keys(&[&Signer::new()]), &[])]);
+    for claims in [r#"{"exp":1}"#, "{}", r#"{"exp":2000}"#] {
+        metrics.count(&outcome(&users, &Signer::new().token("", claims)).unwrap_err());
+    }
+    let f = |cause: &str| set.counter(&format!("vmauth_invalid_auth_tokens_total{{cause=\"{cause}\"}}")).get();
+    assert_eq!((f("expired"), f("bad_signature"), f("malformed"), set.len()), (2, 1, 0, 10));
 }
 
 /// `users` over one started provider, whose keys are `kid` of `signer`.
@@ -252,7 +252,7 @@ async fn issuers_live_side_by_side() {
     provider.reply("http://b", 200, &format!(r#"{{"keys":[{}]}}"#, b.jwk("b")));
     let keys_b = issuers.get_or_create(KeyLocation::JwksUrl("http://b".to_owned()));
     let missing = issuers.get_or_create(KeyLocation::Oidc { issuer: "http://c".to_owned() });
-    issuers.start(&Handle::current(), &[keys_b.clone(), missing.clone()]).await;
+    issuers.start(vec![keys_b.clone(), missing.clone()]).await;
     let users = JwtUsers::build(vec![
         user(1, KeyInput::Provider(keys_a), &[]),
         user(2, KeyInput::Provider(keys_b), &[]),
@@ -300,11 +300,11 @@ async fn unknown_keys_are_fetched() {
     ]);
     let claims = format!(r#"{{"exp":2000,"iss":"{ISSUER}","vm_access":{{}},"role":"admin"}}"#);
     let (old_token, new_token) = (old.token("old", &claims), new.token("new", &claims));
-    let f = async |token: &str| match users.accept_with_newest_keys(format!("Bearer {token}").as_bytes(), NOW).await {
-        JwtOutcome::Accepted(accepted) => Ok(accepted.user),
-        JwtOutcome::Refused(refusal) => Err(refusal.cause),
-        JwtOutcome::NotAToken => panic!("not a token"),
+    let f = async |token: &str| match outcome(&users, token) {
+        Err(refusal) if refetch_all(&refusal.refetch).await => verdict(&users, token),
+        other => other.map(|accepted| accepted.user).map_err(|refusal| refusal.cause),
     };
+    assert_eq!((users.issuers().len(), users.key_epoch()), (1, 1));
     assert_eq!((f(&old_token).await, provider.requests()), (Ok(1), 0));
     assert_eq!((f(&new_token).await, provider.requests()), (Err(RefusalCause::UnknownKey), 2));
     provider.serve(&[old.jwk("old"), new.jwk("new")]);
@@ -313,5 +313,5 @@ async fn unknown_keys_are_fetched() {
     assert_eq!(f(&new.token("newer", &claims)).await, Err(RefusalCause::UnknownKey));
     provider.requests();
     assert_eq!((f(&old_token).await, f(&new_token).await), (Err(RefusalCause::UnknownKey), Ok(1)));
-    assert_eq!(location().issuer(), Some(ISSUER));
+    assert_eq!(users.key_epoch(), 3);
 }

@@ -1,0 +1,227 @@
+//! `jwt` of a user: key sources, issuer, claims.
+//!
+//! Reads key files through the given closure and lets the given parser judge every key, so that a bad key is found at
+//! load; keys of an identity provider are never fetched here. Beyond upstream: `jwks_url`, `audience`, `clock_skew`.
+
+use super::build_users::{Builder, Owner, UserContext};
+use super::decode::{At, Text, TextList};
+use super::error::Stage;
+use super::model::{JwtSpec, KeyOrigin, KeySource, MatchClaim, PublicKey};
+use super::raw::RawJwt;
+use super::redact;
+use super::shims::{parse_duration, quote};
+use crate::rewrite::target_url::TargetUrl;
+use std::io;
+use std::time::Duration;
+
+/// The largest tolerance; more would make expiry meaningless.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(600);
+
+impl<'t> Builder<'t, '_> {
+    /// Builds the JWT options of the user `index`.
+    pub(super) fn jwt(
+        &mut self,
+        raw: &At<RawJwt<'t>>,
+        index: usize,
+        owner: Owner<'t>,
+        context: UserContext<'_>,
+    ) -> JwtSpec {
+        let place = context.place.field("jwt");
+        let context = UserContext { place: &place, ..context };
+        let keys = self.key_source(raw, context);
+        let match_claims = self.match_claims(raw, context);
+        self.refuse_same_claims(raw, &keys, (index, owner), context);
+        let raw = &raw.value;
+        JwtSpec {
+            keys,
+            audience: self.audience(raw, context),
+            clock_skew: self.clock_skew(raw, context),
+            match_claims,
+            default_vm_access_claim: raw.default_vm_access_claim.clone(),
+        }
+    }
+
+    fn key_source(&mut self, raw: &At<RawJwt<'t>>, context: UserContext<'_>) -> KeySource {
+        let At { value: jwt, mark } = raw;
+        let keys = self.public_keys(jwt, context);
+        let written = |list: &Option<TextList<'_>>| list.as_ref().is_some_and(|list| list.written > 0);
+        let has_keys = written(&jwt.public_keys) || written(&jwt.public_key_files);
+        let is_static = has_keys || jwt.skip_verify;
+        let mut complain = |message: &str, hint: &'static str| {
+            self.problems.push(context.stage, context.place, *mark, message, hint);
+        };
+        if jwt.oidc_issuer.is_some() && is_static {
+            complain("jwt with oidc cannot contain public keys or have skip_verify=true", "keep one of them, or write two users");
+        }
+        if jwt.jwks_url.is_some() && (is_static || jwt.oidc_issuer.is_some()) {
+            complain("jwt with jwks_url cannot contain public keys, oidc or have skip_verify=true", "keep one of them, or write two users");
+        }
+        if !is_static && jwt.oidc_issuer.is_none() && jwt.jwks_url.is_none() && !jwt.damaged {
+            complain(
+                "jwt must contain at least a single public key, public_key_files, oidc or have skip_verify=true",
+                "`jwks_url` will do, too",
+            );
+        }
+        if let Some(issuer) = jwt.oidc_issuer {
+            self.check_issuer(issuer, context);
+            return KeySource::Oidc { issuer: issuer.value.to_owned() };
+        }
+        if let Some(url) = jwt.jwks_url {
+            self.check_http_url(url, "jwks_url", context);
+            return KeySource::JwksUrl(url.value.to_owned());
+        }
+        if jwt.skip_verify { KeySource::SkipVerify } else { KeySource::Static(keys) }
+    }
+
+    fn public_keys(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Vec<PublicKey> {
+        let mut keys = Vec::new();
+        let place = context.place.field("public_keys");
+        for &(index, Text { value: pem, mark }) in raw.public_keys.iter().flat_map(|list| &list.items) {
+            if let Err(cause) = (self.inputs.parse_key)(pem) {
+                let message = format!("failed to parse key {}: {cause}", redact::pem(pem));
+                let hint = "write a PEM block of a public key";
+                self.problems.push(context.stage, &place.index(index), mark, message, hint);
+            }
+            keys.push(PublicKey { origin: KeyOrigin::Inline, pem: pem.to_owned() });
+        }
+        let place = context.place.field("public_key_files");
+        for &(index, Text { value: path, mark }) in raw.public_key_files.iter().flat_map(|list| &list.items) {
+            let message = match (self.inputs.read_file)(path) {
+                Err(error) => format!("cannot read public key from file {}: {}", quote(path), open_error(path, &error)),
+                Ok(bytes) => {
+                    let pem = String::from_utf8_lossy(&bytes).into_owned();
+                    let result = (self.inputs.parse_key)(&pem);
+                    keys.push(PublicKey { origin: KeyOrigin::File(path.to_owned()), pem });
+                    match result {
+                        Ok(()) => continue,
+                        // The file may be anything, so none of it is shown.
+                        Err(cause) => format!(
+                            "cannot parse public key from file {}: failed to parse key \"...\": {cause}",
+                            quote(path)
+                        ),
+                    }
+                }
+            };
+            self.problems.push(context.stage, &place.index(index), mark, message, "");
+        }
+        keys
+    }
+
+    fn check_issuer(&mut self, Text { value, mark }: Text<'_>, context: UserContext<'_>) {
+        let oidc = context.place.field("oidc");
+        if value.is_empty() {
+            let message = "oidc issuer cannot be empty";
+            self.problems.push(context.stage, &oidc, mark, message, "write `oidc: {issuer: https://…}`");
+            return;
+        }
+        self.check_http_url(Text { value, mark }, "oidc issuer", UserContext { place: &oidc, ..context });
+    }
+
+    fn check_http_url(&mut self, Text { value, mark }: Text<'_>, what: &str, context: UserContext<'_>) {
+        let field = what.split(' ').next_back().unwrap_or_default();
+        let place = context.place.field(field);
+        let shown = quote(&redact::url(value));
+        let (scheme, host) = super::build_routes::scheme_and_host(value);
+        let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+        // Without a scheme only what looks like a path is a URL.
+        let is_relative = scheme.is_empty() && !value.split('/').next().unwrap_or_default().contains(':');
+        let message = if is_relative || (!is_http && !scheme.is_empty()) {
+            format!("{what} {shown} must have http or https scheme")
+        } else if !is_http || host.is_empty() || TargetUrl::parse(value).is_err() {
+            format!("{what} {shown} must be a valid URL")
+        } else {
+            return;
+        };
+        self.problems.push(context.stage, &place, mark, message, "write a URL such as https://idp.example.com/");
+    }
+
+    fn match_claims(&mut self, raw: &At<RawJwt<'t>>, context: UserContext<'_>) -> Vec<MatchClaim> {
+        let place = context.place.field("match_claims");
+        let mut claims = Vec::with_capacity(raw.value.match_claims.len());
+        for &(key, value) in &raw.value.match_claims {
+            match self.pattern(value.value) {
+                Ok(pattern) => claims.push(MatchClaim { path: key.value.to_owned(), value: pattern }),
+                Err(cause) => {
+                    // Upstream compiles claims without the wrapping of paths.
+                    let cause = cause.replace(&format!("^(?:{})$", value.value), value.value);
+                    let shown = quote(value.value);
+                    let message = format!(
+                        "incorrect match claim, key={}, value regex={shown}: cannot parse value match re={shown}: {cause}",
+                        quote(key.value)
+                    );
+                    self.problems.push(context.stage, &place.field(key.value), value.mark, message, "");
+                }
+            }
+        }
+        claims.sort_by(|a, b| a.path.cmp(&b.path));
+        claims
+    }
+
+    /// Two users must differ in their issuer or their claims, or nothing tells them apart.
+    fn refuse_same_claims(
+        &mut self,
+        raw: &At<RawJwt<'t>>,
+        keys: &KeySource,
+        (index, owner): (usize, Owner<'t>),
+        context: UserContext<'_>,
+    ) {
+        let mut claims: Vec<_> = raw.value.match_claims.iter().map(|(k, v)| format!("{}={}", k.value, v.value)).collect();
+        claims.sort();
+        let claims = claims.join(",");
+        let issuer = match keys {
+            KeySource::Oidc { issuer } => issuer.clone(),
+            KeySource::SkipVerify | KeySource::Static(_) | KeySource::JwksUrl(_) => String::new(),
+        };
+        match self.claim_sets.entry((issuer, claims)) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(owner.name);
+            }
+            std::collections::hash_map::Entry::Occupied(entry) => {
+                let message = format!(
+                    "duplicate match claims={} found for name={} at idx={index}; the previous one is set for name={}",
+                    quote(&entry.key().1),
+                    quote(owner.name),
+                    quote(entry.get())
+                );
+                let hint = "give the users different `match_claims` or different issuers";
+                self.problems.push(context.stage, context.place, raw.mark, message, hint);
+            }
+        }
+    }
+
+    /// Nothing may vanish from this list: an empty one accepts any audience.
+    fn audience(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Vec<String> {
+        let Some(list) = &raw.audience else { return Vec::new() };
+        let place = context.place.field("audience");
+        let empty = list.items.iter().find(|(_, text)| text.value.is_empty()).map(|&(index, text)| (index, text.mark));
+        let nothing = (list.written == 0).then(|| (0, list.mark));
+        if let Some((index, mark)) = list.null_at.or(empty).or(nothing) {
+            let (message, hint) = ("jwt audience cannot be empty", "remove the field to accept any audience");
+            self.problems.push(context.stage, &place.index(index), mark, message, hint);
+        }
+        list.items.iter().map(|(_, text)| text.value.to_owned()).collect()
+    }
+
+    fn clock_skew(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Duration {
+        let Some(text) = raw.clock_skew else { return Duration::ZERO };
+        match parse_duration(text.value).filter(|skew| *skew <= MAX_CLOCK_SKEW) {
+            Some(skew) => skew,
+            None => {
+                let message = format!("cannot parse jwt clock_skew {}", quote(text.value));
+                let hint = "write a duration from 0s to 10m, such as 30s";
+                self.problems.push(Stage::JwtUsers, &context.place.field("clock_skew"), text.mark, message, hint);
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+/// The error of opening a file in Go's words.
+fn open_error(path: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
+        io::ErrorKind::PermissionDenied => format!("open {path}: permission denied"),
+        io::ErrorKind::IsADirectory => format!("read {path}: is a directory"),
+        _ => format!("read {path}: {error}"),
+    }
+}

@@ -1,0 +1,268 @@
+//! Targets and routes: URLs, patterns and the criteria of `url_map`.
+//!
+//! An entry that can never match (all items of a criterion are `null` or lack a `=`) is checked like any other and then
+//! left out. Each distinct pattern is compiled once a config.
+
+use super::build_users::{Builder, UserContext};
+use super::decode::{Text, TextList};
+use super::error::Stage;
+use super::inherit::{Level, headers};
+use super::ip_filters;
+use super::model::{QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec};
+use super::place::Place;
+use super::placeholders;
+use super::raw::{RawRoute, RawSettings, RawUrls};
+use super::redact;
+use super::shims::quote;
+use super::src_query_arg;
+use crate::rewrite::target_url::TargetUrl;
+use crate::route::go_regex::GoRegex;
+use std::sync::Arc;
+
+impl Builder<'_, '_> {
+    /// Builds `url_map`.
+    pub(super) fn routes(
+        &mut self,
+        raw: &[RawRoute<'_>],
+        user: &Level,
+        real_ip_header: Option<&str>,
+        context: UserContext<'_>,
+    ) -> Vec<RouteSpec> {
+        let map = context.place.field("url_map");
+        let entries = raw.iter().enumerate();
+        entries
+            .filter_map(|(index, raw)| {
+                let place = map.index(index);
+                self.route(raw, user, real_ip_header, UserContext { place: &place, ..context })
+            })
+            .collect()
+    }
+
+    fn route(
+        &mut self,
+        raw: &RawRoute<'_>,
+        user: &Level,
+        real_ip_header: Option<&str>,
+        context: UserContext<'_>,
+    ) -> Option<RouteSpec> {
+        let UserContext { place, stage, .. } = context;
+        let lists = [&raw.src_paths, &raw.src_hosts, &raw.src_query_args, &raw.src_headers];
+        let has_criteria = lists.iter().any(|list| list.as_ref().is_some_and(|list| list.written > 0));
+        if !has_criteria && !raw.damaged {
+            let message = "missing `src_paths`, `src_hosts`, `src_query_args` and `src_headers` in `url_map`";
+            let hint = "add one of them, or move the target to the user's `url_prefix`";
+            self.problems.push(stage, place, raw.mark, message, hint);
+        }
+        if raw.settings.url_prefix.is_none() && !raw.damaged {
+            self.problems.push(stage, place, raw.mark, "missing `url_prefix` in `url_map`", "");
+        }
+        self.check_placeholders(&raw.settings, "url_map", context);
+        let level = user.inner(&raw.settings, place, stage, self.problems);
+        let (src_paths, never_path) = self.criterion(raw.src_paths.as_ref(), &place.field("src_paths"), Self::patterns);
+        let (src_hosts, never_host) = self.criterion(raw.src_hosts.as_ref(), &place.field("src_hosts"), Self::patterns);
+        let query_place = place.field("src_query_args");
+        let (src_query_args, never_query) = self.criterion(raw.src_query_args.as_ref(), &query_place, Self::query_args);
+        let header_place = place.field("src_headers");
+        let (src_headers, never_header) = self.criterion(raw.src_headers.as_ref(), &header_place, Self::src_headers);
+        let ip_filters = raw.settings.ip_filters.as_ref();
+        let ip_filters = ip_filters
+            .map(|raw| ip_filters::build(raw, &place.field("ip_filters"), real_ip_header, self.problems));
+        let target = self.target(raw.settings.url_prefix.as_ref()?, "url_prefix", place, level, stage)?;
+        if never_path || never_host || never_query || never_header {
+            return None;
+        }
+        let place = place.to_string();
+        Some(RouteSpec { place, src_paths, src_hosts, src_query_args, src_headers, target, ip_filters })
+    }
+
+    /// Builds a criterion; true = it was written but no item can match.
+    fn criterion<'l, 't, T>(
+        &mut self,
+        list: Option<&'l TextList<'t>>,
+        place: &Place<'_>,
+        build: impl FnOnce(&mut Self, &'l TextList<'t>, &Place<'_>) -> Vec<T>,
+    ) -> (Vec<T>, bool) {
+        let Some(list) = list else { return (Vec::new(), false) };
+        let items = build(self, list, place);
+        let never = items.is_empty() && list.written > 0;
+        (items, never)
+    }
+
+    /// Compiles a list of regexes.
+    pub(super) fn patterns(&mut self, list: &TextList<'_>, place: &Place<'_>) -> Vec<Arc<GoRegex>> {
+        let mut patterns = Vec::with_capacity(list.items.len());
+        for &(index, Text { value, mark }) in &list.items {
+            match self.pattern(value) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(cause) => {
+                    let message = format!("cannot build regexp from {}: {cause}", quote(value));
+                    self.problems.push(Stage::Values, &place.index(index), mark, message, "");
+                }
+            }
+        }
+        patterns
+    }
+
+    /// Compiles a regex, or finds it among those compiled before.
+    pub(super) fn pattern(&mut self, text: &str) -> Result<Arc<GoRegex>, String> {
+        if let Some(known) = self.regexes.get(text) {
+            return known.clone();
+        }
+        let result = GoRegex::new(text).map(Arc::new).map_err(|error| error.to_string());
+        self.regexes.insert(text.to_owned(), result.clone());
+        result
+    }
+
+    fn query_args(&mut self, list: &TextList<'_>, place: &Place<'_>) -> Vec<SrcQueryArg> {
+        let mut args = Vec::with_capacity(list.items.len());
+        for &(index, Text { value: item, mark }) in &list.items {
+            // Without `=` an item never matches.
+            let Some(arg) = src_query_arg::split(item) else { continue };
+            let value = if arg.is_regex {
+                match self.pattern(&arg.value) {
+                    Ok(pattern) => QueryValue::Regex(pattern),
+                    Err(cause) => {
+                        let (name, value) = (quote(arg.name), quote(&arg.value));
+                        let message = format!(
+                            "cannot unmarshal regex for {name} query arg: cannot build regexp from {value}: {cause}"
+                        );
+                        self.problems.push(Stage::Values, &place.index(index), mark, message, "");
+                        continue;
+                    }
+                }
+            } else {
+                QueryValue::Exact(arg.value.into_owned())
+            };
+            args.push(SrcQueryArg { name: arg.name.to_owned(), value });
+        }
+        args
+    }
+
+    fn src_headers(&mut self, list: &TextList<'_>, place: &Place<'_>) -> Vec<SrcHeader> {
+        let pairs = headers(list, place, self.problems);
+        pairs.into_iter().map(|(name, value)| SrcHeader { name, value }).collect()
+    }
+
+    /// Builds the target of the field `name` of the object at `place`.
+    pub(super) fn target(
+        &mut self,
+        raw: &RawUrls<'_>,
+        name: &str,
+        place: &Place<'_>,
+        level: Level,
+        stage: Stage,
+    ) -> Option<TargetSpec> {
+        let place = place.field(name);
+        let mut urls = Vec::with_capacity(raw.urls.len());
+        for &(index, text) in &raw.urls {
+            let item = index.map(|index| place.index(index));
+            urls.extend(self.url(text, item.as_ref().unwrap_or(&place), stage));
+        }
+        let target = level.target(urls, &place, (stage, raw.mark), self.problems);
+        (!target.urls.is_empty()).then_some(target)
+    }
+
+    fn url(&mut self, Text { value: text, mark }: Text<'_>, place: &Place<'_>, stage: Stage) -> Option<TargetUrl> {
+        let hint = "write a URL such as http://backend:8428/";
+        let shown = quote(&redact::url(text));
+        let (scheme, host) = scheme_and_host(text);
+        let parsed = TargetUrl::parse(text);
+        match &parsed {
+            Err(error) if error.to_string().starts_with("parse ") => {
+                let cause = redact::url_cause(text, &error.to_string());
+                let message = format!("cannot unmarshal {shown} into url: parse {shown}: {cause}");
+                self.problems.push(Stage::Values, place, mark, message, hint);
+                return None;
+            }
+            _ => {}
+        }
+        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+            let scheme = quote(&scheme.to_ascii_lowercase());
+            let message =
+                format!("unsupported scheme for `url_prefix: {shown}`: {scheme}; must be `http` or `https`");
+            self.problems.push(stage, place, mark, message, hint);
+        } else if host.is_empty() {
+            self.problems.push(stage, place, mark, format!("missing hostname in `url_prefix {shown}`"), hint);
+        } else if let Err(error) = &parsed {
+            let message = format!("cannot unmarshal {shown} into url: {}", redact::url_cause(text, &error.to_string()));
+            self.problems.push(Stage::Values, place, mark, message, hint);
+        } else {
+            return parsed.ok();
+        }
+        None
+    }
+
+    /// Checks `{{…}}` in `url_prefix`, `headers` and `response_headers` of a user (`scope` empty) or of an entry.
+    pub(super) fn check_placeholders(&mut self, raw: &RawSettings<'_>, scope: &str, context: UserContext<'_>) {
+        let (url_prefix, header_prefix) = match scope {
+            "" => ("", ""),
+            _ => ("invalid `url_map` `url_prefix` placeholders: ", "invalid `url_map` headers placeholders: "),
+        };
+        if let Some(urls) = &raw.url_prefix {
+            self.check_url_placeholders(urls, "url_prefix", url_prefix, context);
+        }
+        let mut check = |list: Option<&TextList<'_>>, field: &str, check: &dyn Fn(&str, &str) -> Option<String>| {
+            let place = context.place.field(field);
+            for &(index, Text { value: item, mark }) in list.map_or(&[][..], |list| &list.items) {
+                let pair = item.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
+                if let Some(message) = pair.and_then(|(name, value)| check(name, value)) {
+                    let message = format!("{header_prefix}{message}");
+                    self.problems.push(context.stage, &place.index(index), mark, message, "");
+                }
+            }
+        };
+        let is_jwt = context.is_jwt;
+        check(raw.headers.as_ref(), "headers", &|name, value| {
+            placeholders::check_request_header(name, value, is_jwt)
+        });
+        check(raw.response_headers.as_ref(), "response_headers", &placeholders::check_response_header);
+    }
+
+    /// Checks `{{…}}` in the URLs of the field `name`.
+    pub(super) fn check_url_placeholders(
+        &mut self,
+        raw: &RawUrls<'_>,
+        name: &str,
+        prefix: &str,
+        context: UserContext<'_>,
+    ) {
+        let place = context.place.field(name);
+        for &(index, Text { value, mark }) in &raw.urls {
+            let item = index.map(|index| place.index(index));
+            for message in placeholders::check_url(value, context.is_jwt) {
+                let place = item.as_ref().unwrap_or(&place);
+                self.problems.push(context.stage, place, mark, format!("{prefix}{message}"), "");
+            }
+        }
+    }
+}
+
+/// Scheme and host of a URL, as far as they are written.
+pub(super) fn scheme_and_host(text: &str) -> (&str, &str) {
+    let Some((scheme, rest)) = text.split_once(':') else { return ("", "") };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    if !is_scheme {
+        return ("", "");
+    }
+    let authority = rest.strip_prefix("//").map_or("", |rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    (scheme, authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemes_and_hosts() {
+        let f = |text, want| assert_eq!(scheme_and_host(text), want, "{text}");
+        f("http://a:80/b", ("http", "a:80"));
+        f("HTTPS://u:p@a?x", ("HTTPS", "a"));
+        f("http://srv+node/select", ("http", "srv+node"));
+        f("http://", ("http", ""));
+        f("http:/x", ("http", ""));
+        f("a/b:c", ("", ""));
+        f("//a/b", ("", ""));
+        f("", ("", ""));
+    }
+}

@@ -1,0 +1,390 @@
+//! Users: credentials, names, labels, limits, and whose credential it already was.
+//!
+//! Reads and builds one user at a time, `unauthorized_user` first. Duplicates are found by one hash of the lookup keys
+//! that authentication will use (auth.md §2); the keys themselves never reach a message.
+
+use super::Inputs;
+use super::decode::{At, Decoder, Text};
+use super::error::{Problems, Stage};
+use super::inherit::{Level, statuses};
+use super::ip_filters;
+use super::model::{AccessLogSpec, AuthConfig, ClientTls, Credential, IpFilterSpec, MtlsSpec, UserSpec};
+use super::place::Place;
+use super::raw::{RawMtls, RawUser};
+use super::shims::{Secret, quote};
+use super::yaml_tree::{NodeId, Tree};
+use crate::route::go_regex::GoRegex;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::HashMap;
+use std::sync::Arc;
+use xxhash_rust::xxh64::xxh64;
+
+const UNAUTHORIZED: &str = "unauthorized_user";
+const MISSING_ROUTE: &str = "missing `url_prefix` or `url_map`";
+
+/// Builds everything below the top level.
+pub(super) fn build(tree: &Tree<'_>, inputs: &Inputs<'_>, problems: &mut Problems) -> AuthConfig {
+    let raw = Decoder { tree, problems }.config();
+    let mut real_ip_header = inputs.defaults.real_ip_header.clone();
+    let mut config = AuthConfig::default();
+    if let Some(raw) = &raw.ip_filters {
+        let place = super::ROOT.field("ip_filters");
+        let filter = ip_filters::build(raw, &place, real_ip_header.as_deref(), problems);
+        real_ip_header.clone_from(&filter.real_ip_header);
+        config.ip_filters = Some(filter);
+    }
+    let mut builder = Builder::new(tree, inputs, real_ip_header, problems);
+    if let Some(id) = raw.unauthorized_user {
+        config.unauthorized_user = Some(builder.unauthorized_user(id));
+    }
+    let place = super::ROOT.field("users");
+    config.users.reserve_exact(raw.users.len());
+    for (index, &id) in raw.users.iter().enumerate() {
+        if let Some(user) = builder.user(index, id, &place.index(index)) {
+            config.lookup_keys += match user.credential {
+                Credential::Bearer(_) => 2,
+                Credential::None => 0,
+                Credential::Basic { .. } | Credential::AuthToken(_) | Credential::Jwt(_) | Credential::Mtls(_) => 1,
+            };
+            config.users.push(user);
+        }
+    }
+    config
+}
+
+/// How messages name the user that has a credential already.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'t> {
+    pub(super) username: &'t str,
+    pub(super) name: &'t str,
+}
+
+/// State that all users of one config share while it is built.
+pub(super) struct Builder<'t, 'b> {
+    pub(super) tree: &'t Tree<'t>,
+    pub(super) inputs: &'b Inputs<'b>,
+    pub(super) problems: &'b mut Problems,
+    /// One compilation a pattern; `None` = it was refused.
+    pub(super) regexes: HashMap<String, Result<Arc<GoRegex>, String>>,
+    pub(super) claim_sets: HashMap<(String, String), &'t str>,
+    owners: HashMap<String, Owner<'t>>,
+    flags: Level,
+    real_ip_header: Option<String>,
+}
+
+/// Where a user stands and under which prefix its problems are reported.
+#[derive(Clone, Copy)]
+pub(super) struct UserContext<'p> {
+    pub(super) place: &'p Place<'p>,
+    pub(super) stage: Stage,
+    pub(super) is_jwt: bool,
+}
+
+impl<'t, 'b> Builder<'t, 'b> {
+    fn new(
+        tree: &'t Tree<'t>,
+        inputs: &'b Inputs<'b>,
+        real_ip_header: Option<String>,
+        problems: &'b mut Problems,
+    ) -> Self {
+        let flags = Level::of_flags(inputs.defaults);
+        let (regexes, claim_sets, owners) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { tree, inputs, problems, regexes, claim_sets, owners, flags, real_ip_header }
+    }
+
+    fn unauthorized_user(&mut self, id: NodeId) -> UserSpec {
+        let place = super::ROOT.field(UNAUTHORIZED);
+        let raw = Decoder { tree: self.tree, problems: self.problems }.user(id, &place);
+        let written = |text: Option<Text<'_>>| text.filter(|text| !text.value.is_empty()).map(|text| text.mark);
+        let credentials = [
+            ("username", written(raw.username)),
+            ("password", written(raw.password)),
+            ("bearer_token", written(raw.bearer_token)),
+            ("jwt", raw.jwt.as_ref().map(|jwt| jwt.mark)),
+            ("auth_token", written(raw.auth_token)),
+            ("name", written(raw.name)),
+            ("mtls", raw.mtls.as_ref().map(|mtls| mtls.mark)),
+        ];
+        for (field, mark) in credentials.iter().filter_map(|&(field, mark)| Some((field, mark?))) {
+            let message = format!("field {field} can't be specified for {UNAUTHORIZED} section");
+            self.problems.push(Stage::UnauthorizedUser, &place.field(field), mark, message, "remove it");
+        }
+        let context = UserContext { place: &place, stage: Stage::UnauthorizedUser, is_jwt: false };
+        self.finish(&raw, context, Credential::None, String::new())
+    }
+
+    fn user(&mut self, index: usize, id: NodeId, place: &Place<'_>) -> Option<UserSpec> {
+        let mut raw = Decoder { tree: self.tree, problems: self.problems }.user(id, place);
+        let jwt = raw.jwt.take();
+        let stage = if jwt.is_some() { Stage::JwtUsers } else { Stage::Users };
+        let context = UserContext { place, stage, is_jwt: jwt.is_some() };
+        let credential = match jwt {
+            Some(jwt) => {
+                self.refuse_mix_with_jwt(&raw, context);
+                let owner = Owner { username: text_of(raw.username), name: text_of(raw.name) };
+                Some(Credential::Jwt(Box::new(self.jwt(&jwt, index, owner, context))))
+            }
+            None => self.credential(&raw, context),
+        };
+        let display_name = display_name(&raw, credential.as_ref());
+        // The rest is checked all the same, so that all problems are listed.
+        let user = self.finish(&raw, context, credential.unwrap_or(Credential::None), display_name);
+        (!matches!(user.credential, Credential::None)).then_some(user)
+    }
+
+    fn refuse_mix_with_jwt(&mut self, raw: &RawUser<'_>, context: UserContext<'_>) {
+        let is_set = |text: Option<Text<'_>>| !text_of(text).is_empty();
+        if is_set(raw.auth_token) || is_set(raw.bearer_token) || is_set(raw.username) || is_set(raw.password) {
+            let message = "auth_token, bearer_token, username and password cannot be specified if jwt is set";
+            self.problems.push(context.stage, context.place, raw.mark, message, "keep one of them, or write two users");
+        }
+        if let Some(mtls) = &raw.mtls {
+            let message = "mtls cannot be specified if jwt is set";
+            self.problems.push(context.stage, &context.place.field("mtls"), mtls.mark, message, "keep one of them, or write two users");
+        }
+    }
+
+    /// The credential of a user without `jwt`.
+    fn credential(&mut self, raw: &RawUser<'t>, context: UserContext<'_>) -> Option<Credential> {
+        let (username, password) = (text_of(raw.username), text_of(raw.password));
+        let (bearer_token, auth_token) = (text_of(raw.bearer_token), text_of(raw.auth_token));
+        let has_basic = !username.is_empty() || !password.is_empty();
+        let mut complaints = Vec::new();
+        if raw.mtls.is_some() && (has_basic || !bearer_token.is_empty() || !auth_token.is_empty()) {
+            complaints.push("auth_token, bearer_token, username and password cannot be specified if mtls is set");
+        }
+        if !auth_token.is_empty() && !bearer_token.is_empty() {
+            complaints.push("bearer_token cannot be specified if auth_token is set");
+        }
+        if !auth_token.is_empty() && has_basic {
+            complaints.push("username and password cannot be specified if auth_token is set");
+        } else if !bearer_token.is_empty() && has_basic {
+            complaints.push("username and password cannot be specified if bearer_token is set");
+        }
+        for complaint in &complaints {
+            self.problems.push(context.stage, context.place, raw.mark, *complaint, "keep one of them, or write two users");
+        }
+        if !complaints.is_empty() {
+            return None;
+        }
+        if let Some(mtls) = &raw.mtls {
+            let spec = self.mtls(mtls, raw.damaged, context)?;
+            self.refuse_duplicate("mtls", vec![mtls_name(&spec)], raw, context);
+            return Some(Credential::Mtls(spec));
+        }
+        let (keys, credential) = if !auth_token.is_empty() {
+            (vec![format!("http_auth:{auth_token}")], Credential::AuthToken(Secret::new(auth_token)))
+        } else if !bearer_token.is_empty() {
+            let keys = vec![format!("http_auth:Bearer {bearer_token}"), basic_key(bearer_token, "")];
+            (keys, Credential::Bearer(Secret::new(bearer_token)))
+        } else if !username.is_empty() {
+            let credential = Credential::Basic { username: username.to_owned(), password: Secret::new(password) };
+            (vec![basic_key(username, password)], credential)
+        } else {
+            if !raw.damaged {
+                let message = "missing authorization options; bearer_token or username must be set";
+                let hint = "set one of `username`, `bearer_token`, `auth_token`, `jwt`, `mtls`";
+                self.problems.push(context.stage, context.place, raw.mark, message, hint);
+            }
+            return None;
+        };
+        self.refuse_duplicate("auth token", keys, raw, context);
+        Some(credential)
+    }
+
+    /// Reports a credential of the kind `what` that another user has already.
+    fn refuse_duplicate(&mut self, what: &str, keys: Vec<String>, raw: &RawUser<'t>, context: UserContext<'_>) {
+        let owner = Owner { username: text_of(raw.username), name: text_of(raw.name) };
+        let mut previous = None;
+        for key in keys {
+            match self.owners.entry(key) {
+                std::collections::hash_map::Entry::Occupied(entry) => previous = Some(*entry.get()),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    entry.insert(owner);
+                }
+            }
+        }
+        if let Some(previous) = previous {
+            let message = format!(
+                "duplicate {what} found for username={}, name={}; the previous one is set for username={}, name={}",
+                quote(owner.username),
+                quote(owner.name),
+                quote(previous.username),
+                quote(previous.name)
+            );
+            let hint = "give each user a credential of its own";
+            self.problems.push(context.stage, context.place, raw.mark, message, hint);
+        }
+    }
+
+    fn mtls(&mut self, raw: &At<RawMtls<'t>>, damaged: bool, context: UserContext<'_>) -> Option<MtlsSpec> {
+        let place = context.place.field("mtls");
+        let spec = MtlsSpec {
+            organizational_unit: non_empty(raw.value.organizational_unit),
+            organization: non_empty(raw.value.organization),
+            common_name: non_empty(raw.value.common_name),
+        };
+        if spec != MtlsSpec::default() {
+            return Some(spec);
+        }
+        if !damaged {
+            let message = "mtls must contain at least one of organizational_unit, organization, common_name";
+            self.problems.push(context.stage, &place, raw.mark, message, "");
+        }
+        None
+    }
+
+    /// Everything of a user but its credential.
+    fn finish(
+        &mut self,
+        raw: &RawUser<'t>,
+        context: UserContext<'_>,
+        credential: Credential,
+        display_name: String,
+    ) -> UserSpec {
+        let UserContext { place, stage, .. } = context;
+        let has_route = raw.settings.url_prefix.is_some() || !raw.url_map.is_empty();
+        let has_url_fields = has_route || raw.default_url.is_some();
+        let may_lack_route = stage == Stage::UnauthorizedUser && !has_url_fields;
+        if !has_route && !may_lack_route && !raw.damaged {
+            self.problems.push(stage, place, raw.mark, MISSING_ROUTE, "add `url_prefix: http://backend/`");
+        }
+        self.check_placeholders(&raw.settings, "", context);
+        let level = self.flags.inner(&raw.settings, place, stage, self.problems);
+        let default_level = Level::of_default_url(&level);
+        let ip_filters = self.user_ip_filters(raw, place);
+        let outer_header = match &ip_filters {
+            Some(filter) => filter.real_ip_header.clone(),
+            None => self.real_ip_header.clone(),
+        };
+        let routes = self.routes(&raw.url_map, &level, outer_header.as_deref(), context);
+        let url_prefix = raw.settings.url_prefix.as_ref();
+        let url_prefix = url_prefix.and_then(|urls| self.target(urls, "url_prefix", place, level, stage));
+        let default_url = raw.default_url.as_ref();
+        if let Some(urls) = default_url {
+            self.check_url_placeholders(urls, "default_url", "invalid `default_url` placeholders: ", context);
+        }
+        let default_url = default_url.and_then(|urls| self.target(urls, "default_url", place, default_level, stage));
+        let max_concurrent_requests = raw.max_concurrent_requests.filter(|&limit| limit > 0);
+        UserSpec {
+            place: place.to_string(),
+            metric_labels: self.metric_labels(raw, context, &display_name),
+            credential,
+            name: text_of(raw.name).to_owned(),
+            display_name,
+            max_concurrent_requests: max_concurrent_requests
+                .map_or(self.inputs.defaults.max_concurrent_requests_per_user, |limit| {
+                    usize::try_from(limit).unwrap_or(usize::MAX)
+                }),
+            routes,
+            url_prefix,
+            default_url,
+            has_url_fields,
+            access_log: raw.access_log.as_ref().map(|codes| AccessLogSpec { skip_status_codes: statuses(codes) }),
+            dump_request_on_errors: raw.dump_request_on_errors,
+            ip_filters,
+            deny_paths: self.deny_paths(raw, place),
+            tls: client_tls(raw, &self.inputs.defaults.backend_tls),
+        }
+    }
+
+    fn user_ip_filters(&mut self, raw: &RawUser<'_>, place: &Place<'_>) -> Option<IpFilterSpec> {
+        let raw = raw.settings.ip_filters.as_ref()?;
+        let place = place.field("ip_filters");
+        Some(ip_filters::build(raw, &place, self.real_ip_header.as_deref(), self.problems))
+    }
+
+    fn deny_paths(&mut self, raw: &RawUser<'_>, place: &Place<'_>) -> Vec<Arc<GoRegex>> {
+        let Some(list) = &raw.deny_paths else { return Vec::new() };
+        let place = place.field("deny_paths");
+        if let Some((index, mark)) = list.null_at {
+            let message = "an item of `deny_paths` cannot be null";
+            self.problems.push(Stage::Values, &place.index(index), mark, message, "write a regex, or remove the item");
+        }
+        self.patterns(list, &place)
+    }
+
+    fn metric_labels(
+        &mut self,
+        raw: &RawUser<'_>,
+        context: UserContext<'_>,
+        display_name: &str,
+    ) -> Vec<(String, String)> {
+        let is_unauthorized = context.stage == Stage::UnauthorizedUser;
+        let mut labels = Vec::with_capacity(raw.metric_labels.len() + 1);
+        for &(At { value: name, mark }, value) in &raw.metric_labels {
+            if !is_label_name(name) {
+                let whom = if is_unauthorized { " for unauthorized_user" } else { "" };
+                let message = format!(
+                    "cannot parse metric_labels{whom}: incorrect label name={}, \
+                     it must match regex=\"^[a-zA-Z_:.][a-zA-Z0-9_:.]*$\" for user={}",
+                    quote(name),
+                    quote(display_name)
+                );
+                let place = context.place.field("metric_labels");
+                self.problems.push(context.stage, &place, mark, message, "rename the label");
+            }
+            labels.push((name.to_owned(), value.value.to_owned()));
+        }
+        if !is_unauthorized && !labels.iter().any(|(name, _)| name == "username") {
+            labels.push(("username".to_owned(), display_name.to_owned()));
+        }
+        if labels.len() > 1 {
+            labels.sort_by_cached_key(|(name, value)| format!("{name}={}", quote(value)));
+        }
+        labels
+    }
+}
+
+/// The text, or an empty one.
+pub(super) fn text_of(text: Option<Text<'_>>) -> &str {
+    text.map_or("", |text| text.value)
+}
+
+fn non_empty(text: Option<Text<'_>>) -> Option<String> {
+    text.map(|text| text.value).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn basic_key(username: &str, password: &str) -> String {
+    format!("http_auth:Basic {}", STANDARD.encode(format!("{username}:{password}")))
+}
+
+fn is_label_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let is_start = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b':' | b'.');
+    bytes.next().is_some_and(is_start) && bytes.all(|b| is_start(b) || b.is_ascii_digit())
+}
+
+fn display_name(raw: &RawUser<'_>, credential: Option<&Credential>) -> String {
+    let (name, username) = (text_of(raw.name), text_of(raw.username));
+    let hash = |kind: &str, token: &Secret| format!("{kind}:hash:{:016X}", xxh64(token.expose().as_bytes(), 0));
+    match credential {
+        _ if !name.is_empty() => name.to_owned(),
+        _ if !username.is_empty() => username.to_owned(),
+        Some(Credential::Bearer(token)) => hash("bearer_token", token),
+        Some(Credential::AuthToken(token)) => hash("auth_token", token),
+        Some(Credential::Jwt(_)) => "jwt".to_owned(),
+        Some(Credential::Mtls(mtls)) => mtls_name(mtls),
+        Some(Credential::Basic { .. } | Credential::None) | None => String::new(),
+    }
+}
+
+fn mtls_name(mtls: &MtlsSpec) -> String {
+    let fields = [("OU", &mtls.organizational_unit), ("O", &mtls.organization), ("CN", &mtls.common_name)];
+    let fields = fields.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
+    format!("mtls:{}", fields.collect::<Vec<_>>().join(","))
+}
+
+/// The options of the flags, with those of the user in front; shared when the user has none.
+fn client_tls(raw: &RawUser<'_>, flags: &Arc<ClientTls>) -> Arc<ClientTls> {
+    let own = |text: Option<Text<'_>>, flag: &Option<String>| non_empty(text).or_else(|| flag.clone());
+    let tls = ClientTls {
+        ca_file: own(raw.tls_ca_file, &flags.ca_file),
+        cert_file: own(raw.tls_cert_file, &flags.cert_file),
+        key_file: own(raw.tls_key_file, &flags.key_file),
+        server_name: own(raw.tls_server_name, &flags.server_name),
+        insecure_skip_verify: raw.tls_insecure_skip_verify.unwrap_or(flags.insecure_skip_verify),
+    };
+    if tls == **flags { Arc::clone(flags) } else { Arc::new(tls) }
+}

@@ -1,0 +1,205 @@
+//! What a target takes from its own entry, from its user and from the flags (`config.md` §3.1).
+//!
+//! A [`Level`] is the resolved state of all settings that a `url_prefix` depends on; each level is made from the one
+//! around it. Differs from upstream on purpose: `headers`, `response_headers` and `keep_original_host` are inherited, too.
+
+use super::decode::{Text, TextList};
+use super::error::{Problems, Stage};
+use super::model::{ConfigDefaults, HeaderPair, LoadBalancingPolicy, TargetSpec};
+use super::place::{Mark, Place};
+use super::raw::RawSettings;
+use super::redact;
+use super::shims::quote;
+use crate::rewrite::target_url::TargetUrl;
+
+/// Resolved settings of the flags, of a user or of an entry of `url_map`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Level {
+    /// An error is the flag's unknown text, which only matters to a target that inherits it.
+    policy: PolicyChoice,
+    retry_status_codes: Vec<u16>,
+    merge_query_args: Vec<String>,
+    drop_src_path_prefix_parts: usize,
+    discover_backend_ips: bool,
+    request_headers: Vec<HeaderPair>,
+    response_headers: Vec<HeaderPair>,
+    keep_original_host: bool,
+}
+
+#[derive(Clone, Debug)]
+enum PolicyChoice {
+    Known(LoadBalancingPolicy),
+    UnknownFlag(String),
+}
+
+impl Default for PolicyChoice {
+    fn default() -> Self {
+        Self::Known(LoadBalancingPolicy::default())
+    }
+}
+
+impl Level {
+    /// What the flags say.
+    pub(super) fn of_flags(defaults: &ConfigDefaults) -> Self {
+        let text = &defaults.load_balancing_policy;
+        Self {
+            policy: policy(text).map_or_else(|| PolicyChoice::UnknownFlag(text.clone()), PolicyChoice::Known),
+            retry_status_codes: defaults.retry_status_codes.clone(),
+            merge_query_args: defaults.merge_query_args.clone(),
+            discover_backend_ips: defaults.discover_backend_ips,
+            ..Self::default()
+        }
+    }
+
+    /// The level of an object inside this one. Reports what cannot be read under `stage` or as a bad value.
+    pub(super) fn inner(
+        &self,
+        raw: &RawSettings<'_>,
+        place: &Place<'_>,
+        stage: Stage,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut level = self.clone();
+        if let Some(text) = raw.load_balancing_policy.filter(|text| !text.value.is_empty()) {
+            match policy(text.value) {
+                Some(policy) => level.policy = PolicyChoice::Known(policy),
+                None => {
+                    let place = place.field("load_balancing_policy");
+                    problems.push(stage, &place, text.mark, unknown_policy(text.value), "");
+                }
+            }
+        }
+        if let Some(codes) = &raw.retry_status_codes {
+            level.retry_status_codes = statuses(codes);
+        }
+        if let Some(names) = raw.merge_query_args.as_ref().filter(|names| !names.items.is_empty()) {
+            level.merge_query_args = names.items.iter().map(|(_, name)| name.value.to_owned()).collect();
+        }
+        if let Some(parts) = raw.drop_src_path_prefix_parts {
+            level.drop_src_path_prefix_parts = usize::try_from(parts.max(0)).unwrap_or(usize::MAX);
+        }
+        level.discover_backend_ips = raw.discover_backend_ips.unwrap_or(self.discover_backend_ips);
+        level.headers(raw, place, problems);
+        level
+    }
+
+    fn headers(&mut self, raw: &RawSettings<'_>, place: &Place<'_>, problems: &mut Problems) {
+        let mut own = |list: Option<&TextList<'_>>, field: &str| match list {
+            Some(list) => headers(list, &place.field(field), problems),
+            None => Vec::new(),
+        };
+        let request = own(raw.headers.as_ref(), "headers");
+        let response = own(raw.response_headers.as_ref(), "response_headers");
+        match raw.keep_original_host {
+            Some(keep) => self.keep_original_host = keep,
+            None if request.iter().any(|(name, _)| name.eq_ignore_ascii_case("Host")) => self.keep_original_host = false,
+            None => {}
+        }
+        override_by_name(&mut self.request_headers, request);
+        override_by_name(&mut self.response_headers, response);
+    }
+
+    /// The level of `default_url`: only the user's headers count.
+    pub(super) fn of_default_url(user: &Self) -> Self {
+        Self {
+            request_headers: user.request_headers.clone(),
+            response_headers: user.response_headers.clone(),
+            keep_original_host: user.keep_original_host,
+            ..Self::default()
+        }
+    }
+
+    /// A target with these settings.
+    pub(super) fn target(
+        self,
+        urls: Vec<TargetUrl>,
+        place: &Place<'_>,
+        (stage, mark): (Stage, Mark),
+        problems: &mut Problems,
+    ) -> TargetSpec {
+        let load_balancing_policy = match self.policy {
+            PolicyChoice::Known(policy) => policy,
+            PolicyChoice::UnknownFlag(text) => {
+                problems.push(stage, place, mark, unknown_policy(&text), "it comes from -loadBalancingPolicy");
+                LoadBalancingPolicy::default()
+            }
+        };
+        TargetSpec {
+            urls,
+            load_balancing_policy,
+            retry_status_codes: self.retry_status_codes,
+            merge_query_args: self.merge_query_args,
+            drop_src_path_prefix_parts: self.drop_src_path_prefix_parts,
+            discover_backend_ips: self.discover_backend_ips,
+            request_headers: self.request_headers,
+            response_headers: self.response_headers,
+            keep_original_host: self.keep_original_host,
+        }
+    }
+}
+
+fn policy(text: &str) -> Option<LoadBalancingPolicy> {
+    match text {
+        "" | "least_loaded" => Some(LoadBalancingPolicy::LeastLoaded),
+        "first_available" => Some(LoadBalancingPolicy::FirstAvailable),
+        _ => None,
+    }
+}
+
+fn unknown_policy(text: &str) -> String {
+    format!("unexpected load_balancing_policy: {}; want least_loaded or first_available", quote(text))
+}
+
+/// Numbers that can be a status.
+pub(super) fn statuses(codes: &[i64]) -> Vec<u16> {
+    codes.iter().filter_map(|&code| u16::try_from(code).ok()).collect()
+}
+
+/// The outer rules whose names the own list does not mention, then the own list.
+fn override_by_name(outer: &mut Vec<HeaderPair>, own: Vec<HeaderPair>) {
+    outer.retain(|(name, _)| !own.iter().any(|(own_name, _)| own_name.eq_ignore_ascii_case(name)));
+    outer.extend(own);
+}
+
+/// Name and value of each item of a list of headers.
+pub(super) fn headers(list: &TextList<'_>, place: &Place<'_>, problems: &mut Problems) -> Vec<HeaderPair> {
+    let mut pairs = Vec::with_capacity(list.items.len());
+    for &(index, Text { value: item, mark }) in &list.items {
+        match item.split_once(':') {
+            Some((name, value)) => pairs.push((name.trim().to_owned(), value.trim().to_owned())),
+            None => {
+                let message = format!(
+                    "missing separator char ':' between Name and Value in the header {}; expected format - 'Name: Value'",
+                    quote(&redact::header_item(item))
+                );
+                problems.push(Stage::Values, &place.index(index), mark, message, "");
+            }
+        }
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_headers_win_name_by_name() {
+        let pairs = |list: &[(&str, &str)]| -> Vec<HeaderPair> {
+            list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let f = |outer: &[(&str, &str)], own: &[(&str, &str)], want: &[(&str, &str)]| {
+            let mut got = pairs(outer);
+            override_by_name(&mut got, pairs(own));
+            assert_eq!(got, pairs(want));
+        };
+        f(&[("A", "1"), ("B", "2")], &[], &[("A", "1"), ("B", "2")]);
+        f(&[("A", "1"), ("B", "2"), ("a", "3")], &[("a", "")], &[("B", "2"), ("a", "")]);
+        f(&[("A", "1"), ("A", "2")], &[("C", "1"), ("C", "2")], &[("A", "1"), ("A", "2"), ("C", "1"), ("C", "2")]);
+    }
+
+    #[test]
+    fn statuses_out_of_range_are_left_out() {
+        assert_eq!(statuses(&[500, -1, 70_000, 0]), [500, 0]);
+    }
+}

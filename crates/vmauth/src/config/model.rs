@@ -1,0 +1,314 @@
+//! The finished config: inert, typed, with all inheritance resolved.
+//!
+//! What the generation builder starts from. Nothing here knows YAML, flags or sockets; every `Option` that is left means
+//! "not configured", never "look it up elsewhere". Secrets cannot be printed. Header rules stay raw `(name, value)` pairs
+//! in the order in which they apply, so that the rewrite stage compiles them as it likes.
+
+use super::shims::Secret;
+use crate::rewrite::target_url::TargetUrl;
+use crate::route::go_regex::GoRegex;
+use ipnet::IpNet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Name and value of a header rule, both trimmed; an empty value removes the header.
+pub type HeaderPair = (String, String);
+
+/// What command-line flags decide for users that say nothing.
+#[derive(Clone, Debug)]
+pub struct ConfigDefaults {
+    /// `-loadBalancingPolicy`, checked when a target inherits it.
+    pub load_balancing_policy: String,
+    /// `-retryStatusCodes`.
+    pub retry_status_codes: Vec<u16>,
+    /// `-mergeQueryArgs`.
+    pub merge_query_args: Vec<String>,
+    /// `-discoverBackendIPs`.
+    pub discover_backend_ips: bool,
+    /// `-backend.TLS*` and `-backend.tlsInsecureSkipVerify`.
+    pub backend_tls: Arc<ClientTls>,
+    /// `-maxConcurrentPerUserRequests`.
+    pub max_concurrent_requests_per_user: usize,
+    /// `-httpRealIPHeader`; `None` = the address of the connection.
+    pub real_ip_header: Option<String>,
+}
+
+impl Default for ConfigDefaults {
+    fn default() -> Self {
+        Self {
+            load_balancing_policy: "least_loaded".to_owned(),
+            retry_status_codes: Vec::new(),
+            merge_query_args: Vec::new(),
+            discover_backend_ips: false,
+            backend_tls: Arc::default(),
+            max_concurrent_requests_per_user: 300,
+            real_ip_header: None,
+        }
+    }
+}
+
+/// A checked config.
+#[derive(Debug, Default)]
+pub struct AuthConfig {
+    /// `users`, in file order.
+    pub users: Vec<UserSpec>,
+    /// `unauthorized_user`, also when it has no URL (it may switch on the access log).
+    pub unauthorized_user: Option<UserSpec>,
+    /// Top-level `ip_filters`, checked before authentication.
+    pub ip_filters: Option<IpFilterSpec>,
+    /// The N of `loaded information about N users`: a bearer user counts twice, `unauthorized_user` not at all.
+    pub lookup_keys: usize,
+}
+
+/// One entry of `users`, or `unauthorized_user`.
+#[derive(Debug)]
+pub struct UserSpec {
+    /// Where it stands: `users[3]` or `unauthorized_user`.
+    pub place: String,
+    /// How requests prove to be this user's.
+    pub credential: Credential,
+    /// The `name` field, empty if absent.
+    pub name: String,
+    /// Name for messages, logs and metrics (auth.md §6); empty for `unauthorized_user`.
+    pub display_name: String,
+    /// Labels of the user's metrics, sorted by their `name="value"` text. Holds `username=<display name>` unless
+    /// `metric_labels` sets `username` itself; for `unauthorized_user` only `metric_labels`.
+    pub metric_labels: Vec<(String, String)>,
+    /// Limit of requests at a time.
+    pub max_concurrent_requests: usize,
+    /// `url_map`, in file order, without entries that can never match.
+    pub routes: Vec<RouteSpec>,
+    /// `url_prefix`: used when no route matches.
+    pub url_prefix: Option<TargetSpec>,
+    /// `default_url`: used when there is no `url_prefix` either.
+    pub default_url: Option<TargetSpec>,
+    /// Whether any of `url_prefix`, `url_map`, `default_url` is given; without, `unauthorized_user` serves nothing.
+    pub has_url_fields: bool,
+    /// Present = requests are logged.
+    pub access_log: Option<AccessLogSpec>,
+    /// Whether the 400 reply of a missing route shows the request.
+    pub dump_request_on_errors: bool,
+    /// Checked after the user is known.
+    pub ip_filters: Option<IpFilterSpec>,
+    /// Normalised paths that are refused before routing (full match).
+    pub deny_paths: Vec<Arc<GoRegex>>,
+    /// TLS options of connections to the user's backends.
+    pub tls: Arc<ClientTls>,
+}
+
+/// How a request proves whose it is.
+#[derive(Debug)]
+pub enum Credential {
+    /// `username` and `password`.
+    Basic {
+        /// Never empty.
+        username: String,
+        /// May be empty.
+        password: Secret,
+    },
+    /// `bearer_token`: as `Bearer T`, and as the user name of Basic auth with an empty password.
+    Bearer(Secret),
+    /// `auth_token`: the whole header value.
+    AuthToken(Secret),
+    /// `jwt`.
+    Jwt(Box<JwtSpec>),
+    /// `mtls`.
+    Mtls(MtlsSpec),
+    /// `unauthorized_user`.
+    None,
+}
+
+/// Fields of a client certificate's subject; all that are given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MtlsSpec {
+    /// OU; matches if any of the certificate's units is equal.
+    pub organizational_unit: Option<String>,
+    /// O; matches if any of the certificate's organizations is equal.
+    pub organization: Option<String>,
+    /// CN.
+    pub common_name: Option<String>,
+}
+
+/// One entry of `url_map`. Criteria that are not empty must all match; a criterion matches by any of its items.
+#[derive(Debug)]
+pub struct RouteSpec {
+    /// Where it stands: `users[3].url_map[0]`.
+    pub place: String,
+    /// Full match with the normalised path.
+    pub src_paths: Vec<Arc<GoRegex>>,
+    /// Full match with the Host header.
+    pub src_hosts: Vec<Arc<GoRegex>>,
+    /// Decoded args of the URL.
+    pub src_query_args: Vec<SrcQueryArg>,
+    /// Header lines, compared for equality.
+    pub src_headers: Vec<SrcHeader>,
+    /// Where matching requests go.
+    pub target: TargetSpec,
+    /// Checked after the user's own filters, when the route is chosen.
+    pub ip_filters: Option<IpFilterSpec>,
+}
+
+/// An item of `src_query_args`.
+#[derive(Debug)]
+pub struct SrcQueryArg {
+    /// Name of the arg, case sensitive.
+    pub name: String,
+    /// What any value of the arg must be.
+    pub value: QueryValue,
+}
+
+/// The right side of an item of `src_query_args`.
+#[derive(Debug)]
+pub enum QueryValue {
+    /// `name=value`
+    Exact(String),
+    /// `name=~regex`, full match
+    Regex(Arc<GoRegex>),
+}
+
+/// An item of `src_headers`: the name is case-insensitive, the value compared byte by byte after trimming.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SrcHeader {
+    /// Name of the header as written.
+    pub name: String,
+    /// Value; empty matches a header that is present and empty.
+    pub value: String,
+}
+
+/// Backends and everything that decides how requests reach them.
+#[derive(Debug)]
+pub struct TargetSpec {
+    /// Never empty; `http` or `https` with a host each.
+    pub urls: Vec<TargetUrl>,
+    /// How to choose among `urls`.
+    pub load_balancing_policy: LoadBalancingPolicy,
+    /// Statuses after which another backend is tried. Numbers that are no HTTP status are left out.
+    pub retry_status_codes: Vec<u16>,
+    /// Args of the client that are added to equally named args of the URL.
+    pub merge_query_args: Vec<String>,
+    /// How many leading parts of the path are cut off.
+    pub drop_src_path_prefix_parts: usize,
+    /// Whether hosts are resolved to single backends.
+    pub discover_backend_ips: bool,
+    /// Edits of the request's headers; of equal names the last one wins.
+    pub request_headers: Vec<HeaderPair>,
+    /// Edits of the response's headers; of equal names the last one wins.
+    pub response_headers: Vec<HeaderPair>,
+    /// Whether the backend sees the client's Host.
+    pub keep_original_host: bool,
+}
+
+/// How a backend is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadBalancingPolicy {
+    /// The least busy one that works, in turn.
+    #[default]
+    LeastLoaded,
+    /// The first one that works.
+    FirstAvailable,
+}
+
+/// `access_log` of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessLogSpec {
+    /// Statuses that are not logged. Numbers that are no HTTP status are left out.
+    pub skip_status_codes: Vec<u16>,
+}
+
+/// TLS options of connections to backends. Files may be URLs; they are read at first use, never at load.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientTls {
+    /// Root certificates; `None` = the system's.
+    pub ca_file: Option<String>,
+    /// Client certificate.
+    pub cert_file: Option<String>,
+    /// Key of the client certificate.
+    pub key_file: Option<String>,
+    /// SNI and name to verify; `None` = the URL's host.
+    pub server_name: Option<String>,
+    /// Whether any certificate will do.
+    pub insecure_skip_verify: bool,
+}
+
+/// `ip_filters`. An address passes when it is in no denied network and the allow list is empty or holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpFilterSpec {
+    /// Empty = everyone who is not denied.
+    pub allow_list: Vec<IpNet>,
+    /// Wins over `allow_list`.
+    pub deny_list: Vec<IpNet>,
+    /// Header with the client's address: the filter's own, else the enclosing one's, else `-httpRealIPHeader`.
+    pub real_ip_header: Option<String>,
+}
+
+/// `jwt` of a user.
+#[derive(Debug)]
+pub struct JwtSpec {
+    /// What signatures are checked with.
+    pub keys: KeySource,
+    /// Accepted values of `aud`; empty = `aud` is not looked at.
+    pub audience: Vec<String>,
+    /// Tolerance for `exp` and `nbf`, at most ten minutes.
+    pub clock_skew: Duration,
+    /// All must match; sorted by path.
+    pub match_claims: Vec<MatchClaim>,
+    /// Used as a whole when the token has no `vm_access`.
+    pub default_vm_access_claim: Option<DefaultVmAccess>,
+}
+
+/// Where the keys of a JWT user come from.
+#[derive(Debug)]
+pub enum KeySource {
+    /// `skip_verify: true`: signatures are not checked.
+    SkipVerify,
+    /// `public_keys`, then `public_key_files`; never empty, all checked with the given key parser.
+    Static(Vec<PublicKey>),
+    /// `oidc`: discovered from the issuer, which tokens must name byte for byte.
+    Oidc {
+        /// `http` or `https` URL as written.
+        issuer: String,
+    },
+    /// `jwks_url`: a key set without discovery; `iss` is not looked at.
+    JwksUrl(String),
+}
+
+/// A public key in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey {
+    /// Where it was found.
+    pub origin: KeyOrigin,
+    /// PEM text; only the first block counts.
+    pub pem: String,
+}
+
+/// Where a key was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// An item of `public_keys`.
+    Inline,
+    /// A path of `public_key_files`.
+    File(String),
+}
+
+/// One pair of `match_claims`.
+#[derive(Debug)]
+pub struct MatchClaim {
+    /// Path of the claim as written; dots split it, `\.` is a literal dot.
+    pub path: String,
+    /// Full match with the claim's text.
+    pub value: Arc<GoRegex>,
+}
+
+/// `default_vm_access_claim`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the claim")]
+pub struct DefaultVmAccess {
+    pub metrics_account_id: u32,
+    pub metrics_project_id: u32,
+    pub metrics_extra_labels: Vec<String>,
+    pub metrics_extra_filters: Vec<String>,
+    pub logs_account_id: u32,
+    pub logs_project_id: u32,
+    pub logs_extra_filters: Vec<String>,
+    pub logs_extra_stream_filters: Vec<String>,
+}

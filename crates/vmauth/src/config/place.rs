@@ -1,0 +1,82 @@
+//! Places in a config: the path of a value and its line and column.
+//!
+//! A [`Place`] is a chain of borrowed steps on the stack, so that naming places costs nothing until a problem is
+//! reported. It is only ever rendered, never parsed.
+
+use std::fmt;
+
+/// Line and column of a value, both from 1; columns count characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mark {
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+impl Mark {
+    pub(super) fn new(line: usize, column: usize) -> Self {
+        Self { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
+    }
+}
+
+/// The path of a value, such as `users[3].url_map[0].src_paths[1]`.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    parent: Option<&'p Place<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Root,
+    Field(&'p str),
+    Index(usize),
+}
+
+impl<'p> Place<'p> {
+    /// The whole file.
+    pub(super) const fn root() -> Self {
+        Self { parent: None, step: Step::Root }
+    }
+
+    /// The field `name` of the object at this place.
+    pub(super) fn field<'a>(&'a self, name: &'a str) -> Place<'a> {
+        Place { parent: Some(self), step: Step::Field(name) }
+    }
+
+    /// The item `index`, from 0, of the list at this place.
+    pub(super) fn index(&self, index: usize) -> Place<'_> {
+        Place { parent: Some(self), step: Step::Index(index) }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            parent.fmt(f)?;
+        }
+        let parent_is_root = self.parent.is_none_or(|parent| matches!(parent.step, Step::Root));
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Field(name) if parent_is_root => f.write_str(name),
+            Step::Field(name) => write!(f, ".{name}"),
+            Step::Index(index) => write!(f, "[{index}]"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_rendered() {
+        let root = Place::root();
+        let (users, user) = (root.field("users"), 3);
+        let user = users.index(user);
+        let map = user.field("url_map");
+        let entry = map.index(0);
+        assert_eq!(root.to_string(), "");
+        assert_eq!(users.to_string(), "users");
+        assert_eq!(entry.field("src_paths").index(1).to_string(), "users[3].url_map[0].src_paths[1]");
+    }
+}

@@ -1,0 +1,118 @@
+//! Removes secrets from what problems quote.
+//!
+//! Every text of the file that ends in a message passes here unless its field cannot hold a secret. When in doubt more
+//! is hidden than needed: the place, line and column tell the reader where to look.
+
+use super::shims::quote;
+
+/// A URL without userinfo. Also hides it when a `/` in a password moves it out of the authority.
+pub(super) fn url(text: &str) -> String {
+    let Some(at) = text.rfind('@') else { return text.to_owned() };
+    let start = text.find("//").map_or(0, |slashes| slashes + 2);
+    let start = if start <= at { start } else { 0 };
+    format!("{}xxxxx{}", &text[..start], &text[at..])
+}
+
+/// The cause in a URL parser's message, without the URL and without pieces of a password.
+pub(super) fn url_cause(text: &str, message: &str) -> String {
+    let cause = message.strip_prefix(&format!("parse {}: ", quote(text))).unwrap_or(message);
+    if !text.contains('@') {
+        return cause.to_owned();
+    }
+    match (cause.find('"'), cause.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}\"...\"{}", &cause[..first], &cause[last + 1..]),
+        _ => cause.to_owned(),
+    }
+}
+
+/// A header item without a colon: the part that can be a name.
+pub(super) fn header_item(text: &str) -> String {
+    name_like(text, 32)
+}
+
+/// The key of an unknown field: `password:s3cret` without a space is a key, too.
+pub(super) fn field_name(text: &str) -> String {
+    name_like(text, 64)
+}
+
+fn name_like(text: &str, longest: usize) -> String {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '<');
+    let name: &str = text.split(|c| !is_name(c)).next().unwrap_or_default();
+    let shown: String = if name.chars().count() > longest { name.chars().take(7).collect() } else { name.to_owned() };
+    if shown.len() == text.len() { shown } else { shown + "..." }
+}
+
+/// A PEM text, quoted: short ones whole, others by their kind, private keys never.
+pub(super) fn pem(text: &str) -> String {
+    if text.len() <= 64 && !text.contains("PRIVATE") {
+        return quote(text);
+    }
+    let label = text.strip_prefix("-----BEGIN ").and_then(|rest| rest.split_once("-----")).map(|(label, _)| label);
+    match label.filter(|label| label.bytes().all(|b| b.is_ascii_uppercase() || b == b' ')) {
+        Some(label) => quote(&format!("-----BEGIN {label}-----...")),
+        None => "\"...\"".to_owned(),
+    }
+}
+
+/// The value of a header or query arg that holds a placeholder; whole unless the name tells that it is a secret.
+pub(super) fn named_value(name: &str, value: &str) -> String {
+    const WORDS: [&str; 6] = ["auth", "cookie", "token", "key", "secret", "password"];
+    let lower = name.to_ascii_lowercase();
+    if !WORDS.iter().any(|word| lower.contains(word)) {
+        return quote(value);
+    }
+    let start = value.find("{{").unwrap_or(value.len());
+    let end = value.rfind("}}").map_or(start, |at| at + 2).max(start);
+    let (before, after) = (if start > 0 { "..." } else { "" }, if end < value.len() { "..." } else { "" });
+    quote(&format!("{before}{}{after}", &value[start..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_lose_their_userinfo() {
+        let f = |text, want| assert_eq!(url(text), want);
+        f("http://foo/x", "http://foo/x");
+        f("http://u:p@foo/x", "http://xxxxx@foo/x");
+        f("http://u:p/w@foo/x", "http://xxxxx@foo/x");
+        f("u:p@foo", "xxxxx@foo");
+        f("u:p@b//c", "xxxxx@b//c");
+        f("", "");
+    }
+
+    #[test]
+    fn causes_lose_pieces_of_passwords() {
+        let f = |text, message, want| assert_eq!(url_cause(text, message), want);
+        f("http://a:b", "parse \"http://a:b\": invalid port \":b\" after host", "invalid port \":b\" after host");
+        f("http://u:p/w@a", "parse \"http://u:p/w@a\": invalid port \":p\" after host", "invalid port \"...\" after host");
+    }
+
+    #[test]
+    fn names_stay_and_values_go() {
+        let f = |text, want| assert_eq!(header_item(text), want);
+        f("foobar", "foobar");
+        f("Authorization Bearer s3cret", "Authorization...");
+        f("0123456789012345678901234567890123456789", "0123456...");
+        f("", "");
+        assert_eq!(field_name("password:hunter2"), "password...");
+    }
+
+    #[test]
+    fn keys_are_cut() {
+        let f = |text: &str, want| assert_eq!(pem(text), want);
+        f("foo\n", r#""foo\n""#);
+        f("-----BEGIN RSA PRIVATE KEY-----\nMII", "\"-----BEGIN RSA PRIVATE KEY-----...\"");
+        f("-----BEGIN PRIVATE KEY----- MII", "\"-----BEGIN PRIVATE KEY-----...\"");
+        f(&"x".repeat(100), "\"...\"");
+    }
+
+    #[test]
+    fn values_of_secret_names_are_cut() {
+        let f = |name, value, want| assert_eq!(named_value(name, value), want);
+        f("AccountID", "foo {{.X}}", "\"foo {{.X}}\"");
+        f("Authorization", "Bearer s3cret {{.X}} more", "\"...{{.X}}...\"");
+        f("Cookie", "}}{{", "\"......\"");
+    }
+}

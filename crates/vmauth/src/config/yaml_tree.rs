@@ -1,0 +1,317 @@
+//! From YAML text to a tree of nodes with lines and columns.
+//!
+//! Reads the events of the first document only, as yaml.v2 does. Aliases become shared nodes, never copies, and the
+//! tree refuses what would hurt whoever walks it: an anchor that contains itself, deep nesting, and aliases that
+//! multiply into more than a config can need. Every later walk may therefore recurse without counting.
+
+use super::place::Mark;
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+use std::borrow::Cow;
+
+/// How deep collections may nest; a config needs seven levels.
+const MAX_DEPTH: usize = 64;
+/// How many nodes all aliases may multiply into, beyond twenty times those written.
+const MAX_EXPANDED_NODES: u64 = 4_000_000;
+/// How much text all aliases may multiply into, beyond thirty times the file.
+const MAX_EXPANDED_BYTES: u64 = 64 << 20;
+
+/// Index of a node in its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NodeId(u32);
+
+/// A value of the file.
+#[derive(Debug)]
+pub(super) struct Node<'t> {
+    pub(super) kind: Kind<'t>,
+    pub(super) tag: ScalarTag,
+    /// Where its first character stands.
+    pub(super) mark: Mark,
+    /// Levels below, aliases followed.
+    depth: usize,
+    nodes: u64,
+    bytes: u64,
+}
+
+/// What a node is.
+#[derive(Debug)]
+pub(super) enum Kind<'t> {
+    /// Text with all escapes resolved; `plain` = written without quotes.
+    Scalar { text: Cow<'t, str>, plain: bool },
+    /// Items in order.
+    Sequence(Vec<NodeId>),
+    /// Keys and values in order, `<<` included.
+    Mapping(Vec<(NodeId, NodeId)>),
+}
+
+/// An explicit tag, as far as it decides how a scalar is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ScalarTag {
+    /// None: plain scalars are resolved, quoted ones are text.
+    Implicit,
+    /// `!!str`, `!` and tags of applications: text.
+    Text,
+    /// `!!int`, `!!float`, `!!bool`, `!!null`: resolved even when quoted.
+    Resolved,
+}
+
+/// Why a text is no config.
+#[derive(Debug)]
+pub(super) struct TreeError {
+    pub(super) mark: Mark,
+    pub(super) message: String,
+}
+
+/// The first document of a text.
+#[derive(Debug)]
+pub(super) struct Tree<'t> {
+    nodes: Vec<Node<'t>>,
+    root: Option<NodeId>,
+}
+
+impl<'t> Tree<'t> {
+    /// Reads the first document of `text`.
+    ///
+    /// # Errors
+    /// The text is no YAML up to the end of its first document, or over a limit.
+    pub(super) fn parse(text: &'t str) -> Result<Self, TreeError> {
+        check_characters(text)?;
+        let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: Vec::new(), root: None };
+        let mut parser = Parser::<StrInput<'_>>::new_from_str(text);
+        while let Some(event) = parser.next_event() {
+            let (event, span) = event.map_err(|error| TreeError {
+                mark: Mark::new(error.marker().line(), error.marker().col() + 1),
+                message: error.info().to_owned(),
+            })?;
+            if matches!(event, Event::DocumentEnd) {
+                break;
+            }
+            builder.event(event, span)?;
+        }
+        builder.check_expansion()?;
+        Ok(Self { nodes: builder.nodes, root: builder.root })
+    }
+
+    /// The document's value; `None` for an empty text.
+    pub(super) fn root(&self) -> Option<NodeId> {
+        self.root
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> &Node<'t> {
+        self.nodes.get(id.0 as usize).expect("BUG: node ids come from this tree")
+    }
+}
+
+fn check_characters(text: &str) -> Result<(), TreeError> {
+    let forbidden = |c: char| {
+        matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}')
+            || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let Some(at) = text.find(forbidden) else { return Ok(()) };
+    let (before, _) = text.split_at(at);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Err(TreeError { mark: Mark::new(line, column), message: "control characters are not allowed".to_owned() })
+}
+
+/// A collection whose end has not been read yet.
+struct Open {
+    id: NodeId,
+    key: Option<NodeId>,
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    nodes: Vec<Node<'t>>,
+    open: Vec<Open>,
+    /// Indexed by the parser's anchor id.
+    anchors: Vec<Option<NodeId>>,
+    root: Option<NodeId>,
+}
+
+impl<'t> Builder<'t> {
+    fn event(&mut self, event: Event<'t>, span: Span) -> Result<(), TreeError> {
+        let mark = Mark::new(span.start.line(), span.start.col() + 1);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain;
+                let id = self.add(Kind::Scalar { text, plain }, scalar_tag(tag.as_deref()), mark)?;
+                self.set_anchor(anchor, id);
+                self.attach(id, mark)?;
+            }
+            Event::SequenceStart(anchor, _) => self.start(Kind::Sequence(Vec::new()), anchor, mark)?,
+            Event::MappingStart(anchor, _) => self.start(Kind::Mapping(Vec::new()), anchor, mark)?,
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(open) = self.open.pop() {
+                    self.attach(open.id, mark)?;
+                }
+            }
+            Event::Alias(anchor) => {
+                let target = self.anchors.get(anchor).copied().flatten();
+                let target = target.ok_or_else(|| error(mark, "unknown anchor referenced"))?;
+                if self.open.iter().any(|open| open.id == target) {
+                    return Err(error(mark, "anchor value contains itself"));
+                }
+                self.attach(target, mark)?;
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, kind: Kind<'t>, anchor: usize, mark: Mark) -> Result<(), TreeError> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(too_deep(mark));
+        }
+        let id = self.add(kind, ScalarTag::Implicit, mark)?;
+        self.set_anchor(anchor, id);
+        self.open.push(Open { id, key: None });
+        Ok(())
+    }
+
+    fn add(&mut self, kind: Kind<'t>, tag: ScalarTag, mark: Mark) -> Result<NodeId, TreeError> {
+        let index = u32::try_from(self.nodes.len()).map_err(|_| error(mark, "the file is too big"))?;
+        let bytes = match &kind {
+            Kind::Scalar { text, .. } => text.len() as u64,
+            Kind::Sequence(_) | Kind::Mapping(_) => 0,
+        };
+        self.nodes.push(Node { kind, tag, mark, depth: 0, nodes: 1, bytes });
+        Ok(NodeId(index))
+    }
+
+    fn set_anchor(&mut self, anchor: usize, id: NodeId) {
+        if anchor > 0 {
+            if self.anchors.len() <= anchor {
+                self.anchors.resize(anchor + 1, None);
+            }
+            if let Some(slot) = self.anchors.get_mut(anchor) {
+                *slot = Some(id);
+            }
+        }
+    }
+
+    /// Makes a finished node the child of the innermost open collection.
+    fn attach(&mut self, child: NodeId, mark: Mark) -> Result<(), TreeError> {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(child);
+            return Ok(());
+        };
+        let child_node = self.nodes.get(child.0 as usize).expect("BUG: children are added before they are attached");
+        let (depth, nodes, bytes) = (child_node.depth + 1, child_node.nodes, child_node.bytes);
+        if depth > MAX_DEPTH {
+            return Err(too_deep(mark));
+        }
+        let parent = self.nodes.get_mut(open.id.0 as usize).expect("BUG: open collections are nodes");
+        parent.depth = parent.depth.max(depth);
+        parent.nodes = parent.nodes.saturating_add(nodes);
+        parent.bytes = parent.bytes.saturating_add(bytes);
+        match &mut parent.kind {
+            Kind::Sequence(items) => items.push(child),
+            Kind::Mapping(pairs) => match open.key.take() {
+                Some(key) => pairs.push((key, child)),
+                None => open.key = Some(child),
+            },
+            Kind::Scalar { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn check_expansion(&self) -> Result<(), TreeError> {
+        let Some(root) = self.root.and_then(|root| self.nodes.get(root.0 as usize)) else { return Ok(()) };
+        let max_nodes = MAX_EXPANDED_NODES + 20 * self.nodes.len() as u64;
+        let max_bytes = MAX_EXPANDED_BYTES + 30 * self.text.len() as u64;
+        if root.nodes > max_nodes || root.bytes > max_bytes {
+            return Err(error(root.mark, "document contains excessive aliasing"));
+        }
+        Ok(())
+    }
+
+}
+
+fn error(mark: Mark, message: &str) -> TreeError {
+    TreeError { mark, message: message.to_owned() }
+}
+
+fn too_deep(mark: Mark) -> TreeError {
+    error(mark, "exceeded max depth; nest less deeply")
+}
+
+fn scalar_tag(tag: Option<&Tag>) -> ScalarTag {
+    match tag {
+        None => ScalarTag::Implicit,
+        Some(tag) if tag.is_yaml_core_schema() && matches!(&*tag.suffix, "int" | "float" | "bool" | "null") => {
+            ScalarTag::Resolved
+        }
+        Some(_) => ScalarTag::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(tree: &Tree<'_>, id: NodeId) -> String {
+        let node = tree.node(id);
+        match &node.kind {
+            Kind::Scalar { text, plain: true } => text.to_string(),
+            Kind::Scalar { text, plain: false } => format!("'{text}'"),
+            Kind::Sequence(items) => {
+                format!("[{}]", items.iter().map(|&item| shape(tree, item)).collect::<Vec<_>>().join(","))
+            }
+            Kind::Mapping(pairs) => {
+                let pairs = pairs.iter().map(|&(key, value)| format!("{}:{}", shape(tree, key), shape(tree, value)));
+                format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+
+    #[test]
+    fn documents_become_trees() {
+        let f = |text: &str, want: &str| {
+            let tree = Tree::parse(text).unwrap();
+            assert_eq!(tree.root().map_or_else(String::new, |root| shape(&tree, root)), want, "{text:?}");
+        };
+        f("", "");
+        f("# nothing\n", "");
+        f("a: [b, 'c']\r\nd:\r\n", "{a:[b,'c'],d:}");
+        f("- &x {k: v}\n- *x\n- [*x]\n", "[{k:v},{k:v},[{k:v}]]");
+        f("{\"a\": 1}", "{'a':1}");
+        f("a: 1\n---\nb: [\n", "{a:1}");
+        f("a: &x 1\nb: &x 2\nc: *x\n", "{a:1,b:2,c:2}");
+    }
+
+    #[test]
+    fn what_cannot_be_walked_is_refused() {
+        let f = |text: &str, want: &str| {
+            let error = Tree::parse(text).map(|_| ()).unwrap_err();
+            assert!(error.message.contains(want), "{}", error.message);
+            assert!(error.mark.line > 0);
+        };
+        f("&a [*a]", "contains itself");
+        f("x: &a {b: {c: *a}}", "contains itself");
+        f("[*nobody]", "anchor");
+        f(&"[".repeat(100_000), "exceeded");
+        f(&"- ".repeat(100_000), "exceeded");
+        let chain: String = (1..1_000).map(|i| format!("- &a{i} {{<<: *a{}}}\n", i - 1)).collect();
+        f(&format!("- &a0 {{x: 1}}\n{chain}"), "depth");
+        f("a: \u{1}", "control characters");
+        f("a:\n\t- b\n", "");
+        let mut bomb = "- &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..30 {
+            let alias = format!("*a{}", level - 1);
+            bomb += &format!("- &a{level} [{}]\n", vec![alias; 9].join(","));
+        }
+        f(&bomb, "excessive aliasing");
+        let text = format!("- &a {}\n- &b [{}]\n- [{}]\n", "x".repeat(1_000_000), "*a,".repeat(50), "*b,".repeat(50));
+        f(&text, "excessive aliasing");
+    }
+
+    #[test]
+    fn marks_are_lines_and_columns_from_one() {
+        let tree = Tree::parse("a:\n  - é: x\n").unwrap();
+        let Kind::Mapping(pairs) = &tree.node(tree.root().unwrap()).kind else { panic!() };
+        let Kind::Sequence(items) = &tree.node(pairs[0].1).kind else { panic!() };
+        let Kind::Mapping(inner) = &tree.node(items[0]).kind else { panic!() };
+        assert_eq!(tree.node(items[0]).mark, Mark::new(2, 5));
+        assert_eq!(tree.node(inner[0].1).mark, Mark::new(2, 8));
+    }
+}
