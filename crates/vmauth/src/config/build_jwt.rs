@@ -51,10 +51,16 @@ impl<'t> Builder<'t, '_> {
             self.problems.push(context.stage, context.place, *mark, message, hint);
         };
         if jwt.oidc_issuer.is_some() && is_static {
-            complain("jwt with oidc cannot contain public keys or have skip_verify=true", "keep one of them, or write two users");
+            complain(
+                "jwt with oidc cannot contain public keys or have skip_verify=true",
+                "keep one of them, or write two users",
+            );
         }
         if jwt.jwks_url.is_some() && (is_static || jwt.oidc_issuer.is_some()) {
-            complain("jwt with jwks_url cannot contain public keys, oidc or have skip_verify=true", "keep one of them, or write two users");
+            complain(
+                "jwt with jwks_url cannot contain public keys, oidc or have skip_verify=true",
+                "keep one of them, or write two users",
+            );
         }
         if !is_static && jwt.oidc_issuer.is_none() && jwt.jwks_url.is_none() && !jwt.damaged {
             complain(
@@ -75,6 +81,13 @@ impl<'t> Builder<'t, '_> {
 
     fn public_keys(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Vec<PublicKey> {
         let mut keys = Vec::new();
+        for (field, list) in [("public_keys", &raw.public_keys), ("public_key_files", &raw.public_key_files)] {
+            if let Some((index, mark)) = list.as_ref().and_then(|list| list.null_at) {
+                let message = format!("an item of `{field}` cannot be null");
+                let place = context.place.field(field);
+                self.problems.push(context.stage, &place.index(index), mark, message, "remove the item");
+            }
+        }
         let place = context.place.field("public_keys");
         for &(index, Text { value: pem, mark }) in raw.public_keys.iter().flat_map(|list| &list.items) {
             if let Err(cause) = (self.inputs.parse_key)(pem) {
@@ -165,7 +178,8 @@ impl<'t> Builder<'t, '_> {
         (index, owner): (usize, Owner<'t>),
         context: UserContext<'_>,
     ) {
-        let mut claims: Vec<_> = raw.value.match_claims.iter().map(|(k, v)| format!("{}={}", k.value, v.value)).collect();
+        let mut claims: Vec<_> =
+            raw.value.match_claims.iter().map(|(k, v)| format!("{}={}", k.value, v.value)).collect();
         claims.sort();
         let claims = claims.join(",");
         let issuer = match keys {
@@ -194,7 +208,7 @@ impl<'t> Builder<'t, '_> {
         let Some(list) = &raw.audience else { return Vec::new() };
         let place = context.place.field("audience");
         let empty = list.items.iter().find(|(_, text)| text.value.is_empty()).map(|&(index, text)| (index, text.mark));
-        let nothing = (list.written == 0).then(|| (0, list.mark));
+        let nothing = (list.written == 0).then_some((0, list.mark));
         if let Some((index, mark)) = list.null_at.or(empty).or(nothing) {
             let (message, hint) = ("jwt audience cannot be empty", "remove the field to accept any audience");
             self.problems.push(context.stage, &place.index(index), mark, message, hint);

@@ -65,8 +65,8 @@ impl Builder<'_, '_> {
         let header_place = place.field("src_headers");
         let (src_headers, never_header) = self.criterion(raw.src_headers.as_ref(), &header_place, Self::src_headers);
         let ip_filters = raw.settings.ip_filters.as_ref();
-        let ip_filters = ip_filters
-            .map(|raw| ip_filters::build(raw, &place.field("ip_filters"), real_ip_header, self.problems));
+        let ip_filters =
+            ip_filters.map(|raw| ip_filters::build(raw, &place.field("ip_filters"), real_ip_header, self.problems));
         let target = self.target(raw.settings.url_prefix.as_ref()?, "url_prefix", place, level, stage)?;
         if never_path || never_host || never_query || never_header {
             return None;
@@ -178,8 +178,7 @@ impl Builder<'_, '_> {
         }
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
             let scheme = quote(&scheme.to_ascii_lowercase());
-            let message =
-                format!("unsupported scheme for `url_prefix: {shown}`: {scheme}; must be `http` or `https`");
+            let message = format!("unsupported scheme for `url_prefix: {shown}`: {scheme}; must be `http` or `https`");
             self.problems.push(stage, place, mark, message, hint);
         } else if host.is_empty() {
             self.problems.push(stage, place, mark, format!("missing hostname in `url_prefix {shown}`"), hint);
@@ -212,9 +211,7 @@ impl Builder<'_, '_> {
             }
         };
         let is_jwt = context.is_jwt;
-        check(raw.headers.as_ref(), "headers", &|name, value| {
-            placeholders::check_request_header(name, value, is_jwt)
-        });
+        check(raw.headers.as_ref(), "headers", &|name, value| placeholders::check_request_header(name, value, is_jwt));
         check(raw.response_headers.as_ref(), "response_headers", &placeholders::check_response_header);
     }
 

@@ -141,7 +141,13 @@ impl<'t, 'b> Builder<'t, 'b> {
         }
         if let Some(mtls) = &raw.mtls {
             let message = "mtls cannot be specified if jwt is set";
-            self.problems.push(context.stage, &context.place.field("mtls"), mtls.mark, message, "keep one of them, or write two users");
+            self.problems.push(
+                context.stage,
+                &context.place.field("mtls"),
+                mtls.mark,
+                message,
+                "keep one of them, or write two users",
+            );
         }
     }
 
@@ -163,7 +169,13 @@ impl<'t, 'b> Builder<'t, 'b> {
             complaints.push("username and password cannot be specified if bearer_token is set");
         }
         for complaint in &complaints {
-            self.problems.push(context.stage, context.place, raw.mark, *complaint, "keep one of them, or write two users");
+            self.problems.push(
+                context.stage,
+                context.place,
+                raw.mark,
+                *complaint,
+                "keep one of them, or write two users",
+            );
         }
         if !complaints.is_empty() {
             return None;

@@ -92,7 +92,9 @@ impl Level {
         let response = own(raw.response_headers.as_ref(), "response_headers");
         match raw.keep_original_host {
             Some(keep) => self.keep_original_host = keep,
-            None if request.iter().any(|(name, _)| name.eq_ignore_ascii_case("Host")) => self.keep_original_host = false,
+            None if request.iter().any(|(name, _)| name.eq_ignore_ascii_case("Host")) => {
+                self.keep_original_host = false
+            }
             None => {}
         }
         override_by_name(&mut self.request_headers, request);

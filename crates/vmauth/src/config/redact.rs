@@ -86,7 +86,11 @@ mod tests {
     fn causes_lose_pieces_of_passwords() {
         let f = |text, message, want| assert_eq!(url_cause(text, message), want);
         f("http://a:b", "parse \"http://a:b\": invalid port \":b\" after host", "invalid port \":b\" after host");
-        f("http://u:p/w@a", "parse \"http://u:p/w@a\": invalid port \":p\" after host", "invalid port \"...\" after host");
+        f(
+            "http://u:p/w@a",
+            "parse \"http://u:p/w@a\": invalid port \":p\" after host",
+            "invalid port \"...\" after host",
+        );
     }
 
     #[test]
