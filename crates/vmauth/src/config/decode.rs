@@ -170,7 +170,7 @@ impl<'t> Decoder<'t, '_> {
         let mut list = TextList { mark: self.mark(id), written: ids.len(), items, null_at: None };
         for (index, &item) in ids.iter().enumerate() {
             if self.is_null(item) {
-                list.null_at.get_or_insert((index, self.mark(item)));
+                list.null_at = list.null_at.or_else(|| Some((index, self.mark(item))));
             } else if let Some(text) = self.text(item, &place.index(index)) {
                 list.items.push((index, text));
             }
