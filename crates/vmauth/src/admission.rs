@@ -1,3 +1,5 @@
 //! Stage 2: whether a request may start now.
 
+pub mod body_buffer;
 pub mod concurrency;
+pub mod ip_filter;

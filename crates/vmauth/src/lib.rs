@@ -9,9 +9,18 @@
 //! ```
 
 pub mod admission;
+pub mod app;
+pub mod authn;
 pub mod config;
+pub mod control;
 pub mod flags;
+pub mod forward;
+pub mod generation;
+pub mod metrics;
+pub mod oidc;
 pub mod options;
+pub mod proxy;
 pub mod rewrite;
 pub mod route;
 pub mod upstream;
+pub mod user;

@@ -4,3 +4,4 @@ pub mod backend;
 pub mod balance;
 pub mod discovery;
 pub mod health_check;
+pub mod pool;

@@ -1,64 +1,352 @@
-//! Stand-in: the URL of a backend.
+//! The URL of a backend and the request target it makes of a request (routing.md §4 and §5, design §5).
+//!
+//! Everything that depends on the config alone is worked out when the config is loaded, so that a request only
+//! appends bytes. Arguments of the config come first and cannot be overridden; the client's own ones follow in their
+//! order and with their bytes. What goes on the wire never holds a blank, a control byte or a byte above 0x7E.
 
-/// A parsed backend URL.
-#[derive(Clone, Debug)]
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use vmkit::exchange::RequestHead;
+
+use super::client_url;
+use super::form_body::ProtectedArgs;
+use super::jwt_placeholders::{PathTemplate, Placeholder, PlaceholderValues, QueryTemplate};
+use super::percent;
+
+pub use super::go_url::TargetUrlError;
+pub use super::normal_path::NormalPath;
+
+/// Argument in which `default_url` gets the URL of the client.
+const REQUEST_PATH: &[u8] = b"request_path";
+
+/// A URL of `url_prefix` or `default_url`. Cloning is cheap.
+#[derive(Clone)]
 pub struct TargetUrl {
-    scheme: String,
-    host: String,
+    /// Authority as written, without userinfo.
+    host: Arc<str>,
+    shape: Arc<Shape>,
 }
 
-/// Why a text is no URL.
-#[derive(Debug, thiserror::Error)]
-#[error("parse {url:?}: {cause}")]
-pub struct TargetUrlError {
-    url: String,
-    cause: String,
+/// Everything but the host, which discovery replaces.
+struct Shape {
+    scheme: String,
+    /// As written.
+    path_text: String,
+    query_text: Option<String>,
+    /// Encoded path, and its length without one trailing slash.
+    path: Box<[u8]>,
+    trimmed: usize,
+    path_template: Option<PathTemplate>,
+    /// Encoded query with all arguments, placeholders as text.
+    whole: Query,
+    /// Encoded query of the arguments that are no placeholders, and those that are.
+    literal: Query,
+    templates: Vec<QueryTemplate>,
+    /// The same without an argument `request_path`.
+    default_literal: Query,
+    default_templates: Vec<QueryTemplate>,
+    protected: ProtectedArgs,
+}
+
+/// An encoded query; `None` if there is no `?`.
+type Query = Option<Box<[u8]>>;
+
+/// What a request brings to its target.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetInput<'a> {
+    /// Path of the request.
+    pub path: &'a NormalPath<'a>,
+    /// Raw query of the request, without the `?`.
+    pub query: Option<&'a [u8]>,
+    /// `drop_src_path_prefix_parts`.
+    pub drop_parts: usize,
+    /// `merge_query_args`: exact names that the client may add to.
+    pub merge_args: &'a [String],
+    /// Values of the token. Without them placeholders stay text.
+    pub placeholders: Option<&'a PlaceholderValues>,
 }
 
 impl TargetUrl {
-    /// Parses `text`.
-    ///
-    /// # Errors
-    /// The text is no URL.
+    /// Parses a URL; errors have the wording of Go's `net/url`. Scheme and host are not judged.
     pub fn parse(text: &str) -> Result<Self, TargetUrlError> {
-        let fail = |cause: String| Err(TargetUrlError { url: text.to_owned(), cause });
-        if text.chars().any(|c| c < ' ' || c == '\u{7f}') {
-            return fail("net/url: invalid control character in URL".to_owned());
-        }
-        if text.starts_with(':') {
-            return fail("missing protocol scheme".to_owned());
-        }
-        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        if scheme.is_empty() {
-            return Ok(Self { scheme: String::new(), host: String::new() });
-        }
-        if let Some(bad) = host.chars().find(|c| " {}<>\"".contains(*c)) {
-            return fail(format!("invalid character {:?} in host name", bad.to_string()));
-        }
-        if host.starts_with('[') && !host.contains(']') {
-            return fail("missing ']' in host".to_owned());
-        }
-        if let Some((_, port)) = host.split_once(':')
-            && !host.starts_with('[')
-            && !port.bytes().all(|b| b.is_ascii_digit())
-        {
-            return fail(format!("invalid port {:?} after host", format!(":{port}")));
-        }
-        if rest.split('?').next().unwrap_or_default().contains("%zz") {
-            return fail("invalid URL escape \"%zz\"".to_owned());
-        }
-        Ok(Self { scheme: scheme.to_ascii_lowercase(), host: host.to_owned() })
+        let url = super::go_url::parse(text)?;
+        let (whole, literal, templates, protected) = split_query(url.query);
+        let is_request_path = |name: &[u8]| *percent::decode_arg_leniently(name) == *REQUEST_PATH;
+        let default_literal = literal.as_ref().map(|query| {
+            let pieces = query.split(|b| *b == b'&').filter(|piece| !is_request_path(percent::split_arg(piece).0));
+            pieces.collect::<Vec<_>>().join(&b'&').into()
+        });
+        let default_templates = templates.iter().filter(|arg| !is_request_path(&arg.name)).cloned().collect();
+        let mut path = Vec::new();
+        percent::push_escaped(&mut path, url.path.as_bytes(), &percent::SHOWN_PATH);
+        let shape = Shape {
+            path_template: PathTemplate::new(url.path),
+            path_text: url.path.to_owned(),
+            query_text: url.query.map(str::to_owned),
+            trimmed: path.strip_suffix(b"/").unwrap_or(&path).len(),
+            path: path.into(),
+            scheme: url.scheme,
+            whole,
+            literal,
+            templates,
+            default_literal,
+            default_templates,
+            protected,
+        };
+        Ok(Self { host: url.host.into(), shape: Arc::new(shape) })
     }
 
-    /// `http` or `https`.
+    /// Scheme in lower case; empty if the URL has none.
     pub fn scheme(&self) -> &str {
-        &self.scheme
+        &self.shape.scheme
     }
 
-    /// Host and port as written.
+    /// Whether the backend is spoken to over TLS.
+    pub fn is_https(&self) -> bool {
+        self.shape.scheme == "https"
+    }
+
+    /// Authority as written, with the port if there is one: the default `Host` header.
     pub fn host(&self) -> &str {
         &self.host
     }
+
+    /// Host without port and brackets.
+    pub fn hostname(&self) -> &str {
+        let name = self.split_port().0;
+        name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
+    }
+
+    /// The port that is written in the URL. It may be too large to be dialled.
+    pub fn explicit_port(&self) -> Option<&str> {
+        self.split_port().1.filter(|port| !port.is_empty())
+    }
+
+    /// The port to dial: the written one, else that of the scheme. `None` if it is beyond 65535.
+    pub fn port(&self) -> Option<u16> {
+        match self.explicit_port() {
+            Some(port) => port.parse().ok(),
+            None if self.is_https() => Some(443),
+            None => Some(80),
+        }
+    }
+
+    fn split_port(&self) -> (&str, Option<&str>) {
+        match self.host.rsplit_once(':') {
+            Some((name, port))
+                if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+            {
+                (name, Some(port))
+            }
+            _ => (&self.host, None),
+        }
+    }
+
+    /// Whether the host is `srv+name`, found by SRV records (balancing.md §6).
+    pub fn is_srv(&self) -> bool {
+        self.host.starts_with("srv+")
+    }
+
+    /// Whether a token's values are inserted anywhere.
+    pub fn has_placeholders(&self) -> bool {
+        self.shape.path_template.is_some() || !self.shape.templates.is_empty()
+    }
+
+    /// The same URL at another `host:port`, as found by discovery.
+    pub fn with_host(&self, host_port: &str) -> Self {
+        Self { host: host_port.into(), shape: Arc::clone(&self.shape) }
+    }
+
+    /// The path as written but decoded, for checks of placeholders.
+    pub fn decoded_path(&self) -> String {
+        String::from_utf8_lossy(&percent::decode_path(self.shape.path_text.as_bytes())).into_owned()
+    }
+
+    /// Decoded arguments of the query as written, for checks of placeholders. Invalid ones are left out.
+    pub fn decoded_query_args(&self) -> Vec<(String, String)> {
+        let text = self.shape.query_text.as_deref().unwrap_or_default();
+        let pieces = text.split('&').filter(|piece| !piece.is_empty() && !piece.contains(';'));
+        let decode = |part| Some(String::from_utf8_lossy(&percent::decode_arg(part)?).into_owned());
+        pieces
+            .filter_map(|piece| {
+                let (name, value) = percent::split_arg(piece.as_bytes());
+                Some((decode(name)?, decode(value)?))
+            })
+            .collect()
+    }
+
+    /// Arguments that a form body must not hold either, `merge_args` excepted.
+    pub fn protected_args(&self, merge_args: &[String]) -> ProtectedArgs {
+        self.shape.protected.with_merged(merge_args)
+    }
+
+    /// Appends path and query for the request line.
+    pub fn write_request_target(&self, out: &mut Vec<u8>, input: &TargetInput<'_>) {
+        let offset = input.path.offset_without(input.drop_parts);
+        let is_root = offset >= input.path.decoded().len();
+        self.write_path(out, input.placeholders, !is_root);
+        if !is_root {
+            input.path.push_from(out, offset, &percent::CLIENT_PATH);
+        }
+        let query_at = out.len();
+        let shape = &*self.shape;
+        match input.placeholders {
+            Some(values) => write_config_query(out, &shape.literal, &shape.templates, Some(values)),
+            None => write_config_query(out, &shape.whole, &[], None),
+        }
+        if let Some(query) = input.query {
+            self.write_client_query(out, query_at, query, input.merge_args);
+        }
+    }
+
+    /// Appends path and query of a `default_url`, with the client's URL in the argument `request_path`.
+    pub fn write_default_url_target(
+        &self,
+        out: &mut Vec<u8>,
+        head: &RequestHead,
+        path: &NormalPath<'_>,
+        placeholders: Option<&PlaceholderValues>,
+    ) {
+        self.write_path(out, placeholders, false);
+        let query_at = out.len();
+        write_config_query(out, &self.shape.default_literal, &self.shape.default_templates, placeholders);
+        separate(out, query_at);
+        out.extend_from_slice(REQUEST_PATH);
+        out.push(b'=');
+        let mut url = Vec::new();
+        client_url::push(&mut url, head, path);
+        percent::push_form(out, &url);
+    }
+
+    /// The whole URL for log lines and error texts, given the target that was written for the request.
+    pub fn display(&self, target: &[u8]) -> String {
+        let target = String::from_utf8_lossy(target);
+        // A URL without a path is shown without one, although the request line needs a slash.
+        let shown = match target.strip_prefix('/') {
+            Some(rest) if self.shape.path.is_empty() && (rest.is_empty() || rest.starts_with('?')) => rest,
+            _ => &target,
+        };
+        format!("{}://{}{shown}", self.shape.scheme, self.host)
+    }
+
+    fn write_path(&self, out: &mut Vec<u8>, placeholders: Option<&PlaceholderValues>, path_follows: bool) {
+        let shape = &*self.shape;
+        match (&shape.path_template, placeholders) {
+            (Some(template), Some(values)) => template.push(out, values, path_follows),
+            _ if path_follows => out.extend_from_slice(shape.path.get(..shape.trimmed).unwrap_or_default()),
+            _ if shape.path.is_empty() => out.push(b'/'),
+            _ => out.extend_from_slice(&shape.path),
+        }
+    }
+
+    fn write_client_query(&self, out: &mut Vec<u8>, query_at: usize, query: &[u8], merge_args: &[String]) {
+        let protected = &self.shape.protected;
+        let is_merged = |name: &[u8]| merge_args.iter().any(|merged| merged.as_bytes() == name);
+        for piece in query.split(|b| *b == b'&') {
+            if piece.is_empty() || !percent::is_valid(piece) {
+                continue;
+            }
+            if !protected.is_empty() && protected.clashes(percent::split_arg(piece).0, is_merged) {
+                continue;
+            }
+            separate(out, query_at);
+            percent::push_escaped(out, piece, &percent::CLIENT_QUERY);
+        }
+    }
 }
+
+/// Starts an argument: with `?` if the query is to begin, else with `&`.
+fn separate(out: &mut Vec<u8>, query_at: usize) {
+    match out.len() - query_at {
+        0 => out.push(b'?'),
+        1 => {}
+        _ => out.push(b'&'),
+    }
+}
+
+/// Appends the query of the config with its `?`; a bare `?` is kept.
+fn write_config_query(
+    out: &mut Vec<u8>,
+    literal: &Query,
+    templates: &[QueryTemplate],
+    placeholders: Option<&PlaceholderValues>,
+) {
+    let query_at = out.len();
+    if let Some(literal) = literal
+        && (!literal.is_empty() || templates.is_empty())
+    {
+        out.push(b'?');
+        out.extend_from_slice(literal);
+    }
+    for template in templates {
+        match placeholders {
+            Some(values) => template.push(out, values, |out| separate(out, query_at)),
+            None => template.push_text(out, |out| separate(out, query_at)),
+        }
+    }
+}
+
+/// The encoded query, its literal part, its placeholders and the names in it.
+fn split_query(query: Option<&str>) -> (Query, Query, Vec<QueryTemplate>, ProtectedArgs) {
+    let Some(query) = query else { return (None, None, Vec::new(), ProtectedArgs::default()) };
+    let (mut literal, mut templates) = (Vec::new(), Vec::new());
+    let mut protected = ProtectedArgs::default();
+    let encode = |text: &[u8]| {
+        let mut out = Vec::new();
+        percent::push_escaped(&mut out, text, &percent::CONFIG_QUERY);
+        out
+    };
+    for piece in query.as_bytes().split(|b| *b == b'&') {
+        // Some backends take `;` for a separator: what they would read behind it is protected as well.
+        for part in piece.split(|b| *b == b';').filter(|part| !part.is_empty()) {
+            protected.add(&percent::decode_arg_leniently(percent::split_arg(part).0));
+        }
+        let (name, value) = percent::split_arg(piece);
+        let decoded = percent::decode_arg(value).unwrap_or_default();
+        match str::from_utf8(&decoded).ok().and_then(Placeholder::of) {
+            Some(placeholder) => templates.push(QueryTemplate { name: encode(name).into(), placeholder }),
+            None => literal.push(encode(piece)),
+        }
+    }
+    let joined = if literal.is_empty() { None } else { Some(literal.join(&b'&').into()) };
+    (Some(encode(query.as_bytes()).into()), joined, templates, protected)
+}
+
+impl fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = &*self.shape;
+        if !shape.scheme.is_empty() {
+            write!(f, "{}:", shape.scheme)?;
+        }
+        if !shape.scheme.is_empty() || !self.host.is_empty() {
+            write!(f, "//{}", self.host)?;
+        }
+        f.write_str(&shape.path_text)?;
+        match &shape.query_text {
+            Some(query) => write!(f, "?{query}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TargetUrl({self})")
+    }
+}
+
+impl PartialEq for TargetUrl {
+    /// Same scheme, host, path and query; userinfo and fragment do not count.
+    fn eq(&self, other: &Self) -> bool {
+        self.host == other.host
+            && self.shape.scheme == other.shape.scheme
+            && self.shape.path_text == other.shape.path_text
+            && self.shape.query_text == other.shape.query_text
+    }
+}
+
+impl Eq for TargetUrl {}

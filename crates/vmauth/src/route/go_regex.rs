@@ -1,46 +1,137 @@
-//! Stand-in: a regular expression of the config, matched against whole texts.
+//! Regular expressions of the config: Go's dialect of RE2, matched against a whole text.
+//!
+//! Config text never reaches a Rust regex parser, because the two dialects give other meanings to the same text
+//! (`\d`, `[a&&b]`, `\<`, literal braces). An own parser reads Go's dialect and builds the syntax tree directly.
+//! Literals, short alternations and `prefix.*` are answered by comparing bytes; the rest runs in linear time.
+//!
+//! A pattern must never make a request slow, the memory large or the process panic.
 
-use regex_automata::meta::Regex;
-use regex_automata::{Anchored, Input};
+mod classes;
+mod parser;
+mod simple;
+#[cfg(test)]
+mod tests;
 
-/// A compiled pattern.
-#[derive(Debug)]
+use std::borrow::Cow;
+use std::fmt;
+
+use regex_automata::meta;
+use regex_syntax::hir::{Hir, Look};
+
+pub use parser::GoRegexError;
+pub(super) use simple::{Simple, Tail};
+
+/// Bytes that the compiled form of one pattern may take.
+const PROGRAM_LIMIT: usize = 4 << 20;
+
+/// A compiled pattern that has to match the whole text (`^(?:P)$`, routing.md §3).
+#[derive(Clone)]
 pub struct GoRegex {
-    text: String,
-    regex: Regex,
+    source: Box<str>,
+    kind: Kind,
 }
 
-/// Why a pattern is refused.
-#[derive(Debug, thiserror::Error)]
-#[error("error parsing regexp: {0}")]
-pub struct GoRegexError(String);
+#[derive(Clone)]
+enum Kind {
+    /// Any of some literals or prefixes.
+    Simple(Box<[Simple]>),
+    /// Everything else; the tree is kept for automata of many patterns.
+    Program(meta::Regex, Box<Hir>),
+}
 
 impl GoRegex {
-    /// Compiles a pattern for full matches.
-    ///
-    /// # Errors
-    /// The pattern is no regular expression.
+    /// Compiles a pattern. Errors have Go's wording for the wrapped form `^(?:P)$`.
     pub fn new(pattern: &str) -> Result<Self, GoRegexError> {
-        let mut text = String::new();
-        for (at, char) in pattern.char_indices() {
-            let repeats = pattern[at + char.len_utf8()..].starts_with(|c: char| c.is_ascii_digit());
-            if char == '{' && !repeats && !pattern[..at].ends_with("\\p") {
-                text.push('\\');
+        Self::compile(pattern, parser::parse_wrapped(pattern)?)
+    }
+
+    /// Compiles a pattern that errors are to quote as it was written, without `^(?:` and `)$`.
+    ///
+    /// It matches like [`GoRegex::new`]; claims of tokens are worded so (config.md §4.2).
+    pub fn new_bare(pattern: &str) -> Result<Self, GoRegexError> {
+        Self::compile(pattern, parser::parse_bare(pattern)?)
+    }
+
+    /// A pattern that matches exactly this text.
+    pub fn literal(text: &str) -> Self {
+        let simple = Simple { text: text.as_bytes().into(), tail: Tail::Nothing };
+        Self { source: text.into(), kind: Kind::Simple(Box::new([simple])) }
+    }
+
+    fn compile(pattern: &str, inner: Hir) -> Result<Self, GoRegexError> {
+        let kind = match simple::expand(&inner) {
+            Some(list) => Kind::Simple(list.into()),
+            None => {
+                let hir = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
+                let program =
+                    build(std::slice::from_ref(&hir), PROGRAM_LIMIT).ok_or_else(|| GoRegexError::too_large(pattern))?;
+                Kind::Program(program, Box::new(hir))
             }
-            text.push(char);
+        };
+        Ok(Self { source: pattern.into(), kind })
+    }
+
+    /// Whether the whole text matches. A byte that is not part of valid UTF-8 counts as U+FFFD.
+    pub fn is_match(&self, text: &[u8]) -> bool {
+        match &self.kind {
+            Kind::Simple(list) => list.iter().any(|simple| simple.is_match(text)),
+            Kind::Program(program, _) => program.is_match(&*replace_bad_bytes(text)),
         }
-        let regex = Regex::new(&format!("^(?:{text})$"))
-            .map_err(|_| GoRegexError(format!("invalid or unsupported syntax: `{pattern}`")))?;
-        Ok(Self { text: pattern.to_owned(), regex })
     }
 
-    /// Whether the whole of `haystack` matches.
-    pub fn is_match(&self, haystack: &[u8]) -> bool {
-        self.regex.is_match(Input::new(haystack).anchored(Anchored::Yes))
-    }
-
-    /// The pattern as written.
+    /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.source
     }
+
+    /// The literals and prefixes this pattern consists of, if it is that simple.
+    pub(super) fn simple(&self) -> Option<&[Simple]> {
+        match &self.kind {
+            Kind::Simple(list) => Some(list),
+            Kind::Program(..) => None,
+        }
+    }
+
+    /// The anchored syntax tree of a pattern that is not simple.
+    pub(super) fn hir(&self) -> Option<&Hir> {
+        match &self.kind {
+            Kind::Simple(_) => None,
+            Kind::Program(_, hir) => Some(hir),
+        }
+    }
+}
+
+impl fmt::Debug for GoRegex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GoRegex({:?})", self.source)
+    }
+}
+
+impl PartialEq for GoRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Eq for GoRegex {}
+
+/// Compiles anchored trees into one program; `None` when it would take more than `limit` bytes.
+pub(super) fn build(trees: &[Hir], limit: usize) -> Option<meta::Regex> {
+    let config = meta::Config::new().nfa_size_limit(Some(limit)).hybrid_cache_capacity(1 << 20);
+    meta::Builder::new().configure(config).build_many_from_hir(trees).ok()
+}
+
+/// The text as Go decodes it: every byte outside valid UTF-8 becomes U+FFFD. Valid text is borrowed.
+pub(super) fn replace_bad_bytes(text: &[u8]) -> Cow<'_, [u8]> {
+    if str::from_utf8(text).is_ok() {
+        return Cow::Borrowed(text);
+    }
+    let mut valid = Vec::with_capacity(text.len() + 8);
+    for chunk in text.utf8_chunks() {
+        valid.extend_from_slice(chunk.valid().as_bytes());
+        for _ in chunk.invalid() {
+            valid.extend_from_slice("\u{FFFD}".as_bytes());
+        }
+    }
+    Cow::Owned(valid)
 }

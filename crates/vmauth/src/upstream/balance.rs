@@ -1,1 +1,306 @@
-//! To be filled.
+//! Which backend of a route takes the next try.
+//!
+//! `least_loaded` prefers an idle backend, in turn; `first_available` stays with the first sound one. Broken backends
+//! are skipped while another one is sound; when all are broken the first one is used, so a route never goes silent.
+//! A selection touches a few atomics and takes no lock, and it runs for every try of every request.
+//!
+//! It must never mark a backend as broken and never wait.
+
+use super::backend::{Backend, Lease};
+use arc_swap::ArcSwap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// How the backends of a route share its load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// `least_loaded`
+    #[default]
+    LeastLoaded,
+    /// `first_available`
+    FirstAvailable,
+}
+
+impl Policy {
+    /// The policy of this name; the empty name is the default. `None` for unknown names.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "" | "least_loaded" => Some(Self::LeastLoaded),
+            "first_available" => Some(Self::FirstAvailable),
+            _ => None,
+        }
+    }
+}
+
+/// Chooses an index of `backends` and counts it as in flight; `None` only for an empty list.
+///
+/// `turn` is the wrapping counter of the route. With sequential requests `least_loaded` is a plain round robin.
+pub fn select<T>(policy: Policy, backends: &[Arc<Backend<T>>], turn: &AtomicU32) -> Option<usize> {
+    let index = match (backends, policy) {
+        ([], _) => return None,
+        ([_], _) => 0,
+        (_, Policy::FirstAvailable) => backends.iter().position(|backend| !backend.is_broken()).unwrap_or(0),
+        (_, Policy::LeastLoaded) => return Some(least_loaded(backends, turn)),
+    };
+    backends.get(index)?.claim();
+    Some(index)
+}
+
+/// At least two backends. The chosen one is claimed.
+fn least_loaded<T>(backends: &[Arc<Backend<T>>], turn: &AtomicU32) -> usize {
+    let start = turn.fetch_add(1, Relaxed);
+    // Only if nobody moved the counter meanwhile: then the next one in turn is the one after the choice.
+    let advance = |index: usize| {
+        let next = (index as u32).wrapping_add(1);
+        let _ = turn.compare_exchange(start.wrapping_add(1), next, Relaxed, Relaxed);
+    };
+    let first = start as usize % backends.len();
+    let in_turn = || {
+        let (before, from) = backends.split_at(first);
+        let from = from.iter().zip(first..);
+        from.chain(before.iter().zip(0..)).filter(|(backend, _)| !backend.is_broken())
+    };
+    if let Some((_, index)) = in_turn().find(|(backend, _)| backend.claim_if_idle()) {
+        advance(index);
+        return index;
+    }
+    // `min_by_key` keeps the earlier one of equals.
+    let Some((backend, index)) = in_turn().min_by_key(|(backend, _)| backend.in_flight()) else {
+        backends[0].claim();
+        return 0;
+    };
+    backend.claim();
+    advance(index);
+    index
+}
+
+/// The backends of one route with the state of their balancing. Shared by all workers.
+pub struct BackendSet<T> {
+    policy: Policy,
+    turn: AtomicU32,
+    backends: ArcSwap<Vec<Arc<Backend<T>>>>,
+}
+
+impl<T> BackendSet<T> {
+    /// A set that starts with the first backend.
+    pub fn new(policy: Policy, backends: Vec<Arc<Backend<T>>>) -> Self {
+        Self { policy, turn: AtomicU32::new(0), backends: ArcSwap::from_pointee(backends) }
+    }
+
+    /// Sound backends in this order.
+    pub fn of_targets(policy: Policy, targets: impl IntoIterator<Item = T>) -> Self {
+        Self::new(policy, targets.into_iter().map(|target| Arc::new(Backend::new(target))).collect())
+    }
+
+    /// Backends right now: how many attempts a request has that reaches this stage now.
+    pub fn len(&self) -> usize {
+        self.backends.load().len()
+    }
+
+    /// Whether there is no backend at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The backend of the next try; `None` only when there is no backend at all.
+    pub fn pick(&self) -> Option<Lease<T>> {
+        let backends = self.backends.load();
+        let index = select(self.policy, &backends, &self.turn)?;
+        backends.get(index).map(|backend| Lease::of_claimed(Arc::clone(backend)))
+    }
+
+    /// Puts another list in place. Backends found in both lists by the caller keep their state by being the same `Arc`.
+    pub fn replace(&self, backends: Vec<Arc<Backend<T>>>) {
+        self.backends.store(Arc::new(backends));
+    }
+
+    /// The list of this moment.
+    pub fn snapshot(&self) -> Arc<Vec<Arc<Backend<T>>>> {
+        self.backends.load_full()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn set(policy: Policy, len: usize) -> BackendSet<usize> {
+        BackendSet::of_targets(policy, 0..len)
+    }
+
+    fn pick(set: &BackendSet<usize>) -> usize {
+        *set.pick().unwrap().target()
+    }
+
+    fn mark(set: &BackendSet<usize>, broken: &[usize]) {
+        let backends = set.snapshot();
+        broken.iter().for_each(|&index| assert!(backends[index].set_broken()));
+    }
+
+    #[test]
+    fn names() {
+        let f = |name, want| assert_eq!(Policy::from_name(name), want, "{name:?}");
+        f("", Some(Policy::LeastLoaded));
+        f("least_loaded", Some(Policy::LeastLoaded));
+        f("first_available", Some(Policy::FirstAvailable));
+        f("Least_Loaded", None);
+        f("random", None);
+    }
+
+    #[test]
+    fn sequential_picks() {
+        let f = |policy, len, broken: &[usize], want: &[usize]| {
+            let set = set(policy, len);
+            mark(&set, broken);
+            let got: Vec<_> = want.iter().map(|_| pick(&set)).collect();
+            assert_eq!(got, want, "{policy:?} of {len}, broken {broken:?}");
+        };
+        use Policy::{FirstAvailable, LeastLoaded};
+        f(LeastLoaded, 3, &[], &[0, 1, 2, 0, 1, 2, 0]);
+        f(LeastLoaded, 3, &[1], &[0, 2, 0, 2, 0]);
+        f(LeastLoaded, 3, &[0, 1], &[2, 2, 2]);
+        f(LeastLoaded, 3, &[0, 1, 2], &[0, 0, 0]);
+        f(LeastLoaded, 1, &[0], &[0, 0]);
+        f(FirstAvailable, 3, &[], &[0, 0, 0]);
+        f(FirstAvailable, 3, &[0], &[1, 1]);
+        f(FirstAvailable, 3, &[0, 1], &[2, 2]);
+        f(FirstAvailable, 3, &[0, 1, 2], &[0, 0]);
+        f(FirstAvailable, 1, &[0], &[0]);
+    }
+
+    #[test]
+    fn empty_list_picks_nothing() {
+        let set = set(Policy::LeastLoaded, 0);
+        assert!(set.pick().is_none() && set.is_empty());
+    }
+
+    #[test]
+    fn idle_before_busy() {
+        let set = set(Policy::LeastLoaded, 2);
+        let slow = set.pick().unwrap();
+        assert_eq!(*slow.target(), 0);
+        for _ in 0..4 {
+            assert_eq!(pick(&set), 1);
+        }
+        drop(slow);
+        assert_eq!(pick(&set), 0);
+    }
+
+    #[test]
+    fn parallel_load_is_shared_equally() {
+        let set = set(Policy::LeastLoaded, 3);
+        let leases: Vec<_> = (0..12).map(|_| set.pick().unwrap()).collect();
+        assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 4));
+        drop(leases);
+        assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 0));
+    }
+
+    #[test]
+    fn ties_keep_the_earlier_in_turn() {
+        let set = set(Policy::LeastLoaded, 3);
+        // The counter stands at 1 when all have one in flight.
+        let _leases: Vec<_> = (0..3).map(|_| set.pick().unwrap()).collect();
+        set.turn.store(1, Relaxed);
+        assert_eq!(pick(&set), 1);
+        assert_eq!(set.turn.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn the_turn_wraps() {
+        let set = set(Policy::LeastLoaded, 3);
+        set.turn.store(u32::MAX, Relaxed);
+        assert_eq!(pick(&set), u32::MAX as usize % 3);
+        let next = pick(&set);
+        assert_eq!(next, (u32::MAX as usize % 3 + 1) % 3);
+    }
+
+    #[test]
+    fn replaced_list_keeps_shared_backends() {
+        let set = set(Policy::FirstAvailable, 2);
+        let held = set.pick().unwrap();
+        let kept = Arc::clone(&set.snapshot()[0]);
+        set.replace(vec![Arc::new(Backend::new(9)), kept]);
+        assert_eq!((set.len(), pick(&set), set.snapshot()[1].in_flight()), (2, 9, 1));
+        drop(held);
+        assert_eq!(set.snapshot()[1].in_flight(), 0);
+    }
+
+    #[test]
+    fn threads_spread_and_count_exactly() {
+        let set = set(Policy::LeastLoaded, 4);
+        let all_hold = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        drop(set.pick());
+                    }
+                    let held: Vec<_> = (0..50).map(|_| set.pick().unwrap()).collect();
+                    all_hold.wait();
+                    let loads: Vec<_> = set.snapshot().iter().map(|backend| backend.in_flight()).collect();
+                    all_hold.wait();
+                    drop(held);
+                    // Each of 8 threads may choose from counts that 7 others change meanwhile.
+                    assert!(loads.iter().all(|&load| load.abs_diff(100) <= 40), "{loads:?}");
+                });
+            }
+        });
+        assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Move {
+        Pick,
+        Finish(usize),
+        Break(usize),
+        Heal(usize),
+    }
+
+    fn moves() -> impl Strategy<Value = Vec<Move>> {
+        let one = prop_oneof![
+            4 => Just(Move::Pick),
+            3 => any::<usize>().prop_map(Move::Finish),
+            1 => any::<usize>().prop_map(Move::Break),
+            1 => any::<usize>().prop_map(Move::Heal),
+        ];
+        proptest::collection::vec(one, 1..80)
+    }
+
+    proptest! {
+        #[test]
+        fn choice_follows_the_rules(len in 1_usize..6, start in any::<u32>(), first: bool, moves in moves()) {
+            let policy = if first { Policy::FirstAvailable } else { Policy::LeastLoaded };
+            let set = set(policy, len);
+            set.turn.store(start, Relaxed);
+            let backends = set.snapshot();
+            let mut held = Vec::new();
+            for step in moves {
+                match step {
+                    Move::Pick => {
+                        let sound: Vec<_> = backends.iter().filter(|backend| !backend.is_broken()).collect();
+                        let least = sound.iter().map(|backend| backend.in_flight()).min();
+                        let first_sound = sound.first().map_or(0, |backend| *backend.target());
+                        let lease = set.pick().unwrap();
+                        let before = lease.in_flight() - 1;
+                        match (policy, least) {
+                            (_, None) => prop_assert_eq!(*lease.target(), 0),
+                            (Policy::FirstAvailable, _) => prop_assert_eq!(*lease.target(), first_sound),
+                            (Policy::LeastLoaded, Some(least)) => {
+                                prop_assert!(!lease.is_broken());
+                                prop_assert_eq!(before, least);
+                            }
+                        }
+                        held.push(lease);
+                    }
+                    Move::Finish(at) if !held.is_empty() => drop(held.swap_remove(at % held.len())),
+                    Move::Finish(_) => {}
+                    Move::Break(at) => drop(backends[at % len].set_broken()),
+                    Move::Heal(at) => backends[at % len].clear_broken(),
+                }
+            }
+            let total: u32 = backends.iter().map(|backend| backend.in_flight()).sum();
+            prop_assert_eq!(total as usize, held.len());
+        }
+    }
+}

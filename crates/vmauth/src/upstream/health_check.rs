@@ -1,1 +1,161 @@
-//! To be filled.
+//! Brings broken backends back: one background task per broken backend dials it until it answers.
+//!
+//! A backend is marked by a failed try, waits one `-failTimeout` and is dialled; success clears the flag and ends the
+//! task, failure is a warning and another wait. Only TCP reachability counts, and sound backends are never probed.
+//! Tasks run on the control plane and end with the generation of the config or with their backend.
+//!
+//! It must never keep a backend alive and never run on a worker.
+
+use super::backend::{Backend, DialAddress, HealthTarget};
+use super::discovery::{BoxFuture, Lookup, Warn};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Longest time of one probe, name lookups included.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Shortest wait between two probes, whatever `-failTimeout` says: a dead backend must not keep a core busy.
+const MIN_PERIOD: Duration = Duration::from_millis(10);
+
+/// Finds out whether a backend can be reached.
+pub trait Probe: Send + Sync {
+    /// Ends before `deadline`. The error is the cause as the log shows it, such as
+    /// `dial tcp4 127.0.0.1:1: connect: connection refused`.
+    fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), String>>;
+}
+
+/// Marks backends as broken and sees to it that they return. One per generation of the config.
+#[derive(Clone)]
+pub struct HealthChecker {
+    /// Where the tasks run.
+    pub control: Handle,
+    /// Ends all tasks when the generation is replaced.
+    pub cancel: CancellationToken,
+    /// `-failTimeout`: wait before each probe.
+    pub fail_timeout: Duration,
+    /// The same in the canonical form of flags, such as `3s`.
+    pub fail_timeout_text: Arc<str>,
+    /// How a backend is probed.
+    pub probe: Arc<dyn Probe>,
+    /// Takes the text of a warning.
+    pub warn: Warn,
+}
+
+impl HealthChecker {
+    /// Marks the backend and starts to check it; does nothing when it is marked already.
+    pub fn mark_broken<T>(&self, backend: &Arc<Backend<T>>)
+    where
+        T: HealthTarget + Send + Sync + 'static,
+    {
+        if !backend.set_broken() || self.cancel.is_cancelled() {
+            return;
+        }
+        let (checker, backend) = (self.clone(), Arc::downgrade(backend));
+        self.control.spawn(async move {
+            let cancel = checker.cancel.clone();
+            cancel.run_until_cancelled(checker.revive(backend)).await;
+        });
+    }
+
+    /// Probes until the backend answers or is dropped. The backend is held only between two waits.
+    async fn revive<T: HealthTarget>(self, backend: Weak<Backend<T>>) {
+        loop {
+            tokio::time::sleep(self.fail_timeout.max(MIN_PERIOD)).await;
+            let addresses = |backend: Arc<Backend<T>>| {
+                let target = backend.target();
+                (target.dial_address(), target.display_address())
+            };
+            let Some((address, shown)) = backend.upgrade().map(addresses) else {
+                return;
+            };
+            let outcome = self.probe.probe(address, Instant::now() + PROBE_TIMEOUT).await;
+            let Some(backend) = backend.upgrade() else {
+                return;
+            };
+            match outcome {
+                Ok(()) => return backend.clear_broken(),
+                Err(cause) => (self.warn)(format!(
+                    "ignoring the backend at {shown} for {} because of dial error: {cause}",
+                    self.fail_timeout_text
+                )),
+            }
+        }
+    }
+}
+
+/// Opens and closes one connection within a time; the error is the cause as the log shows it.
+pub type Dial = Arc<dyn Fn(SocketAddr, Duration) -> BoxFuture<Result<(), String>> + Send + Sync>;
+
+/// The probe of production: looks the host up and dials all its addresses at once; one that answers is enough.
+#[derive(Clone)]
+pub struct TcpProbe {
+    /// Answers names.
+    pub lookup: Arc<dyn Lookup>,
+    /// Opens connections.
+    pub dial: Dial,
+}
+
+impl Probe for TcpProbe {
+    fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), String>> {
+        let probe = self.clone();
+        Box::pin(async move {
+            let late = format!("lookup {}: i/o timeout", address.host);
+            let addresses = timeout_at(deadline, probe.resolve(address)).await.map_err(|_| late)??;
+            probe.dial_any(addresses, deadline).await
+        })
+    }
+}
+
+impl TcpProbe {
+    async fn resolve(&self, address: DialAddress) -> Result<Vec<SocketAddr>, String> {
+        let targets = if address.srv {
+            self.lookup.srv(&address.host).await?
+        } else {
+            vec![(address.host.clone(), address.port)]
+        };
+        let mut found = Vec::new();
+        let mut failure = None;
+        for (host, port) in targets {
+            let host = host.trim_end_matches('.');
+            let ips = match host.parse::<IpAddr>() {
+                Ok(ip) => Ok(vec![ip]),
+                Err(_) => self.lookup.ips(host).await,
+            };
+            match ips {
+                Ok(ips) => found.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, port))),
+                Err(cause) => failure = failure.or(Some(cause)),
+            }
+        }
+        if found.is_empty() {
+            return Err(failure.unwrap_or_else(|| format!("lookup {}: no such host", address.host)));
+        }
+        Ok(found)
+    }
+
+    /// The first success ends the other dials; else the cause of the first address in the list.
+    async fn dial_any(&self, addresses: Vec<SocketAddr>, deadline: Instant) -> Result<(), String> {
+        let mut dials = JoinSet::new();
+        for (at, address) in addresses.into_iter().enumerate() {
+            let dial = (self.dial)(address, deadline.saturating_duration_since(Instant::now()));
+            dials.spawn(async move { dial.await.map_err(|cause| (at, cause)) });
+        }
+        let mut failures = Vec::new();
+        while let Some(ended) = dials.join_next().await {
+            match ended {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(failure)) => failures.push(failure),
+                Err(_) => failures.push((usize::MAX, "the dial was interrupted".to_owned())),
+            }
+        }
+        let first = failures.into_iter().min().map(|(_, cause)| cause);
+        Err(first.unwrap_or_else(|| "no address to dial".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! Who may connect at all: `ip_filters` with addresses and networks, allowed and denied.
+//!
+//! Lists become sorted, merged ranges at build time, so a check is one binary search per list. A denied address stays
+//! denied when an allowed network contains it; without an allow list everybody else may pass. IPv4 addresses in IPv6
+//! clothes (`::ffff:1.2.3.4`) are IPv4.
+//!
+//! It must never fail at request time: an address that cannot be known is a case of its own.
+
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use vmkit::exchange::RequestHead;
+
+/// Address of the client as filters see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientIp {
+    /// Never an IPv4-mapped IPv6 address.
+    Known(IpAddr),
+    /// The header that should name it holds something else.
+    Unknown,
+}
+
+/// The address of the client: the first one in the first line of `real_ip_header`, or that of the connection when no
+/// header is configured or the request has none. A port after the address is ignored.
+pub fn client_ip(head: &RequestHead, real_ip_header: Option<&str>, peer: IpAddr) -> ClientIp {
+    let named = real_ip_header.and_then(|name| head.values(name).next());
+    match named {
+        None => ClientIp::Known(peer.to_canonical()),
+        Some(value) => first_address(value).map_or(ClientIp::Unknown, |ip| ClientIp::Known(ip.to_canonical())),
+    }
+}
+
+fn first_address(value: &[u8]) -> Option<IpAddr> {
+    let first = value.split(|byte| *byte == b',').next()?.trim_ascii();
+    let text = str::from_utf8(first).ok()?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+/// The compiled lists of one `ip_filters` section.
+#[derive(Debug)]
+pub struct IpFilter {
+    allow: Option<Ranges>,
+    deny: Ranges,
+}
+
+/// Disjoint ranges in ascending order, both ends included.
+#[derive(Debug, Default)]
+struct Ranges {
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+}
+
+impl IpFilter {
+    /// Compiles the lists; an absent or empty allow list allows everybody. The error holds every bad item as written.
+    pub fn build(allow: Option<&[String]>, deny: &[String]) -> Result<Self, Vec<String>> {
+        let mut bad = Vec::new();
+        let allow = allow.filter(|items| !items.is_empty()).map(|items| Ranges::build(items, &mut bad));
+        let deny = Ranges::build(deny, &mut bad);
+        if bad.is_empty() { Ok(Self { allow, deny }) } else { Err(bad) }
+    }
+
+    /// Whether the client may go on.
+    pub fn allows(&self, client: ClientIp) -> bool {
+        match client {
+            ClientIp::Known(ip) => {
+                let ip = ip.to_canonical();
+                !self.deny.contains(ip) && self.allow.as_ref().is_none_or(|allow| allow.contains(ip))
+            }
+            ClientIp::Unknown => self.allow.is_none(),
+        }
+    }
+}
+
+impl Ranges {
+    fn build(items: &[String], bad: &mut Vec<String>) -> Self {
+        let mut ranges = Self::default();
+        for item in items {
+            match range_of(item.trim()) {
+                Some((IpAddr::V4(first), IpAddr::V4(last))) => ranges.v4.push((first.into(), last.into())),
+                Some((IpAddr::V6(first), IpAddr::V6(last))) => ranges.v6.push((first.into(), last.into())),
+                Some(_) | None => bad.push(item.clone()),
+            }
+        }
+        ranges.v4 = merged(ranges.v4, |last| last.saturating_add(1));
+        ranges.v6 = merged(ranges.v6, |last| last.saturating_add(1));
+        ranges
+    }
+
+    fn contains(&self, ip: IpAddr) -> bool {
+        match ip {
+            IpAddr::V4(ip) => within(&self.v4, ip.into()),
+            IpAddr::V6(ip) => within(&self.v6, ip.into()),
+        }
+    }
+}
+
+/// First and last address of an IP or CIDR; `None` for any other text.
+fn range_of(item: &str) -> Option<(IpAddr, IpAddr)> {
+    let (first, last) = match item.parse::<IpNet>() {
+        Ok(network) => (network.network(), network.broadcast()),
+        Err(_) => item.parse().map(|ip: IpAddr| (ip, ip)).ok()?,
+    };
+    match (first.to_canonical(), last.to_canonical()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => Some((a.into(), b.into())),
+        // A network wider than ::ffff:0:0/96 is one of IPv6.
+        _ => Some((first, last)),
+    }
+}
+
+fn merged<N: Copy + Ord>(mut ranges: Vec<(N, N)>, after: impl Fn(N) -> N) -> Vec<(N, N)> {
+    ranges.sort_unstable();
+    let mut result: Vec<(N, N)> = Vec::with_capacity(ranges.len());
+    for (first, last) in ranges {
+        match result.last_mut() {
+            Some(before) if first <= after(before.1) => before.1 = before.1.max(last),
+            Some(_) | None => result.push((first, last)),
+        }
+    }
+    result
+}
+
+fn within<N: Copy + Ord>(ranges: &[(N, N)], value: N) -> bool {
+    let above = ranges.partition_point(|(first, _)| *first <= value);
+    above.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| value <= *last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn strings(items: &[&str]) -> Vec<String> {
+        items.iter().map(|item| (*item).to_owned()).collect()
+    }
+
+    fn known(ip: &str) -> ClientIp {
+        ClientIp::Known(ip.parse().unwrap())
+    }
+
+    #[test]
+    fn decisions() {
+        let f = |allow: Option<&[&str]>, deny: &[&str], client: ClientIp, want: bool| {
+            let allow_list = allow.map(strings);
+            let filter = IpFilter::build(allow_list.as_deref(), &strings(deny)).unwrap();
+            assert_eq!(filter.allows(client), want, "{allow:?} {deny:?} {client:?}");
+        };
+        let sample: Option<&[&str]> = Some(&["10.0.0.0/24", "1.2.3.4"]);
+        f(sample, &["10.0.0.42"], known("10.0.0.1"), true);
+        f(sample, &["10.0.0.42"], known("10.0.0.42"), false);
+        f(sample, &["10.0.0.42"], known("10.0.0.255"), true);
+        f(sample, &["10.0.0.42"], known("10.0.1.0"), false);
+        f(sample, &["10.0.0.42"], known("1.2.3.4"), true);
+        f(sample, &["10.0.0.42"], known("1.2.3.5"), false);
+        f(sample, &[], known("::1"), false);
+        f(sample, &[], known("::ffff:10.0.0.1"), true);
+        f(sample, &[], ClientIp::Unknown, false);
+        f(None, &["10.0.0.0/8"], known("10.1.2.3"), false);
+        f(None, &["10.0.0.0/8"], known("11.1.2.3"), true);
+        f(None, &["10.0.0.0/8"], ClientIp::Unknown, true);
+        f(Some(&[]), &[], known("11.1.2.3"), true);
+        f(Some(&["0.0.0.0/0"]), &[], known("255.255.255.255"), true);
+        f(Some(&["::/0"]), &[], known("ffff::1"), true);
+        f(Some(&["::/0"]), &[], known("1.2.3.4"), false);
+        f(Some(&["10.0.0.77/24"]), &[], known("10.0.0.1"), true);
+        f(Some(&["::ffff:10.0.0.0/120"]), &[], known("10.0.0.200"), true);
+        f(Some(&[" fd00::/8 "]), &["fd00::5"], known("fd12::1"), true);
+        f(Some(&["fd00::/8"]), &["fd00::5"], known("fd00::5"), false);
+    }
+
+    #[test]
+    fn all_bad_items_are_named() {
+        let allow = strings(&["10.0.0.0/33", "1.2.3.4", "host"]);
+        let bad = IpFilter::build(Some(&allow), &strings(&["", "1.2.3.4-1.2.3.9"])).unwrap_err();
+        assert_eq!(bad, ["10.0.0.0/33", "host", "", "1.2.3.4-1.2.3.9"]);
+    }
+
+    #[test]
+    fn ranges_are_merged() {
+        let ranges = Ranges::build(&strings(&["10.0.1.0/24", "10.0.0.0/24", "10.0.0.7", "10.0.3.0/24"]), &mut vec![]);
+        assert_eq!(ranges.v4, [(0x0a00_0000, 0x0a00_01ff), (0x0a00_0300, 0x0a00_03ff)]);
+    }
+
+    #[test]
+    fn address_of_the_client() {
+        let f = |lines: &str, header: Option<&str>, want: ClientIp| {
+            let mut head = RequestHead::default();
+            head.parse(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes()).unwrap();
+            assert_eq!(client_ip(&head, header, "::ffff:9.9.9.9".parse().unwrap()), want, "{lines:?}");
+        };
+        let header = Some("x-forwarded-for");
+        f("", None, known("9.9.9.9"));
+        f("X-Forwarded-For: 1.2.3.4\r\n", None, known("9.9.9.9"));
+        f("", header, known("9.9.9.9"));
+        f("X-Forwarded-For: 1.2.3.4\r\n", header, known("1.2.3.4"));
+        f("X-Forwarded-For: 1.2.3.4 , 5.6.7.8\r\nX-Forwarded-For: 7.7.7.7\r\n", header, known("1.2.3.4"));
+        f("X-Forwarded-For: 1.2.3.4:567\r\n", header, known("1.2.3.4"));
+        f("X-Forwarded-For: ::ffff:1.2.3.4\r\n", header, known("1.2.3.4"));
+        f("X-Forwarded-For: fd00::1\r\n", header, known("fd00::1"));
+        f("X-Forwarded-For: [fd00::1]\r\n", header, known("fd00::1"));
+        f("X-Forwarded-For: [fd00::1]:80\r\n", header, known("fd00::1"));
+        f("X-Forwarded-For: unknown, 1.2.3.4\r\n", header, ClientIp::Unknown);
+        f("X-Forwarded-For:\r\nX-Forwarded-For: 1.2.3.4\r\n", header, ClientIp::Unknown);
+        f("X-Forwarded-For: \u{fc}\r\n", header, ClientIp::Unknown);
+        f("X-Real-IP: 1.2.3.4\r\n", Some("X-Real-Ip"), known("1.2.3.4"));
+    }
+
+    proptest! {
+        #[test]
+        fn merged_ranges_hold_what_the_items_hold(
+            items in proptest::collection::vec((0_u32..1024, 22_u8..=32), 0..12),
+            probes in proptest::collection::vec(0_u32..1100, 20),
+        ) {
+            let texts: Vec<String> =
+                items.iter().map(|(ip, bits)| format!("{}/{bits}", std::net::Ipv4Addr::from(*ip))).collect();
+            let ranges = Ranges::build(&texts, &mut vec![]);
+            for probe in probes {
+                let want = items.iter().any(|(ip, bits)| u64::from(ip ^ probe) >> (32 - bits) == 0);
+                prop_assert_eq!(ranges.contains(IpAddr::V4(probe.into())), want);
+            }
+        }
+    }
+}

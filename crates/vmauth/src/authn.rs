@@ -1,0 +1,134 @@
+//! Stage 1: whose request is this?
+//!
+//! Static credentials are looked up by one hash of the raw header value and compared in constant time; tokens are
+//! tried after them, then the client certificate. The first candidate that fits decides (spec auth.md §3).
+
+pub mod client_cert_users;
+pub mod credentials;
+pub mod jwt_users;
+pub mod token_users;
+pub mod verified_tokens;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use vmkit::exchange::RequestHead;
+use vmkit::http_server::Client;
+
+use crate::generation::Generation;
+use crate::rewrite::jwt_placeholders::PlaceholderValues;
+use crate::user::User;
+use credentials::AuthHeaders;
+use jwt_users::{AcceptedToken, JwtOutcome, Refusal};
+use verified_tokens::VerifiedTokens;
+
+/// Longest wait for keys that a token names and nobody knows yet.
+const REFETCH_WAIT: Duration = Duration::from_secs(2);
+
+/// Who sends a request.
+pub struct Principal<'g> {
+    /// The user of the config.
+    pub user: &'g User,
+    /// Whether the request has credentials, even if they belong to nobody.
+    pub had_credentials: bool,
+    /// The token that was accepted.
+    pub token: Option<Arc<AcceptedToken>>,
+}
+
+impl Principal<'_> {
+    /// Values of the token for placeholders.
+    pub fn placeholders(&self) -> Option<&PlaceholderValues> {
+        self.token.as_deref().map(|token| &token.placeholders)
+    }
+}
+
+/// What the credentials of a request amount to.
+pub enum Verdict<'g> {
+    /// They belong to a user, or nobody needs any.
+    Principal(Principal<'g>),
+    /// There are none.
+    Missing,
+    /// They belong to nobody. Why tokens among them were refused is told for the log.
+    Invalid(Vec<Refusal>),
+}
+
+/// Finds the user of a request (spec auth.md §3).
+pub async fn authenticate<'g>(
+    generation: &'g Generation,
+    headers: &AuthHeaders,
+    tokens: &VerifiedTokens,
+    head: &RequestHead,
+    client: &Client,
+) -> Verdict<'g> {
+    let user_at = |index: u32| generation.users.get(index as usize).map(Arc::as_ref);
+    let principal = |user, token| Verdict::Principal(Principal { user, had_credentials: true, token });
+    if let Some(user) = headers.find(head, |value| generation.tokens.find(value)).and_then(user_at) {
+        return principal(user, None);
+    }
+    let mut refusals = Vec::new();
+    if let Some(jwt_users) = &generation.jwt_users {
+        let (found, refused) = find_token(generation, jwt_users, headers, tokens, head).await;
+        if let Some(token) = found
+            && let Some(user) = user_at(token.user)
+        {
+            return principal(user, Some(token));
+        }
+        refusals = refused;
+    }
+    if let Some(subject) = &client.subject
+        && let Some(user) = generation.client_cert_users.find(subject).and_then(user_at)
+    {
+        return principal(user, None);
+    }
+    let had_credentials = headers.has_any(head);
+    match generation.unauthorized_user.as_deref().filter(|user| user.has_url_fields) {
+        Some(user) => Verdict::Principal(Principal { user, had_credentials, token: None }),
+        None if had_credentials || client.subject.is_some() => Verdict::Invalid(refusals),
+        None => Verdict::Missing,
+    }
+}
+
+/// Tries every candidate as a token; a key nobody knows is waited for once.
+async fn find_token(
+    generation: &Generation,
+    users: &jwt_users::JwtUsers,
+    headers: &AuthHeaders,
+    tokens: &VerifiedTokens,
+    head: &RequestHead,
+) -> (Option<Arc<AcceptedToken>>, Vec<Refusal>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let epoch = (generation.id, users.key_epoch());
+    let mut refused = Vec::new();
+    let try_all = |refused: &mut Vec<Refusal>| {
+        headers.find(head, |value| {
+            if let Some(token) = tokens.get(value, epoch, now) {
+                return Some(token);
+            }
+            match users.accept(value, now) {
+                JwtOutcome::NotAToken => None,
+                JwtOutcome::Accepted(token) => {
+                    tokens.insert(value, epoch, &token);
+                    Some(token)
+                }
+                JwtOutcome::Refused(refusal) => {
+                    refused.push(refusal);
+                    None
+                }
+            }
+        })
+    };
+    if let Some(token) = try_all(&mut refused) {
+        return (Some(token), Vec::new());
+    }
+    let mut refetched = false;
+    for issuer in refused.iter().flat_map(|refusal| &refusal.refetch) {
+        refetched |= tokio::time::timeout(REFETCH_WAIT, issuer.refetch()).await.is_ok();
+    }
+    if refetched {
+        refused.clear();
+        if let Some(token) = try_all(&mut refused) {
+            return (Some(token), Vec::new());
+        }
+    }
+    (None, refused)
+}

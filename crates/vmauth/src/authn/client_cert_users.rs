@@ -1,0 +1,60 @@
+//! Users that are known by the subject of their client certificate.
+//!
+//! The certificate was verified by the handshake; here only its names are compared. All fields of an entry must fit;
+//! a certificate with several units fits if one of them does. The first entry of the file that fits decides.
+
+use vmkit::tls::client_identity::Subject;
+
+use crate::config::MtlsSpec;
+
+/// `mtls` users in file order.
+#[derive(Debug, Default)]
+pub struct ClientCertUsers(Vec<(MtlsSpec, u32)>);
+
+impl ClientCertUsers {
+    /// Adds the user with this index.
+    pub fn add(&mut self, spec: &MtlsSpec, user: u32) {
+        self.0.push((spec.clone(), user));
+    }
+
+    /// The first user whose names fit.
+    pub fn find(&self, subject: &Subject) -> Option<u32> {
+        let fits = |wanted: &Option<String>, names: &[String]| match wanted {
+            Some(wanted) => names.iter().any(|name| name == wanted),
+            None => true,
+        };
+        self.0
+            .iter()
+            .find(|(spec, _)| {
+                fits(&spec.organizational_unit, &subject.organizational_units)
+                    && fits(&spec.organization, &subject.organizations)
+                    && fits(&spec.common_name, &subject.common_names)
+            })
+            .map(|(_, user)| *user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_fields_must_fit() {
+        let text = |text: &str| Some(text.to_owned());
+        let mut users = ClientCertUsers::default();
+        users.add(&MtlsSpec { organizational_unit: text("finance"), organization: text("Acme"), common_name: None }, 0);
+        users.add(&MtlsSpec { organizational_unit: None, organization: None, common_name: text("bob") }, 1);
+        let f = |units: &[&str], organizations: &[&str], names: &[&str], want: Option<u32>| {
+            let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+            let subject = Subject {
+                organizational_units: list(units),
+                organizations: list(organizations),
+                common_names: list(names),
+            };
+            assert_eq!(users.find(&subject), want);
+        };
+        f(&["x", "finance"], &["Acme"], &["alice"], Some(0));
+        f(&["finance"], &["Globex"], &["bob"], Some(1));
+        f(&["finance"], &[], &[], None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Users with static credentials, found by one hash of the whole header value.
+//!
+//! The hash is keyed per process, so nobody can prepare collisions; what it finds is compared in constant time.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use base64::Engine;
+use foldhash::quality::RandomState;
+use smallvec::SmallVec;
+use vmkit::secret::Secret;
+
+use crate::config::Credential;
+
+/// Header values that belong to users, by hash.
+#[derive(Debug, Default)]
+pub struct TokenUsers {
+    state: RandomState,
+    by_hash: HashMap<u64, SmallVec<[(Secret, u32); 1]>, foldhash::fast::FixedState>,
+}
+
+impl TokenUsers {
+    /// Makes the values of `credential` lead to the user with this index.
+    pub fn add(&mut self, credential: &Credential, user: u32) {
+        for value in lookup_values(credential) {
+            let hash = self.state.hash_one(value.as_bytes());
+            self.by_hash.entry(hash).or_default().push((Secret::from(value), user));
+        }
+    }
+
+    /// The user whose credentials are exactly this header value.
+    pub fn find(&self, value: &[u8]) -> Option<u32> {
+        let entries = self.by_hash.get(&self.state.hash_one(value))?;
+        entries.iter().find(|(secret, _)| secret.matches(value)).map(|(_, user)| *user)
+    }
+
+    /// Whether there are no static credentials at all.
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+}
+
+/// The header values that belong to a credential (spec auth.md §2).
+fn lookup_values(credential: &Credential) -> Vec<String> {
+    let basic = |user: &str, password: &str| {
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+    };
+    match credential {
+        Credential::Basic { username, password } => vec![basic(username, password.expose())],
+        Credential::Bearer(token) => vec![format!("Bearer {}", token.expose()), basic(token.expose(), "")],
+        Credential::AuthToken(value) => vec![value.expose().to_owned()],
+        Credential::Jwt(_) | Credential::Mtls(_) | Credential::None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookups() {
+        let mut users = TokenUsers::default();
+        users.add(&Credential::Basic { username: "foo".into(), password: Secret::from("bar".to_owned()) }, 0);
+        users.add(&Credential::Bearer(Secret::from("tok".to_owned())), 1);
+        users.add(&Credential::AuthToken(Secret::from("Foo x".to_owned())), 2);
+        let f = |value: &str, want: Option<u32>| assert_eq!(users.find(value.as_bytes()), want, "{value:?}");
+        f("Basic Zm9vOmJhcg==", Some(0));
+        f("Basic Zm9vOmJhcg", None);
+        f("basic Zm9vOmJhcg==", None);
+        f("Basic  Zm9vOmJhcg==", None);
+        f("Bearer tok", Some(1));
+        f("Basic dG9rOg==", Some(1));
+        f("Bearer toK", None);
+        f("Foo x", Some(2));
+        f("", None);
+    }
+}

@@ -1,0 +1,8 @@
+//! The control plane's part of a config: reads it, builds the next generation and swaps it in.
+//!
+//! All that can fail happens before the swap; until then, and after any failure, the serving generation is untouched.
+
+pub mod reload;
+pub mod source;
+
+pub use reload::{Controller, LoadError};

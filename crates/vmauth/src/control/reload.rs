@@ -1,0 +1,208 @@
+//! Loads the config at start, on SIGHUP, on `/-/reload` and when its file is due to be checked (spec server.md §8).
+//!
+//! Read → same bytes? → parse → fetch keys → build → swap → retire the old generation → metrics. Key files count as
+//! part of the config: when one of them has changed, an unchanged config is loaded again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use vmkit::env_template::Environment as Variables;
+use vmkit::http_client::Client;
+use vmkit::metrics::{Counter, Gauge, Registry, Set};
+
+use super::source;
+use crate::config::{self, AuthConfig, ConfigDefaults, Credential, Inputs, KeySource};
+use crate::generation::{Environment, Generation};
+use crate::oidc::Issuers;
+
+/// Counters of reloads (spec metrics-and-logs.md §2).
+#[derive(Debug)]
+pub struct ReloadMetrics {
+    total: Arc<Counter>,
+    errors: Arc<Counter>,
+    successful: Arc<Gauge>,
+    success_timestamp: Arc<Counter>,
+}
+
+impl ReloadMetrics {
+    /// Registers them in the set of the process.
+    pub fn register(set: &Set) -> Self {
+        Self {
+            total: set.counter("vmauth_config_last_reload_total"),
+            errors: set.counter("vmauth_config_last_reload_errors_total"),
+            successful: set.gauge("vmauth_config_last_reload_successful"),
+            success_timestamp: set.counter("vmauth_config_last_reload_success_timestamp_seconds"),
+        }
+    }
+
+    fn succeeded(&self) {
+        self.successful.set(1);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.success_timestamp.set(now);
+    }
+}
+
+/// Why a config was not loaded; the text names file and place.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The bytes could not be read.
+    #[error("failed to read -auth.config={0}: {1}")]
+    Read(String, String),
+    /// The bytes are no valid config.
+    #[error("failed to parse -auth.config={0}: {1}")]
+    Parse(String, String),
+}
+
+/// What the last load was made from.
+pub struct Loaded {
+    bytes: Vec<u8>,
+    /// Contents of the key files the config names.
+    key_files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Reads configs and makes generations of them.
+pub struct Controller {
+    /// `-auth.config`
+    pub path: String,
+    /// Values of `%{NAME}`.
+    pub variables: Variables,
+    /// What flags decide.
+    pub defaults: ConfigDefaults,
+    /// What generations are built with.
+    pub environment: Arc<Environment>,
+    /// Keys of identity providers, kept over reloads.
+    pub issuers: Issuers,
+    /// Fetches what is given by URL.
+    pub client: Arc<Client>,
+    /// Where per-user metrics are shown.
+    pub registry: Arc<Registry>,
+    /// Counters of reloads.
+    pub metrics: ReloadMetrics,
+    /// What the serving generation was made from; `None` before the first load.
+    pub loaded: Option<Loaded>,
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Parses and checks a config without starting anything; returns it with the key files it has read.
+fn parse(
+    path: &str,
+    bytes: &[u8],
+    variables: &Variables,
+    defaults: &ConfigDefaults,
+) -> Result<(AuthConfig, BTreeMap<String, Vec<u8>>), LoadError> {
+    let key_files = std::cell::RefCell::new(BTreeMap::new());
+    let read_file = |path: &str| {
+        let content = std::fs::read(path)?;
+        key_files.borrow_mut().insert(path.to_owned(), content.clone());
+        Ok(content)
+    };
+    let parse_key = |pem: &str| match jwt::PublicKey::from_pem(pem) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.error.to_string()),
+    };
+    let inputs = Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file, parse_key: &parse_key };
+    let quoted = vmkit::go_text::quote(path);
+    let config = config::parse(bytes, &inputs).map_err(|errors| LoadError::Parse(quoted, errors.to_string()))?;
+    Ok((config, key_files.into_inner()))
+}
+
+impl Controller {
+    /// Loads the config for the first time.
+    pub async fn start(&mut self) -> Result<Arc<Generation>, LoadError> {
+        let bytes = self.read().await?;
+        let generation = Arc::new(self.build(bytes, None).await?);
+        self.registry.replace_generation(Some(generation.metrics.clone()));
+        self.metrics.succeeded();
+        Ok(generation)
+    }
+
+    /// Loads the config again if it has changed, and lets it serve.
+    pub async fn reload(&mut self, serving: &ArcSwap<Generation>) {
+        self.metrics.total.inc();
+        match self.next(serving).await {
+            Ok(None) => self.metrics.successful.set(1),
+            Ok(Some(generation)) => {
+                let generation = Arc::new(generation);
+                self.registry.replace_generation(Some(generation.metrics.clone()));
+                serving.swap(generation).retire();
+                self.metrics.succeeded();
+            }
+            Err(error) => {
+                self.metrics.successful.set(0);
+                self.metrics.errors.inc();
+                vmkit::error!("failed to load auth config; using the last successfully loaded config; error: {error}");
+            }
+        }
+    }
+
+    async fn next(&mut self, serving: &ArcSwap<Generation>) -> Result<Option<Generation>, LoadError> {
+        let bytes = self.read().await?;
+        if self.loaded.as_ref().is_some_and(|loaded| loaded.bytes == bytes && loaded.key_files_are_current()) {
+            return Ok(None);
+        }
+        let previous = serving.load_full();
+        self.build(bytes, Some(&previous)).await.map(Some)
+    }
+
+    async fn read(&self) -> Result<Vec<u8>, LoadError> {
+        let path = &self.path;
+        source::read(path, &self.client).await.map_err(|cause| {
+            let shown = vmkit::go_text::quote(vmkit::net::address::redact_url(path).as_bytes());
+            LoadError::Read(shown, cause)
+        })
+    }
+
+    async fn build(&mut self, bytes: Vec<u8>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
+        let (config, key_files) = parse(&self.path, &bytes, &self.variables, &self.defaults)?;
+        let problem = |texts: Vec<String>| LoadError::Parse(vmkit::go_text::quote(&self.path), texts.join("\n"));
+        let jwt_users = self.issuers.users_of(&config).map_err(|text| problem(vec![text]))?;
+        let (users, keys) = (config.lookup_keys, jwt_users.as_ref().map(|users| users.issuers()));
+        let generation = Generation::build(config, jwt_users, &self.environment, previous).map_err(problem)?;
+        // Nothing can fail any more: only now are files read, keys fetched and tasks started.
+        self.load_client_tls().await;
+        if let Some(keys) = keys {
+            self.issuers.start(keys).await;
+        }
+        self.loaded = Some(Loaded { bytes, key_files });
+        vmkit::info!("loaded information about {users} users from -auth.config={}", vmkit::go_text::quote(&self.path));
+        Ok(generation)
+    }
+
+    /// Reads certificates of TLS identities that are new, so that the first request does not find them missing.
+    async fn load_client_tls(&self) {
+        for tls in self.environment.client_tls.in_use() {
+            if tls.current().is_err() {
+                let fetched = tls.refresh(|url| self.client.fetch_file(url)).await;
+                if let Err(error) = fetched {
+                    vmkit::error!("{error}");
+                }
+            }
+        }
+    }
+}
+
+impl Loaded {
+    fn key_files_are_current(&self) -> bool {
+        self.key_files.iter().all(|(path, content)| std::fs::read(path).is_ok_and(|now| now == *content))
+    }
+}
+
+/// Checks a config for `-dryRun`: opens no socket but those of issuers.
+pub fn check(path: &str, bytes: &[u8], variables: &Variables, defaults: &ConfigDefaults) -> Result<usize, LoadError> {
+    let (config, _) = parse(path, bytes, variables, defaults)?;
+    for user in &config.users {
+        if let Credential::Jwt(spec) = &user.credential
+            && let KeySource::Oidc { issuer } = &spec.keys
+        {
+            vmkit::info!("keys of the issuer {} are fetched at start, not by -dryRun", vmkit::go_text::quote(issuer));
+        }
+    }
+    Ok(config.lookup_keys)
+}

@@ -1,0 +1,374 @@
+//! The proxy: every stage of a request in order, one line a stage.
+//!
+//! The outer function counts, logs and answers failures once; the inner one is `?`. Permits, in-flight counts and the
+//! access-log entry are values that live until the last byte of the reply was sent or the client has left.
+
+pub mod access_log;
+pub mod error;
+pub mod request_scope;
+pub mod unauthorized;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+use vmkit::exchange::{Deadline, Exchange, ReplyWriter, RequestBody, RequestHead};
+use vmkit::go_text::quote;
+use vmkit::http_server::{Client, Handler, Request, log_text, send_plain_error};
+use vmkit::units::GoDuration;
+
+use crate::admission::body_buffer::{BufferError, buffer};
+use crate::admission::concurrency::{Limiter, Permit};
+use crate::admission::ip_filter::client_ip;
+use crate::authn::credentials::AuthHeaders;
+use crate::authn::verified_tokens::VerifiedTokens;
+use crate::authn::{Principal, Verdict, authenticate};
+use crate::forward::{Forward, ForwardSettings, is_form};
+use crate::generation::Generation;
+use crate::metrics::ProxyMetrics;
+use crate::rewrite::target_url::NormalPath;
+use crate::route::matcher::RouteInput;
+use crate::upstream::pool::Pool;
+use crate::user::{Target, User, UserIpFilter};
+use error::ProxyError;
+use request_scope::RequestScope;
+
+/// What all workers share.
+pub struct ProxyShared {
+    /// The config that serves.
+    pub generation: Arc<ArcSwap<Generation>>,
+    /// Slots of `-maxConcurrentRequests`.
+    pub limiter: Arc<Limiter>,
+    /// Counters of the process.
+    pub metrics: ProxyMetrics,
+    /// Where credentials are looked for.
+    pub auth_headers: AuthHeaders,
+    /// `-maxQueueDuration`
+    pub max_queue: GoDuration,
+    /// `-logInvalidAuthTokens`
+    pub log_invalid_tokens: bool,
+    /// Sizes and timeouts of forwarding.
+    pub forward: ForwardSettings,
+}
+
+/// The proxy of one worker.
+pub struct Proxy {
+    shared: Arc<ProxyShared>,
+    pool: Rc<Pool>,
+    /// Tokens this worker has verified.
+    tokens: VerifiedTokens,
+    /// The generation this worker has seen last; a plain count instead of an atomic one per request.
+    seen: RefCell<Rc<Arc<Generation>>>,
+}
+
+/// The parts of a request that are used up on its way.
+struct Io<'a, 'c> {
+    body: &'a mut RequestBody<'c>,
+    reply: &'a mut ReplyWriter,
+    deadline: &'a mut Deadline,
+}
+
+/// The parts that only say what the request is.
+#[derive(Clone, Copy)]
+struct Facts<'c> {
+    head: &'c RequestHead,
+    client: &'c Client,
+    path: &'c [u8],
+    started: Instant,
+    common_lines: &'c [u8],
+}
+
+impl Handler for Proxy {
+    async fn handle(&self, request: Request<'_>) {
+        let generation = self.generation();
+        let Request { exchange, path, client, deadline, started, common_lines } = request;
+        let Exchange { head, mut body, reply } = exchange;
+        let facts = Facts { head, client, path, started, common_lines };
+        let mut io = Io { body: &mut body, reply, deadline };
+        if let Some(filter) = &generation.ip_filter
+            && !passes(filter, head, client)
+        {
+            self.shared.metrics.global_ip_denies.inc();
+            let message = "access denied for the client address";
+            vmkit::warn!("{}", log_text(head, client, None, message));
+            return send_plain_error(io.reply, common_lines, 403, message, &[]).await;
+        }
+        match authenticate(&generation, &self.shared.auth_headers, &self.tokens, head, client).await {
+            Verdict::Principal(principal) => self.serve(&generation, &principal, facts, &mut io).await,
+            Verdict::Missing => unauthorized::missing(&generation, facts.into(), io.reply).await,
+            Verdict::Invalid(refusals) => {
+                let refused = unauthorized::Refused { shared: &self.shared, generation: &generation, refusals };
+                refused.answer(facts.into(), io.body, io.reply).await;
+            }
+        }
+    }
+}
+
+impl<'c> From<Facts<'c>> for unauthorized::Asked<'c> {
+    fn from(facts: Facts<'c>) -> Self {
+        Self { head: facts.head, client: facts.client, common_lines: facts.common_lines }
+    }
+}
+
+impl Proxy {
+    /// The proxy of a worker.
+    pub fn new(shared: Arc<ProxyShared>, pool: Rc<Pool>) -> Self {
+        let seen = RefCell::new(Rc::new(shared.generation.load_full()));
+        let tokens = VerifiedTokens::new(shared.metrics.token_cache.clone());
+        Self { shared, pool, tokens, seen }
+    }
+
+    fn generation(&self) -> Rc<Arc<Generation>> {
+        let current = self.shared.generation.load();
+        let mut seen = self.seen.borrow_mut();
+        if !Arc::ptr_eq(&current, &seen) {
+            *seen = Rc::new(Arc::clone(&current));
+        }
+        seen.clone()
+    }
+
+    /// Outer: counts, logs and answers what the inner one refuses.
+    async fn serve(
+        &self,
+        generation: &Arc<Generation>,
+        principal: &Principal<'_>,
+        facts: Facts<'_>,
+        io: &mut Io<'_, '_>,
+    ) {
+        let user = principal.user;
+        let scope = RequestScope::new(user, facts.head, facts.client, facts.started);
+        match self.stages(generation, principal, facts, io, &scope).await {
+            Ok(()) => {}
+            Err(ProxyError::InvalidCredentials) => {
+                let refused = unauthorized::Refused {
+                    shared: &self.shared,
+                    generation,
+                    refusals: Vec::new(),
+                };
+                scope.set_status(401);
+                refused.delay_and_answer(facts.into(), io.body, io.reply).await;
+            }
+            Err(error) => self.fail(error, user, facts, io, &scope).await,
+        }
+    }
+
+    /// Inner: the stages in the order of spec vmauth.md §1.11.
+    async fn stages<'c>(
+        &self,
+        generation: &Arc<Generation>,
+        principal: &Principal<'_>,
+        facts: Facts<'c>,
+        io: &mut Io<'_, '_>,
+        scope: &RequestScope<'c>,
+    ) -> Result<(), ProxyError> {
+        let user = principal.user;
+        let deadline = facts.started + self.shared.max_queue.as_std();
+        check_ip(user, user.ip_filter.as_ref(), facts)?;
+        let _global = self.global_slot(io.body, deadline).await?;
+        let buffered = self.read_ahead(facts, io.body, deadline, scope).await?;
+        let _slot = user_slot(user, io.body, deadline).await?;
+        let path = NormalPath::of(facts.path);
+        if user.deny_paths.iter().any(|pattern| pattern.is_match(path.decoded())) {
+            return Err(ProxyError::PathDenied);
+        }
+        let target = self.route(generation, principal, facts, &path)?;
+        let forward = Forward {
+            settings: &self.shared.forward,
+            pool: &self.pool,
+            health: &generation.health,
+            user,
+            target,
+            head: facts.head,
+            client: facts.client,
+            path: &path,
+            placeholders: principal.placeholders(),
+            buffered,
+            common_lines: facts.common_lines,
+            scope,
+        };
+        forward.run(io.body, io.reply, io.deadline).await
+    }
+
+    async fn global_slot(&self, body: &mut RequestBody<'_>, deadline: Instant) -> Result<Permit, ProxyError> {
+        let limiter = &self.shared.limiter;
+        slot(limiter, body, deadline).await?.ok_or_else(|| {
+            self.shared.metrics.global_limit_reached.inc();
+            ProxyError::GlobalLimit { capacity: limiter.capacity() }
+        })
+    }
+
+    async fn read_ahead(
+        &self,
+        facts: Facts<'_>,
+        body: &mut RequestBody<'_>,
+        deadline: Instant,
+        scope: &RequestScope<'_>,
+    ) -> Result<crate::admission::body_buffer::BufferedBody, ProxyError> {
+        let limits = self.shared.forward.limits;
+        if limits.buffer == 0 && limits.retry == 0 {
+            return buffer(body, limits, deadline).await.map_err(|error| self.buffer_error(&error));
+        }
+        if body.is_done() {
+            self.shared.metrics.buffer_duration.update(0.0);
+        }
+        let started = Instant::now();
+        let result = buffer(body, limits, deadline).await;
+        let is_empty = result.as_ref().is_ok_and(|body| body.complete && body.data.is_empty());
+        if !is_empty {
+            self.shared.metrics.buffer_duration.update_duration(started.elapsed());
+        }
+        let buffered = result.map_err(|error| self.buffer_error(&error))?;
+        if facts.head.method() == "POST" && is_form(facts.head) {
+            scope.set_form(&buffered.data);
+        }
+        Ok(buffered)
+    }
+
+    fn buffer_error(&self, error: &BufferError) -> ProxyError {
+        match error {
+            BufferError::TooSlow { read } => {
+                ProxyError::SlowBody { read: *read, seconds: self.shared.max_queue.as_std().as_secs() }
+            }
+            BufferError::Broken(error) => ProxyError::BadBody(error.to_string()),
+        }
+    }
+
+    /// Stage 3: which backends serve the path.
+    fn route<'u>(
+        &self,
+        generation: &Generation,
+        principal: &Principal<'u>,
+        facts: Facts<'_>,
+        path: &NormalPath<'_>,
+    ) -> Result<&'u Target, ProxyError> {
+        let user = principal.user;
+        let input =
+            RouteInput { host: facts.head.host(), path: path.decoded(), query: facts.head.query(), head: facts.head };
+        if let Some(route) = user.table.select(&input).and_then(|index| user.routes.get(index)) {
+            check_ip(user, route.ip_filter.as_ref(), facts)?;
+            return Ok(&route.target);
+        }
+        if let Some(target) = user.url_prefix.as_deref().or(user.default_url.as_deref()) {
+            return Ok(target);
+        }
+        if user.is_anonymous && generation.has_static_users() {
+            return Err(if principal.had_credentials {
+                ProxyError::InvalidCredentials
+            } else {
+                ProxyError::CredentialsNeeded
+            });
+        }
+        let mut url = Vec::new();
+        crate::rewrite::client_url::push(&mut url, facts.head, path);
+        let dump = if user.dump_request_on_errors { self.dump(facts.head, path) } else { String::new() };
+        Err(ProxyError::MissingRoute { url, dump })
+    }
+
+    /// The request for people who look for the reason of a missing route; credentials are left out.
+    fn dump(&self, head: &RequestHead, path: &NormalPath<'_>) -> String {
+        let mut lines: Vec<_> = head.headers().filter(|line| !line.name.eq_ignore_ascii_case("host")).collect();
+        lines.sort_by(|a, b| a.name.cmp(b.name));
+        let mut headers = String::new();
+        for line in lines {
+            let secret = self.shared.auth_headers.names().iter().any(|name| name.eq_ignore_ascii_case(line.name))
+                || is_credential(line.name);
+            let value = if secret { "secret".into() } else { String::from_utf8_lossy(line.value) };
+            headers.push_str(&format!("{}: {value}\r\n", line.name));
+        }
+        format!(
+            " (host: {}; path: {}; args: {}; headers:{headers})",
+            quote(head.host()),
+            quote(path.decoded()),
+            quote(head.query().unwrap_or_default()),
+        )
+    }
+
+    /// Answers a refused or failed request.
+    async fn fail(
+        &self,
+        error: ProxyError,
+        user: &User,
+        facts: Facts<'_>,
+        io: &mut Io<'_, '_>,
+        scope: &RequestScope<'_>,
+    ) {
+        let metrics = &self.shared.metrics;
+        if error.is_request_error() {
+            user.metrics.request_errors.inc();
+        }
+        match &error {
+            ProxyError::ClientGone => metrics.client_canceled.inc(),
+            ProxyError::MissingRoute { .. } => metrics.missing_route.inc(),
+            ProxyError::SlowBody { .. } => metrics.slow_client.inc(),
+            ProxyError::UserLimit { .. } => user.metrics.limit_reached.inc(),
+            _ => {}
+        }
+        let text = error.text(user.name(), user.is_anonymous, self.shared.max_queue);
+        if error.is_logged() {
+            vmkit::warn!("{}", scope.log_text(&text));
+        }
+        let Some(status) = error.status(user.is_anonymous) else {
+            // Nothing that makes sense can follow what was sent.
+            return io.reply.set_close();
+        };
+        if io.reply.has_begun() {
+            return io.reply.set_close();
+        }
+        let extra: &[_] = match status {
+            401 => &[("WWW-Authenticate", "Basic realm=\"Restricted\"")],
+            429 => &[("Retry-After", "10")],
+            _ => &[],
+        };
+        if status == 408 {
+            io.reply.set_close();
+        }
+        scope.set_status(status);
+        let sending = send_plain_error(io.reply, facts.common_lines, status, &text, extra);
+        // A client that does not take its refusal must not hold a connection for ever.
+        let _ = tokio::time::timeout(Duration::from_secs(30), sending).await;
+    }
+}
+
+/// Header names whose values are credentials whatever the flags say.
+fn is_credential(name: &str) -> bool {
+    ["authorization", "proxy-authorization", "cookie"].iter().any(|secret| secret.eq_ignore_ascii_case(name))
+}
+
+fn passes(filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {
+    filter.filter.allows(client_ip(head, filter.real_ip_header.as_deref(), client.addr.ip()))
+}
+
+fn check_ip(
+    user: &User,
+    filter: Option<&UserIpFilter>,
+    facts: Facts<'_>,
+) -> Result<(), ProxyError> {
+    match filter {
+        Some(filter) if !passes(filter, facts.head, facts.client) => {
+            user.metrics.ip_denies.inc();
+            Err(ProxyError::IpDenied)
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn user_slot(user: &User, body: &mut RequestBody<'_>, deadline: Instant) -> Result<Permit, ProxyError> {
+    let found = slot(&user.limiter, body, deadline).await?;
+    found.ok_or_else(|| ProxyError::UserLimit { capacity: user.limiter.capacity() })
+}
+
+/// Waits for a slot; `None` at the deadline.
+async fn slot(
+    limiter: &Arc<Limiter>,
+    body: &mut RequestBody<'_>,
+    deadline: Instant,
+) -> Result<Option<Permit>, ProxyError> {
+    tokio::select! {
+        biased;
+        permit = limiter.acquire(deadline) => Ok(permit.ok()),
+        () = body.gone() => Err(ProxyError::ClientGone),
+    }
+}

@@ -1,0 +1,175 @@
+//! Why a request of a known user was not served, and what that means for client, counters and log.
+//!
+//! One closed enum: status, headers and counters follow from exhaustive matches, so a new reason cannot forget one.
+
+use vmkit::go_text::quote;
+use vmkit::units::GoDuration;
+
+/// A refused or failed request.
+#[derive(Debug)]
+pub enum ProxyError {
+    /// The client has left: nothing to send, nobody's fault.
+    ClientGone,
+    /// The address is denied by an IP filter of the user or of its route.
+    IpDenied,
+    /// The path is one of `deny_paths`.
+    PathDenied,
+    /// No route, and credentials may help: asks for them.
+    CredentialsNeeded,
+    /// No route, after credentials that fit nobody.
+    InvalidCredentials,
+    /// No route. Holds the URL and, if wanted, the dump of the request.
+    MissingRoute {
+        /// Normalised URL.
+        url: Vec<u8>,
+        /// ` (host: …)` or empty.
+        dump: String,
+    },
+    /// No global slot in time.
+    GlobalLimit {
+        /// `-maxConcurrentRequests`
+        capacity: u32,
+    },
+    /// No slot of the user in time.
+    UserLimit {
+        /// The user's limit.
+        capacity: u32,
+    },
+    /// The body did not arrive in time.
+    SlowBody {
+        /// Bytes that arrived.
+        read: usize,
+        /// Whole seconds waited.
+        seconds: u64,
+    },
+    /// The body is malformed or ended too early.
+    BadBody(String),
+    /// A value from the token cannot be sent in a header.
+    BadHeaderValue(String),
+    /// An attempt failed and the body cannot be sent again.
+    NotReplayable {
+        /// Target URL.
+        target: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// A status of the retry list, and the body cannot be sent again.
+    RetryStatusNotReplayable {
+        /// Target URL.
+        target: String,
+        /// Status of the backend.
+        status: u16,
+    },
+    /// Every attempt failed.
+    AllBackendsFailed {
+        /// Number of attempts.
+        attempts: usize,
+    },
+    /// The reply broke off after its head was sent.
+    BrokenReply {
+        /// Target URL.
+        target: String,
+        /// What went wrong.
+        cause: String,
+    },
+}
+
+impl ProxyError {
+    /// Status of the reply; `None` when nothing can be sent any more.
+    pub fn status(&self, anonymous: bool) -> Option<u16> {
+        Some(match self {
+            Self::ClientGone | Self::BrokenReply { .. } => return None,
+            Self::IpDenied => 403,
+            Self::PathDenied if anonymous => 401,
+            Self::PathDenied => 403,
+            Self::CredentialsNeeded | Self::InvalidCredentials => 401,
+            Self::MissingRoute { .. } | Self::BadBody(_) | Self::BadHeaderValue(_) => 400,
+            Self::GlobalLimit { .. } | Self::UserLimit { .. } => 429,
+            Self::SlowBody { .. } => 408,
+            Self::NotReplayable { .. } | Self::RetryStatusNotReplayable { .. } => 503,
+            Self::AllBackendsFailed { .. } => 502,
+        })
+    }
+
+    /// Whether it counts as an error of the proxy (`*_request_errors_total`).
+    pub fn is_request_error(&self) -> bool {
+        match self {
+            Self::NotReplayable { .. }
+            | Self::RetryStatusNotReplayable { .. }
+            | Self::AllBackendsFailed { .. }
+            | Self::BrokenReply { .. } => true,
+            Self::ClientGone
+            | Self::IpDenied
+            | Self::PathDenied
+            | Self::CredentialsNeeded
+            | Self::InvalidCredentials
+            | Self::MissingRoute { .. }
+            | Self::GlobalLimit { .. }
+            | Self::UserLimit { .. }
+            | Self::SlowBody { .. }
+            | Self::BadBody(_)
+            | Self::BadHeaderValue(_) => false,
+        }
+    }
+
+    /// Whether a warning is logged; the rest is either no failure or would let anybody fill the log.
+    pub fn is_logged(&self) -> bool {
+        match self {
+            Self::ClientGone | Self::CredentialsNeeded | Self::InvalidCredentials => false,
+            Self::IpDenied
+            | Self::PathDenied
+            | Self::MissingRoute { .. }
+            | Self::GlobalLimit { .. }
+            | Self::UserLimit { .. }
+            | Self::SlowBody { .. }
+            | Self::BadBody(_)
+            | Self::BadHeaderValue(_)
+            | Self::NotReplayable { .. }
+            | Self::RetryStatusNotReplayable { .. }
+            | Self::AllBackendsFailed { .. }
+            | Self::BrokenReply { .. } => true,
+        }
+    }
+
+    /// The text for client and log (spec vmauth.md §2). `name` is the user's name in messages.
+    pub fn text(&self, name: &str, anonymous: bool, max_queue: GoDuration) -> String {
+        match self {
+            Self::ClientGone => "the client has closed the connection".to_owned(),
+            Self::IpDenied => format!("access denied for the client address of the user {name}"),
+            Self::PathDenied => format!("access to the path is denied for the user {name}"),
+            Self::CredentialsNeeded => "missing 'Authorization' request header".to_owned(),
+            Self::InvalidCredentials => "Unauthorized".to_owned(),
+            Self::MissingRoute { url, dump } => format!("user {name} missing route for {}{dump}", quote(url)),
+            Self::GlobalLimit { capacity } => format!(
+                "cannot start executing the request during -maxQueueDuration={max_queue} because \
+                 -maxConcurrentRequests={capacity} concurrent requests are executed"
+            ),
+            Self::UserLimit { capacity } => {
+                let name = if anonymous { "" } else { name };
+                format!(
+                    "cannot start executing the request during -maxQueueDuration={max_queue} because {capacity} \
+                     concurrent requests from the user {name} are executed"
+                )
+            }
+            Self::SlowBody { read, seconds } => format!(
+                "reject request from the user {name} because the request body couldn't be read in \
+                 -maxQueueDuration={max_queue}; read {read} bytes in {seconds}s"
+            ),
+            Self::BadBody(cause) => format!("cannot read request body: {cause}"),
+            Self::BadHeaderValue(cause) => cause.clone(),
+            Self::NotReplayable { target, cause } => format!("cannot proxy the request to {target}: {cause}"),
+            Self::RetryStatusNotReplayable { target, status } => format!(
+                "got response status code={status} from {target}, but cannot retry the request at another backend, \
+                 because the request body has been already consumed"
+            ),
+            Self::AllBackendsFailed { attempts } => format!(
+                "all the {attempts} backends for the user {} are unavailable for proxying the request - check \
+                 previous WARN logs to see the exact error for each failed backend",
+                quote(name)
+            ),
+            Self::BrokenReply { target, cause } => {
+                format!("error when proxying response body from {target}: {cause}")
+            }
+        }
+    }
+}

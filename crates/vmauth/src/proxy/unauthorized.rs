@@ -1,0 +1,93 @@
+//! Answers to requests whose credentials are missing or belong to nobody (spec auth.md §4 and §5).
+//!
+//! Wrong credentials are answered late, so that guessing is slow; the waiting request holds no slot. Neither reply nor
+//! log ever holds a credential: tokens are named by their fingerprint.
+
+use std::time::Duration;
+
+use vmkit::exchange::{ReplyWriter, RequestBody, RequestHead};
+use vmkit::http_server::{Client, log_text, send_plain_error};
+
+use super::access_log::{self, Entry};
+use super::ProxyShared;
+use crate::authn::jwt_users::Refusal;
+use crate::generation::Generation;
+
+/// The request as far as a refusal needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'c> {
+    /// What was asked for.
+    pub head: &'c RequestHead,
+    /// By whom.
+    pub client: &'c Client,
+    /// Header lines of every reply.
+    pub common_lines: &'c [u8],
+}
+
+/// No credentials, and nothing is served without: asks for them at once.
+pub async fn missing(generation: &Generation, asked: Asked<'_>, reply: &mut ReplyWriter) {
+    let extra = [("WWW-Authenticate", "Basic realm=\"Restricted\"")];
+    let text = "missing 'Authorization' request header";
+    send_plain_error(reply, asked.common_lines, 401, text, &extra).await;
+    log_refusal(generation, asked);
+}
+
+/// Credentials that belong to nobody.
+pub struct Refused<'a> {
+    /// Settings and counters.
+    pub shared: &'a ProxyShared,
+    /// The config that refused.
+    pub generation: &'a Generation,
+    /// Why tokens were refused.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Refused<'_> {
+    /// Waits, answers 401 and writes the access log.
+    pub async fn answer(&self, asked: Asked<'_>, body: &mut RequestBody<'_>, reply: &mut ReplyWriter) {
+        self.delay_and_answer(asked, body, reply).await;
+        log_refusal(self.generation, asked);
+    }
+
+    /// The same for a request that has an access-log entry already.
+    pub async fn delay_and_answer(&self, asked: Asked<'_>, body: &mut RequestBody<'_>, reply: &mut ReplyWriter) {
+        self.shared.metrics.invalid_auth_token.inc();
+        for refusal in &self.refusals {
+            self.shared.metrics.tokens_refused.count(refusal);
+        }
+        let delay = Duration::from_millis(fastrand::u64(2000..3000));
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = body.gone() => return reply.set_close(),
+        }
+        let mut text = "Unauthorized".to_owned();
+        if self.shared.log_invalid_tokens {
+            text = format!("cannot authorize request with auth tokens [{}]", self.candidates(asked.head));
+            vmkit::warn!("{}", log_text(asked.head, asked.client, None, &text));
+            for refusal in &self.refusals {
+                let line = refusal.log_text();
+                vmkit::info!("{}", log_text(asked.head, asked.client, None, &line));
+            }
+        }
+        send_plain_error(reply, asked.common_lines, 401, &text, &[]).await;
+    }
+
+    /// Scheme and fingerprint of every candidate.
+    fn candidates(&self, head: &RequestHead) -> String {
+        let mut names = Vec::new();
+        self.shared.auth_headers.find(head, |value| {
+            let text = String::from_utf8_lossy(value);
+            let (scheme, secret) = text.split_once(' ').unwrap_or(("", &text));
+            let scheme = if scheme.len() <= 16 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) { scheme } else { "" };
+            names.push(format!("\"http_auth:{scheme} sha256:{}\"", jwt::fingerprint(secret)));
+            None::<()>
+        });
+        names.join(" ")
+    }
+}
+
+fn log_refusal(generation: &Generation, asked: Asked<'_>) {
+    let Some(spec) = generation.unauthorized_user.as_ref().and_then(|user| user.access_log.as_ref()) else { return };
+    let entry = Entry { status: 401, duration: Duration::ZERO, username: "unauthorized", form: None };
+    access_log::write(spec, asked.head, asked.client, &entry);
+}

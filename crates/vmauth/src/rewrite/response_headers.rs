@@ -1,0 +1,79 @@
+//! Writes the header lines of a backend's reply for the client (proxying.md §4).
+//!
+//! Hop-by-hop headers go, the rules of the config are applied last. `Content-Length`, `Transfer-Encoding` and
+//! `Connection` are not copied: the caller writes them for the framing it chose, and adds its own headers where
+//! [`ResponseRules::touches`] says no.
+
+use vmkit::exchange::{HeaderId, HeaderLine};
+
+use super::header_rules::{ResponseRules, push_line};
+use super::hop_by_hop::{self, Nominated};
+
+/// Appends all lines but those of framing.
+pub fn write_response_headers<'a>(
+    out: &mut Vec<u8>,
+    lines: impl Iterator<Item = HeaderLine<'a>> + Clone,
+    rules: &ResponseRules,
+) {
+    let names = lines.clone().any(|line| line.id == HeaderId::Connection).then(|| Nominated::of(lines.clone()));
+    let is_nominated = |name: &str| names.as_ref().is_some_and(|names| names.contains(name));
+    for line in lines {
+        let dropped =
+            hop_by_hop::ends_here(line.id) || rules.overridden.contains(line.id, line.name) || is_nominated(line.name);
+        if !dropped {
+            push_line(out, line.name, line.value);
+        }
+    }
+    out.extend_from_slice(&rules.lines);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table() {
+        let f = |lines: &[(&'static str, &'static str)], rules: &[(&str, &str)], want: &str| {
+            let rules: Vec<_> = rules.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let rules = ResponseRules::build(&rules).unwrap();
+            let lines = lines.iter().map(|(name, value)| HeaderLine {
+                id: HeaderId::of(name.as_bytes()),
+                name,
+                value: value.as_bytes(),
+            });
+            let mut out = Vec::new();
+            write_response_headers(&mut out, lines, &rules);
+            assert_eq!(String::from_utf8(out).unwrap().replace("\r\n", "|"), want);
+        };
+        let backend = [
+            ("Server", "stub"),
+            ("X-Multi", "a"),
+            ("X-Multi", "b"),
+            ("X-Kept", "yes"),
+            ("Foo", "backend"),
+            ("content-type", "text/plain"),
+        ];
+        let rules =
+            [("Foo", "bar"), ("Server", ""), ("x-multi", "single"), ("X-Server-Hostname", ""), ("Content-Type", "t/k")];
+        f(&backend, &rules, "X-Kept: yes|Foo: bar|x-multi: single|Content-Type: t/k|");
+        f(&backend[..3], &[], "Server: stub|X-Multi: a|X-Multi: b|");
+        f(&[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")], &[], "Set-Cookie: a=1|Set-Cookie: b=2|");
+        f(&[], &[("X-R", "1"), ("x-r", "2")], "x-r: 2|");
+        f(
+            &[
+                ("Connection", "close, X-Hop"),
+                ("X-Hop", "1"),
+                ("Keep-Alive", "timeout=5"),
+                ("Content-Length", "5"),
+                ("Transfer-Encoding", "chunked"),
+                ("Trailer", "X-T"),
+                ("Upgrade", "h2c"),
+                ("Proxy-Authenticate", "Basic"),
+                ("WWW-Authenticate", "Bearer"),
+                ("Date", "now"),
+            ],
+            &[("Content-Length", "7"), ("Connection", "keep-alive"), ("Transfer-Encoding", "")],
+            "WWW-Authenticate: Bearer|Date: now|",
+        );
+    }
+}

@@ -1,0 +1,202 @@
+use super::*;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+struct At(&'static str, u16);
+
+impl HealthTarget for At {
+    fn dial_address(&self) -> DialAddress {
+        DialAddress { host: self.0.to_owned(), port: self.1, srv: false }
+    }
+
+    fn display_address(&self) -> String {
+        format!("{}:{}", self.0, self.1)
+    }
+}
+
+/// Answers each probe from a list, then always with success, and records when it was asked.
+struct Script {
+    start: Instant,
+    answers: Mutex<VecDeque<Result<(), String>>>,
+    asked: Mutex<Vec<u64>>,
+}
+
+impl Script {
+    fn new(failures: usize) -> Arc<Self> {
+        let answers = (0..failures).map(|_| Err("no way".to_owned())).collect();
+        Arc::new(Self { start: Instant::now(), answers: Mutex::new(answers), asked: Mutex::default() })
+    }
+
+    fn asked(&self) -> Vec<u64> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Probe for Script {
+    fn probe(&self, _: DialAddress, deadline: Instant) -> BoxFuture<Result<(), String>> {
+        assert_eq!(deadline - Instant::now(), PROBE_TIMEOUT);
+        self.asked.lock().unwrap().push(self.start.elapsed().as_secs());
+        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()));
+        Box::pin(async move { answer })
+    }
+}
+
+fn checker(probe: Arc<dyn Probe>, fail_timeout: Duration) -> (HealthChecker, mpsc::UnboundedReceiver<String>) {
+    let (sender, warnings) = mpsc::unbounded_channel();
+    let checker = HealthChecker {
+        control: Handle::current(),
+        cancel: CancellationToken::new(),
+        fail_timeout,
+        fail_timeout_text: format!("{}s", fail_timeout.as_secs()).into(),
+        probe,
+        warn: Arc::new(move |text| sender.send(text).unwrap()),
+    };
+    (checker, warnings)
+}
+
+fn backend() -> Arc<Backend<At>> {
+    Arc::new(Backend::new(At("127.0.0.1", 19020)))
+}
+
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test(start_paused = true)]
+async fn returns_after_the_first_success() {
+    let script = Script::new(2);
+    let (checker, mut warnings) = checker(script.clone(), Duration::from_secs(3));
+    let backend = backend();
+    checker.mark_broken(&backend);
+    checker.mark_broken(&backend);
+    assert_eq!(tasks(), 1);
+    sleep(Duration::from_millis(8900)).await;
+    assert!(backend.is_broken());
+    sleep(Duration::from_millis(200)).await;
+    assert!(!backend.is_broken());
+    assert_eq!((script.asked(), tasks()), (vec![3, 6, 9], 0));
+    let want = "ignoring the backend at 127.0.0.1:19020 for 3s because of dial error: no way";
+    assert_eq!(warnings.recv().await.unwrap(), want);
+    assert_eq!(warnings.recv().await.unwrap(), want);
+    assert!(warnings.try_recv().is_err());
+    checker.mark_broken(&backend);
+    assert!(backend.is_broken());
+    sleep(Duration::from_millis(3100)).await;
+    assert!(!backend.is_broken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_with_the_generation() {
+    let script = Script::new(100);
+    let (checker, _warnings) = checker(script.clone(), Duration::from_secs(3));
+    let backend = backend();
+    checker.mark_broken(&backend);
+    sleep(Duration::from_secs(4)).await;
+    checker.cancel.cancel();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!((script.asked(), tasks()), (vec![3], 0));
+    checker.mark_broken(&self::backend());
+    assert_eq!(tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_with_the_backend() {
+    let script = Script::new(100);
+    let (checker, mut warnings) = checker(script.clone(), Duration::from_secs(3));
+    let backend = backend();
+    checker.mark_broken(&backend);
+    assert_eq!(Arc::strong_count(&backend), 1);
+    drop(backend);
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!((script.asked(), tasks()), (vec![], 0));
+    assert!(warnings.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_fail_timeout_does_not_spin() {
+    let script = Script::new(1000);
+    let (checker, _warnings) = checker(script.clone(), Duration::ZERO);
+    let backend = backend();
+    checker.mark_broken(&backend);
+    sleep(Duration::from_millis(105)).await;
+    assert_eq!(script.asked().len(), 10);
+}
+
+/// Knows `two.example` with two addresses and the records of `svc.example`.
+struct Names;
+
+impl Lookup for Names {
+    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, String>> {
+        let answer = match host {
+            "two.example" => Ok(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]),
+            "one.example" => Ok(vec![[127, 0, 0, 1].into()]),
+            _ => Err(format!("lookup {host}: no such host")),
+        };
+        Box::pin(async move { answer })
+    }
+
+    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, String>> {
+        let answer = match name {
+            "svc.example" => Ok(vec![("gone.example.".to_owned(), 1), ("one.example.".to_owned(), 2)]),
+            "hang.example" => return Box::pin(std::future::pending()),
+            _ => Err(format!("lookup {name}: no such host")),
+        };
+        Box::pin(async move { answer })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tcp_probe_tries_every_address() {
+    let f = async |host: &str, port, srv, open: &'static [&'static str], want: Result<(), &str>| {
+        let dial: Dial = Arc::new(move |address, timeout| {
+            Box::pin(async move {
+                if open.contains(&address.to_string().as_str()) {
+                    return Ok(());
+                }
+                sleep(timeout).await;
+                Err(format!("dial tcp4 {address}: i/o timeout"))
+            })
+        });
+        let probe = TcpProbe { lookup: Arc::new(Names), dial };
+        let address = DialAddress { host: host.to_owned(), port, srv };
+        let start = Instant::now();
+        let got = probe.probe(address, start + PROBE_TIMEOUT).await;
+        assert_eq!(got, want.map_err(str::to_owned), "{host}");
+        assert!(start.elapsed() <= PROBE_TIMEOUT + Duration::from_millis(1), "{host}");
+    };
+    f("127.0.0.9", 7, false, &["127.0.0.9:7"], Ok(())).await;
+    f("::1", 7, false, &["[::1]:7"], Ok(())).await;
+    f("two.example", 7, false, &["127.0.0.2:7"], Ok(())).await;
+    f("two.example", 7, false, &[], Err("dial tcp4 127.0.0.1:7: i/o timeout")).await;
+    f("svc.example", 9, true, &["127.0.0.1:2"], Ok(())).await;
+    f("svc.example", 9, true, &[], Err("dial tcp4 127.0.0.1:2: i/o timeout")).await;
+    f("gone.example", 7, false, &[], Err("lookup gone.example: no such host")).await;
+    f("none.example", 7, true, &[], Err("lookup none.example: no such host")).await;
+    f("hang.example", 7, true, &[], Err("lookup hang.example: i/o timeout")).await;
+}
+
+#[tokio::test]
+async fn a_real_socket_brings_the_backend_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let dial: Dial = Arc::new(|address, _| {
+        Box::pin(async move { TcpStream::connect(address).await.map(drop).map_err(|error| error.kind().to_string()) })
+    });
+    let probe = Arc::new(TcpProbe { lookup: Arc::new(Names), dial });
+    let (mut checker, mut warnings) = checker(probe, Duration::from_millis(50));
+    checker.fail_timeout_text = "50ms".into();
+    let backend = Arc::new(Backend::new(At("127.0.0.1", address.port())));
+    checker.mark_broken(&backend);
+    let want = format!("ignoring the backend at {address} for 50ms because of dial error: connection refused");
+    assert_eq!(warnings.recv().await.unwrap(), want);
+    assert!(backend.is_broken());
+    let listener = TcpListener::bind(address).await.unwrap();
+    listener.accept().await.unwrap();
+    while backend.is_broken() {
+        tokio::task::yield_now().await;
+    }
+}

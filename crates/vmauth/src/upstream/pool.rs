@@ -1,0 +1,248 @@
+//! Connections to backends, kept by the worker that opened them.
+//!
+//! One pool per backend address and TLS identity a worker, shared by all users and kept over reloads: the key is a
+//! [`Peer`], and two configs that name the same backend get the same peer. Idle connections are used last in, first
+//! out, so that surplus ones age and are closed. Nothing here is shared between workers but counters.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use vmkit::exchange::{ClientHalf, Stream, Wire, WireStats};
+use vmkit::metrics::Counter;
+use vmkit::net::dial::{dial, dial_error_text};
+use vmkit::net::dns::Resolver;
+use vmkit::tls::client_config::ClientTls;
+
+/// Time for a TCP connection, and for the TLS handshake after it (spec balancing.md §4).
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where connections go to and how they are secured: the identity of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerKey {
+    /// Host name or IP literal to dial; for `srv` the name of the SRV record.
+    pub host: String,
+    /// Port to dial; unused for `srv`.
+    pub port: u16,
+    /// Whether the address comes from an SRV record at every new connection.
+    pub srv: bool,
+    /// Number of the TLS identity, 0 for plain TCP. See [`PeerRegistry`].
+    tls: u64,
+}
+
+/// A backend address with its TLS identity.
+#[derive(Debug)]
+pub struct Peer {
+    id: u64,
+    /// What makes it what it is.
+    pub key: PeerKey,
+    tls: Option<Arc<ClientTls>>,
+}
+
+/// All peers in use; the same key is the same peer, also across configs.
+#[derive(Debug, Default)]
+pub struct PeerRegistry {
+    peers: Mutex<HashMap<PeerKey, Weak<Peer>>>,
+    tls: Mutex<Vec<(u64, Weak<ClientTls>)>>,
+    next: AtomicU64,
+}
+
+impl PeerRegistry {
+    /// The peer for an address; `tls` must be the shared identity given by [`tls`](Self::tls).
+    pub fn peer(&self, host: &str, port: u16, srv: bool, tls: Option<&Arc<ClientTls>>) -> Arc<Peer> {
+        let tls_id = tls.map_or(0, |tls| self.tls_id(tls));
+        let key = PeerKey { host: host.to_owned(), port, srv, tls: tls_id };
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.get(&key).and_then(Weak::upgrade) {
+            return peer;
+        }
+        if peers.len() >= 64 && peers.len().is_power_of_two() {
+            peers.retain(|_, peer| peer.strong_count() > 0);
+        }
+        let id = self.next.fetch_add(1, Relaxed);
+        let peer = Arc::new(Peer { id, key: key.clone(), tls: tls.cloned() });
+        peers.insert(key, Arc::downgrade(&peer));
+        peer
+    }
+
+    fn tls_id(&self, tls: &Arc<ClientTls>) -> u64 {
+        let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, weak)| weak.strong_count() > 0);
+        if let Some((id, _)) = known.iter().find(|(_, weak)| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(tls))) {
+            return *id;
+        }
+        let id = self.next.fetch_add(1, Relaxed) + 1;
+        known.push((id, Arc::downgrade(tls)));
+        id
+    }
+}
+
+/// Counters of all backend connections of the process (spec metrics-and-logs.md §2).
+#[derive(Debug, Default)]
+pub struct DialStats {
+    /// Attempts to connect, failed ones included.
+    pub dials: Arc<Counter>,
+    /// Failed attempts.
+    pub errors: Arc<Counter>,
+    /// Bytes and calls of the connections.
+    pub wire: Arc<WireStats>,
+}
+
+/// What all pools share.
+pub struct PoolOptions {
+    /// `-maxIdleConnsPerBackend`, divided among the workers.
+    pub max_idle: usize,
+    /// `-idleConnTimeout`
+    pub idle_timeout: Duration,
+    /// `-enableTCP6`
+    pub ipv6: bool,
+    /// Counters.
+    pub stats: Arc<DialStats>,
+    /// Runtime of the control plane: names are looked up there.
+    pub control: Handle,
+    /// Resolver of host names.
+    pub resolver: Arc<Resolver>,
+}
+
+/// The backend connections of one worker.
+pub struct Pool {
+    options: PoolOptions,
+    idle: RefCell<HashMap<u64, Vec<Idle>, RandomState>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    half: ClientHalf,
+    tls_generation: u64,
+    since: Instant,
+}
+
+/// A connection that is in use, with what is needed to give it back.
+#[derive(Debug)]
+pub struct Pooled {
+    /// The connection.
+    pub half: ClientHalf,
+    /// Whether it served a request before.
+    pub reused: bool,
+    tls_generation: u64,
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(options: PoolOptions) -> Self {
+        Self { options, idle: RefCell::default() }
+    }
+
+    /// An idle connection that is still open, if there is one.
+    pub fn take(&self, peer: &Peer) -> Option<Pooled> {
+        let generation = peer.tls.as_ref().map_or(0, |tls| tls.current().map_or(u64::MAX, |loaded| loaded.generation));
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.get_mut(&peer.id)?;
+        while let Some(mut found) = connections.pop() {
+            if found.tls_generation == generation && found.half.is_idle_and_open() {
+                return Some(Pooled { half: found.half, reused: true, tls_generation: generation });
+            }
+        }
+        None
+    }
+
+    /// Opens a connection. The error is the cause as users know it from logs.
+    pub async fn dial(&self, peer: &Peer) -> Result<Pooled, String> {
+        let stats = &self.options.stats;
+        let tls = match &peer.tls {
+            None => None,
+            Some(tls) => Some(tls.current().map_err(|error| error.to_string())?),
+        };
+        stats.dials.inc();
+        let tcp = self.connect(peer).await.inspect_err(|_| {
+            stats.errors.inc();
+        })?;
+        let mut tls_generation = 0;
+        let stream = match (tls, &peer.tls) {
+            (Some(loaded), Some(identity)) => {
+                tls_generation = loaded.generation;
+                let name = identity.options().server_name_for(&peer.key.host)?;
+                let connecting = tokio_rustls::TlsConnector::from(loaded.config.clone()).connect(name, tcp);
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+                    Ok(Ok(stream)) => Stream::Opened(Box::new(stream)),
+                    Ok(Err(error)) => return Err(format!("tls: failed to verify certificate or handshake: {error}")),
+                    Err(_) => return Err("net/http: TLS handshake timeout".to_owned()),
+                }
+            }
+            _ => Stream::Plain(tcp),
+        };
+        let half = ClientHalf::new(Wire::new(stream, stats.wire.clone()));
+        Ok(Pooled { half, reused: false, tls_generation })
+    }
+
+    async fn connect(&self, peer: &Peer) -> Result<tokio::net::TcpStream, String> {
+        let mut last = None;
+        for addr in self.addresses(&peer.key).await? {
+            match dial(addr, DIAL_TIMEOUT).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(dial_error_text(addr, &error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| format!("dial tcp4: lookup {}: no such host", peer.key.host)))
+    }
+
+    async fn addresses(&self, key: &PeerKey) -> Result<Vec<SocketAddr>, String> {
+        if !key.srv
+            && let Ok(ip) = key.host.trim_matches(['[', ']']).parse()
+        {
+            return Ok(vec![SocketAddr::new(ip, key.port)]);
+        }
+        let (resolver, key, ipv6) = (self.options.resolver.clone(), key.clone(), self.options.ipv6);
+        let lookup = self.options.control.spawn(async move {
+            let (host, port) = if key.srv {
+                random_srv_target(&resolver, &key.host).await?
+            } else {
+                (key.host, key.port)
+            };
+            let ips = resolver.lookup_ips(&host, ipv6, DIAL_TIMEOUT).await;
+            let ips = ips.map_err(|error| format!("dial tcp4: {error}"))?;
+            Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+        });
+        lookup.await.unwrap_or_else(|_| Err("the process is shutting down".to_owned()))
+    }
+
+    /// Gives a connection back, if it can be used again.
+    pub fn put(&self, peer: &Peer, mut pooled: Pooled) {
+        if !pooled.half.is_reusable() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.entry(peer.id).or_default();
+        if connections.len() < self.options.max_idle {
+            let since = Instant::now();
+            connections.push(Idle { half: pooled.half, tls_generation: pooled.tls_generation, since });
+        }
+    }
+
+    /// Closes what was idle for too long or was closed by its backend. Runs about once a second.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.idle.borrow_mut().retain(|_, connections| {
+            connections.retain_mut(|idle| {
+                now.saturating_duration_since(idle.since) < self.options.idle_timeout && idle.half.is_idle_and_open()
+            });
+            connections.shrink_to(8);
+            !connections.is_empty()
+        });
+    }
+}
+
+/// A random target of the SRV records; weights and priorities do not count (spec balancing.md §6).
+async fn random_srv_target(resolver: &Resolver, name: &str) -> Result<(String, u16), String> {
+    let targets = resolver.lookup_srv(name, DIAL_TIMEOUT).await;
+    let targets = targets.map_err(|error| format!("cannot resolve SRV addr {name}: {error}"))?;
+    let chosen = fastrand::choice(&targets).ok_or_else(|| format!("missing SRV records for {name}"))?;
+    Ok((chosen.host.clone(), chosen.port))
+}

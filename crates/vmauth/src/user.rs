@@ -1,0 +1,172 @@
+//! A user of a config that serves: limits, routes, backends and counters, immutable after the build.
+
+use std::sync::Arc;
+
+use vmkit::metrics::{Counter, Set, Summary};
+
+use crate::admission::concurrency::Limiter;
+use crate::admission::ip_filter::IpFilter;
+use crate::config::AccessLogSpec;
+use crate::rewrite::form_body::ProtectedArgs;
+use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
+use crate::rewrite::target_url::TargetUrl;
+use crate::route::go_regex::GoRegex;
+use crate::route::matcher::RouteTable;
+use crate::upstream::backend::{DialAddress, HealthTarget};
+use crate::upstream::balance::BackendSet;
+use crate::upstream::discovery::Discovery;
+use crate::upstream::pool::Peer;
+
+/// One user, or `unauthorized_user`.
+pub struct User {
+    /// Name for logs and messages; empty for `unauthorized_user`.
+    pub display_name: String,
+    /// Counters, shared by users with the same labels and kept over reloads.
+    pub metrics: Arc<UserMetrics>,
+    /// Slots of requests at a time.
+    pub limiter: Arc<Limiter>,
+    /// `url_map` conditions; the index is that of `routes`.
+    pub table: RouteTable,
+    /// Targets of `url_map`.
+    pub routes: Vec<Route>,
+    /// Target of `url_prefix`.
+    pub url_prefix: Option<Arc<Target>>,
+    /// Target of `default_url`.
+    pub default_url: Option<Arc<Target>>,
+    /// Whether requests are logged, and which statuses are not.
+    pub access_log: Option<AccessLogSpec>,
+    /// Whether a missing route shows the request.
+    pub dump_request_on_errors: bool,
+    /// Addresses that may use this user.
+    pub ip_filter: Option<UserIpFilter>,
+    /// Paths that are refused.
+    pub deny_paths: Vec<Arc<GoRegex>>,
+    /// Whether there is anything to proxy to.
+    pub has_url_fields: bool,
+    /// True for `unauthorized_user`.
+    pub is_anonymous: bool,
+}
+
+impl User {
+    /// The name in messages: `unauthorized` for the anonymous user.
+    pub fn name(&self) -> &str {
+        if self.display_name.is_empty() { "unauthorized" } else { &self.display_name }
+    }
+}
+
+/// An IP filter and the header that tells the client's address.
+#[derive(Debug)]
+pub struct UserIpFilter {
+    /// The networks.
+    pub filter: IpFilter,
+    /// Header with the real address; `None` for the address of the connection.
+    pub real_ip_header: Option<String>,
+}
+
+/// An entry of `url_map`.
+pub struct Route {
+    /// Where its requests go.
+    pub target: Arc<Target>,
+    /// Addresses that may use it.
+    pub ip_filter: Option<UserIpFilter>,
+}
+
+/// Backends and everything that decides how requests reach them.
+pub struct Target {
+    /// The backends.
+    pub backends: Backends,
+    /// Statuses after which another backend is tried.
+    pub retry_status_codes: Vec<u16>,
+    /// Args of the client that are added to equally named ones of the URL.
+    pub merge_query_args: Vec<String>,
+    /// Leading parts of the path that are cut off.
+    pub drop_parts: usize,
+    /// Edits of the request's headers.
+    pub request_rules: HeaderRules,
+    /// Edits of the reply's headers.
+    pub response_rules: ResponseRules,
+    /// Args that a form must not hold either, because the URL enforces them.
+    pub protected_form_args: ProtectedArgs,
+    /// Whether this is a `default_url`: its path is used as it is, and `request_path` is added.
+    pub is_default_url: bool,
+}
+
+/// Where the backends of a target come from.
+pub enum Backends {
+    /// The URLs of the config.
+    Configured(BackendSet<Upstream>),
+    /// The addresses that DNS tells.
+    Discovered(Arc<Discovery<Upstream>>),
+}
+
+impl Backends {
+    /// The list to select from, looked up again if it is due.
+    pub async fn fresh(&self) -> &BackendSet<Upstream> {
+        match self {
+            Self::Configured(backends) => backends,
+            Self::Discovered(discovery) => {
+                discovery.ensure_fresh().await;
+                discovery.backends()
+            }
+        }
+    }
+}
+
+/// A backend as the balancer holds it.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Precomputed URL.
+    pub url: TargetUrl,
+    /// Pool key.
+    pub peer: Arc<Peer>,
+}
+
+impl HealthTarget for Upstream {
+    fn dial_address(&self) -> DialAddress {
+        let key = &self.peer.key;
+        DialAddress { host: key.host.clone(), port: key.port, srv: key.srv }
+    }
+
+    fn display_address(&self) -> String {
+        let key = &self.peer.key;
+        if key.srv { format!("srv+{}", key.host) } else { format!("{}:{}", key.host, key.port) }
+    }
+}
+
+/// Counters of a user (spec metrics-and-logs.md §2).
+#[derive(Debug, Default)]
+pub struct UserMetrics {
+    /// Requests that entered the user's pipeline.
+    pub requests: Arc<Counter>,
+    /// 502 and 503 made here, and replies that broke off.
+    pub request_errors: Arc<Counter>,
+    /// Tries on the wire.
+    pub backend_requests: Arc<Counter>,
+    /// Failed attempts.
+    pub backend_errors: Arc<Counter>,
+    /// Duration of the whole pipeline.
+    pub duration: Arc<Summary>,
+    /// 429 of the user's own limit.
+    pub limit_reached: Arc<Counter>,
+    /// Requests denied by an IP filter.
+    pub ip_denies: Arc<Counter>,
+}
+
+impl UserMetrics {
+    /// Puts the counters and the gauges of the limit into the set of a generation, under the given labels.
+    ///
+    /// Users with equal labels share all series; the gauges show the first of them.
+    pub fn register(&self, set: &Set, prefix: &str, labels: &str, limiter: &Arc<Limiter>) {
+        let name = |suffix: &str| format!("{prefix}_{suffix}{labels}");
+        set.register(&name("requests_total"), self.requests.clone());
+        set.register(&name("request_errors_total"), self.request_errors.clone());
+        set.register(&name("request_backend_requests_total"), self.backend_requests.clone());
+        set.register(&name("request_backend_errors_total"), self.backend_errors.clone());
+        set.register(&name("request_duration_seconds"), self.duration.clone());
+        set.register(&name("concurrent_requests_limit_reached_total"), self.limit_reached.clone());
+        set.register(&name("ip_denies_total"), self.ip_denies.clone());
+        let (capacity, current) = (limiter.clone(), limiter.clone());
+        set.callback_gauge(&name("concurrent_requests_capacity"), move || capacity.capacity() as f64);
+        set.callback_gauge(&name("concurrent_requests_current"), move || current.current() as f64);
+    }
+}

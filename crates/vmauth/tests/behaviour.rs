@@ -1,0 +1,38 @@
+//! Behaviour of the binary through real sockets: faults, leaks and races between clients, proxy and backends.
+//!
+//! Each test starts a proxy of its own with scripted backends around it and states three views of an event: what the
+//! client got, what the backend saw, what the metrics and the access log say. The binary is the one of this package, or
+//! `VMAUTH_BIN`. One file a kind of behaviour; how to write and run them is in `docs/testing.md`.
+
+#[path = "behaviour/access_log.rs"]
+mod access_log;
+#[path = "behaviour/backend_faults.rs"]
+mod backend_faults;
+#[path = "behaviour/backend_replies.rs"]
+mod backend_replies;
+#[path = "behaviour/certificate_files.rs"]
+mod certificate_files;
+#[path = "behaviour/client_leaves.rs"]
+mod client_leaves;
+#[path = "behaviour/connections.rs"]
+mod connections;
+#[path = "behaviour/descriptors.rs"]
+mod descriptors;
+#[path = "behaviour/discovery.rs"]
+mod discovery;
+#[path = "behaviour/expect_continue.rs"]
+mod expect_continue;
+#[path = "behaviour/framing.rs"]
+mod framing;
+#[path = "behaviour/limits.rs"]
+mod limits;
+#[path = "behaviour/pipelining.rs"]
+mod pipelining;
+#[path = "behaviour/reload.rs"]
+mod reload;
+#[path = "behaviour/shutdown.rs"]
+mod shutdown;
+#[path = "behaviour/upgrade.rs"]
+mod upgrade;
+#[path = "behaviour/vmauth.rs"]
+mod vmauth;

@@ -1,0 +1,191 @@
+//! The head of a backend's reply, checked as strictly as a request's.
+//!
+//! A reply with both `Content-Length` and `Transfer-Encoding`, with differing lengths or with a coding other than
+//! `chunked` is malformed: the connection it came on cannot be trusted any more.
+
+use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
+use super::request_head::{BodyKind, HeadError, MAX_HEADERS, Version, parse_length, tokens};
+
+/// A checked reply head; reused for all replies of a connection.
+#[derive(Debug)]
+pub struct ResponseHead {
+    raw: Vec<u8>,
+    lines: Lines,
+    status: u16,
+    body: BodyKind,
+    content_length: Option<u64>,
+    keep_alive: bool,
+}
+
+impl Default for ResponseHead {
+    fn default() -> Self {
+        Self {
+            raw: Vec::new(),
+            lines: Lines::default(),
+            status: 0,
+            body: BodyKind::None,
+            content_length: None,
+            keep_alive: false,
+        }
+    }
+}
+
+impl ResponseHead {
+    /// Parses the head at the start of `bytes`; `to_head` says that it answers a HEAD request.
+    ///
+    /// Returns the length of the head, or `None` when it is not complete yet.
+    pub fn parse(&mut self, bytes: &[u8], to_head: bool) -> Result<Option<usize>, HeadError> {
+        match self.parse_with(bytes, to_head, &mut [httparse::EMPTY_HEADER; 64]) {
+            Err(HeadError::TooManyHeaders) => {
+                self.parse_with(bytes, to_head, &mut vec![httparse::EMPTY_HEADER; MAX_HEADERS])
+            }
+            other => other,
+        }
+    }
+
+    fn parse_with<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        to_head: bool,
+        slots: &mut [httparse::Header<'b>],
+    ) -> Result<Option<usize>, HeadError> {
+        let mut response = httparse::Response::new(slots);
+        match response.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => {
+                self.fill(&bytes[..length], &response, to_head)?;
+                Ok(Some(length))
+            }
+            Ok(httparse::Status::Partial) => Ok(None),
+            Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyHeaders),
+            Err(_) => Err(HeadError::Malformed),
+        }
+    }
+
+    fn fill(&mut self, bytes: &[u8], response: &httparse::Response<'_, '_>, to_head: bool) -> Result<(), HeadError> {
+        self.raw.clear();
+        self.raw.extend_from_slice(bytes);
+        self.status = response.code.filter(|code| (100..1000).contains(code)).ok_or(HeadError::Malformed)?;
+        let version = match response.version {
+            Some(0) => Version::Http10,
+            Some(1) => Version::Http11,
+            _ => return Err(HeadError::BadVersion),
+        };
+        self.lines.0.clear();
+        for header in response.headers.iter() {
+            self.lines.0.push(Line {
+                id: HeaderId::of(header.name.as_bytes()),
+                name: range_in(bytes, header.name.as_bytes()),
+                value: range_in(bytes, header.value),
+            });
+        }
+        self.check_framing(version, to_head)
+    }
+
+    fn check_framing(&mut self, version: Version, to_head: bool) -> Result<(), HeadError> {
+        let (mut length, mut chunked) = (None, false);
+        let mut keep_alive = version == Version::Http11;
+        for line in &self.lines.0 {
+            let value = slice(&self.raw, line.value);
+            match line.id {
+                HeaderId::ContentLength => {
+                    let parsed = parse_length(value).ok_or(HeadError::BadContentLength)?;
+                    if length.is_some_and(|before| before != parsed) {
+                        return Err(HeadError::BadContentLength);
+                    }
+                    length = Some(parsed);
+                }
+                HeaderId::TransferEncoding => {
+                    if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(HeadError::UnsupportedCoding);
+                    }
+                    chunked = true;
+                }
+                HeaderId::Connection => {
+                    for token in tokens(value) {
+                        if token.eq_ignore_ascii_case(b"close") {
+                            keep_alive = false;
+                        } else if token.eq_ignore_ascii_case(b"keep-alive") && version == Version::Http10 {
+                            keep_alive = true;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.keep_alive = keep_alive;
+        self.content_length = length;
+        self.body = match (length, chunked) {
+            _ if to_head || self.is_interim() || matches!(self.status, 204 | 304) => BodyKind::None,
+            (Some(_), true) => return Err(HeadError::LengthAndCoding),
+            (None, true) if version == Version::Http10 => return Err(HeadError::CodingInHttp10),
+            (None, true) => BodyKind::Chunked,
+            (Some(length), false) => BodyKind::Length(length),
+            (None, false) => {
+                self.keep_alive = false;
+                BodyKind::UntilClose
+            }
+        };
+        Ok(())
+    }
+
+    /// Status code, 100..=999.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether the final reply is still to come: 1xx other than 101.
+    pub fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status)
+    }
+
+    /// How the body is delimited; `None` for replies that never have one.
+    pub fn body(&self) -> BodyKind {
+        self.body
+    }
+
+    /// Value of `Content-Length`, also of replies to HEAD.
+    pub fn content_length(&self) -> Option<u64> {
+        self.content_length
+    }
+
+    /// Whether the backend keeps the connection open after the body.
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// All header lines in order.
+    pub fn headers(&self) -> impl Iterator<Item = HeaderLine<'_>> + Clone {
+        self.lines.iter(&self.raw)
+    }
+
+    /// Value of the first line with this identity.
+    pub fn first(&self, id: HeaderId) -> Option<&[u8]> {
+        self.lines.first(&self.raw, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn framing() {
+        let f = |text: &str, to_head: bool, want: Result<BodyKind, HeadError>| {
+            let mut head = ResponseHead::default();
+            let got = head.parse(text.as_bytes(), to_head).map(|length| {
+                assert_eq!(length, Some(text.len()));
+                head.body()
+            });
+            assert_eq!(got, want, "{text:?}");
+        };
+        f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyKind::Length(5)));
+        f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, Ok(BodyKind::None));
+        f("HTTP/1.1 204 x\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyKind::None));
+        f("HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n", false, Ok(BodyKind::Chunked));
+        f("HTTP/1.0 200 OK\r\n\r\n", false, Ok(BodyKind::UntilClose));
+        f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false, Err(HeadError::LengthAndCoding));
+        f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", false, Err(HeadError::BadContentLength));
+        f("HTTP/1.1 099 OK\r\n\r\n", false, Err(HeadError::Malformed));
+        f("this is not http\r\n\r\n", false, Err(HeadError::Malformed));
+    }
+}

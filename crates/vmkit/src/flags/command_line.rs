@@ -1,0 +1,90 @@
+//! The walk over the words of a command line.
+//!
+//! Stands between the raw arguments and the values: finds names, decides which word belongs to which flag, and words
+//! the errors. Unknown flags and bad values end the process with code 2 and a usage text on stdout, words left over
+//! with code 1 on stderr, as start scripts expect.
+
+use super::flag_set::FlagSet;
+use super::value::Value;
+use super::{AppInfo, FlagExit, help};
+use crate::go_text::quote;
+
+/// Program name and words behind it, with references to the environment already replaced.
+pub(crate) struct CommandLine {
+    pub(crate) program: String,
+    pub(crate) words: Vec<String>,
+}
+
+enum Stop {
+    /// `-help`, which is no error.
+    Help,
+    Error(String),
+}
+
+impl CommandLine {
+    pub(crate) fn apply(&self, flags: &mut FlagSet, app: &AppInfo) -> Result<(), FlagExit> {
+        let (code, message) = match self.walk(flags) {
+            Ok([]) => return Ok(()),
+            Ok(left) => return Err(leftovers(left)),
+            Err(Stop::Help) => (0, String::new()),
+            Err(Stop::Error(message)) => (2, message + "\n"),
+        };
+        let usage = help::usage(flags.defs(), app, &self.program, self.asks_for_help());
+        Err(FlagExit { code, stdout: message + &usage, stderr: String::new() })
+    }
+
+    /// Sets flags until the first word that is none; returns the words from there.
+    fn walk(&self, flags: &mut FlagSet) -> Result<&[String], Stop> {
+        let mut rest = self.words.as_slice();
+        while let Some((word, tail)) = rest.split_first() {
+            if word == "--" {
+                return Ok(tail);
+            }
+            let Some(body) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).filter(|_| word.len() > 1)
+            else {
+                return Ok(rest);
+            };
+            rest = apply_flag(flags, word, body, tail)?;
+        }
+        Ok(rest)
+    }
+
+    fn asks_for_help(&self) -> bool {
+        self.words.iter().any(|word| matches!(word.as_str(), "-h" | "--h" | "-help" | "--help"))
+    }
+}
+
+/// Sets one flag, from its own word or from the next one; returns the words that remain.
+fn apply_flag<'a>(flags: &mut FlagSet, word: &str, body: &str, tail: &'a [String]) -> Result<&'a [String], Stop> {
+    if body.is_empty() || body.starts_with(['-', '=']) {
+        return Err(Stop::Error(format!("bad flag syntax: {word}")));
+    }
+    let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
+    let Some(index) = flags.index_of(name) else {
+        if name == "help" || name == "h" {
+            return Err(Stop::Help);
+        }
+        return Err(Stop::Error(format!("flag provided but not defined: -{name}")));
+    };
+    if matches!(flags.value_at(index), Value::Bool(_) | Value::Bools(_)) {
+        let text = value.unwrap_or("true");
+        let wrong = |cause| Stop::Error(format!("invalid boolean value {} for -{name}: {cause}", quote(text)));
+        return flags.set(index, text).map_err(wrong).map(|()| tail);
+    }
+    let (text, tail) = match (value, tail.split_first()) {
+        (Some(value), _) => (value, tail),
+        (None, Some((next, tail))) => (next.as_str(), tail),
+        (None, None) => return Err(Stop::Error(format!("flag needs an argument: -{name}"))),
+    };
+    let shown = if flags.is_masked(index) { "secret" } else { text };
+    let wrong = |cause| Stop::Error(format!("invalid value {} for flag -{name}: {cause}", quote(shown)));
+    flags.set(index, text).map_err(wrong).map(|()| tail)
+}
+
+fn leftovers(words: &[String]) -> FlagExit {
+    FlagExit::failure(&format!(
+        "unprocessed command-line args left: [{}]; the most likely reason is missing `=` between boolean flag name and \
+         value; see https://pkg.go.dev/flag#hdr-Command_line_flag_syntax",
+        words.join(" ")
+    ))
+}

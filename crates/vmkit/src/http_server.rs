@@ -1,0 +1,172 @@
+//! The HTTP server of a process: listeners, workers, connections, and the routes every process of the family has.
+//!
+//! One worker a core, each a single-threaded runtime that owns its connections from the first byte to the last. The
+//! first worker accepts and hands a connection to the worker with the fewest open ones. What is no built-in route
+//! goes to the application's [`Handler`].
+//!
+//! ```text
+//! accept ► (PROXY header) ► (TLS) ► connection ► builtin_routes │ Handler
+//! ```
+
+mod accept;
+mod auth_key;
+mod builtin_routes;
+mod connection;
+mod options;
+mod pages;
+mod pprof_routes;
+mod request_text;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::exchange::{Deadline, Exchange};
+use crate::tls::client_identity::Subject;
+
+pub use options::{AppRoute, BasicGate, Listener, PageSource, ServerOptions};
+pub use pages::{Line, push_line, send_plain_error, unescape};
+pub use request_text::{log_text, push_remote_addr, push_request_uri};
+pub use worker::{ServerMetrics, Worker, WorkerPlan};
+
+/// What the application does with a request that no built-in route has taken.
+pub trait Handler: Sized + 'static {
+    /// Answers the request. The future is dropped when the connection is cut at shutdown.
+    fn handle(&self, request: Request<'_>) -> impl Future<Output = ()>;
+}
+
+/// A request on its way to the application.
+#[derive(Debug)]
+pub struct Request<'c> {
+    /// Head, body and reply.
+    pub exchange: Exchange<'c>,
+    /// Path of the target without `-http.pathPrefix`, still percent-encoded.
+    pub path: &'c [u8],
+    /// Who sent it.
+    pub client: &'c Client,
+    /// The timer of the connection, free to use until the reply ends.
+    pub deadline: &'c mut Deadline,
+    /// When the head was complete.
+    pub started: Instant,
+    /// Header lines that every reply of this process carries, such as `X-Server-Hostname`.
+    pub common_lines: &'c [u8],
+}
+
+/// The peer of a connection.
+#[derive(Debug)]
+pub struct Client {
+    /// Address of the TCP peer, or the one announced by the PROXY protocol.
+    pub addr: SocketAddr,
+    /// `addr` as text, `ip:port`.
+    pub addr_text: String,
+    /// `addr` without the port.
+    pub ip_text: String,
+    /// Subject of the verified client certificate, if there is one.
+    pub subject: Option<Subject>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+}
+
+impl Client {
+    fn new(addr: SocketAddr) -> Self {
+        // An IPv4 client of a dual-stack socket is an IPv4 client.
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        Self { addr, addr_text: addr.to_string(), ip_text: addr.ip().to_string(), subject: None, tls: false }
+    }
+}
+
+/// A running server. Dropping it leaves the workers to the process; call [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Server {
+    workers: Vec<worker::WorkerHandle>,
+    shared: Arc<Shared>,
+    graceful_limit: Duration,
+    shutdown_delay: Duration,
+}
+
+/// What all workers of a server see.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    options: ServerOptions,
+    metrics: Arc<ServerMetrics>,
+    control: Handle,
+    common_lines: Vec<u8>,
+    started: Instant,
+    /// Milliseconds after `started` at which a delayed shutdown ends; 0 while there is none.
+    shutdown_ends_ms: AtomicU64,
+}
+
+impl Shared {
+    fn delayed_shutdown_left(&self) -> Option<Duration> {
+        let ends = self.shutdown_ends_ms.load(Relaxed);
+        if ends == 0 {
+            return None;
+        }
+        Some(Duration::from_millis(ends).saturating_sub(self.started.elapsed()))
+    }
+}
+
+impl Server {
+    /// Starts the workers and begins to accept. `make_handler` runs once in every worker.
+    pub fn start<H: Handler>(
+        options: ServerOptions,
+        listeners: Vec<Listener>,
+        metrics: Arc<ServerMetrics>,
+        control: Handle,
+        make_handler: impl Fn(WorkerPlan) -> H + Clone + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (graceful_limit, shutdown_delay) = (options.max_graceful_shutdown, options.shutdown_delay);
+        let shared = Arc::new(Shared {
+            common_lines: options.common_lines(),
+            options,
+            metrics,
+            control,
+            started: Instant::now(),
+            shutdown_ends_ms: AtomicU64::new(0),
+        });
+        let workers = worker::start(&shared, listeners, make_handler)?;
+        Ok(Self { workers, shared, graceful_limit, shutdown_delay })
+    }
+
+    /// Stops: an optional delay with `/health` failing, then no new connections, then a bounded wait for requests.
+    ///
+    /// Requests that are still running shortly before the limit are cut off. An error means that even that did not
+    /// end them in time (spec server.md §7).
+    pub async fn stop(self) -> Result<(), Duration> {
+        if !self.shutdown_delay.is_zero() {
+            let ends = self.shared.started.elapsed() + self.shutdown_delay;
+            self.shared.shutdown_ends_ms.store(ends.as_millis().max(1) as u64, Relaxed);
+            tokio::time::sleep(self.shutdown_delay).await;
+        }
+        let limit = self.graceful_limit;
+        let cut_after = limit - (limit / 5).min(Duration::from_secs(2));
+        let started = Instant::now();
+        for worker in &self.workers {
+            worker.drain();
+        }
+        if self.drained(started + cut_after).await.is_err() {
+            for worker in &self.workers {
+                worker.cut();
+            }
+            self.drained(started + limit).await.map_err(|()| limit)?;
+        }
+        for worker in self.workers {
+            worker.exit();
+        }
+        Ok(())
+    }
+
+    async fn drained(&self, until: Instant) -> Result<(), ()> {
+        let all = async {
+            for worker in &self.workers {
+                worker.drained().await;
+            }
+        };
+        tokio::time::timeout_at(until, all).await.map_err(|_| ())
+    }
+}

@@ -1,0 +1,79 @@
+//! Who may use an internal route: the key of the route, or Basic credentials when `-httpAuth.*` is set.
+
+use base64::Engine;
+
+use super::pages::arg;
+use super::{Request, Shared};
+use crate::exchange::HeaderId;
+use crate::flags::Password;
+
+/// Largest form that is read for its `authKey`.
+const MAX_FORM: usize = 64 * 1024;
+
+/// Checks a route with a key of its own; answers and returns false when the request may not pass.
+pub(super) async fn pass_key(request: &mut Request<'_>, shared: &Shared, key: &Password, flag: &str) -> bool {
+    if !key.is_set() {
+        return pass_gate(request, shared).await;
+    }
+    let given = match form_key(request).await {
+        Some(value) => value,
+        None => request.exchange.head.query().and_then(|query| arg(query, "authKey")).unwrap_or_default(),
+    };
+    let message = if given.is_empty() {
+        format!("Expected to receive non-empty authKey when {flag} is set")
+    } else if key.secret().matches(&given) {
+        return true;
+    } else {
+        format!("The provided authKey doesn't match {flag}")
+    };
+    shared.metrics.wrong_auth_key.inc();
+    request.plain_error(401, &message, &[]).await;
+    false
+}
+
+/// `authKey` of a POST form; the form wins over the query.
+async fn form_key(request: &mut Request<'_>) -> Option<Vec<u8>> {
+    if request.exchange.head.method() != "POST" {
+        return None;
+    }
+    let content_type = request.exchange.head.first(HeaderId::ContentType)?;
+    if !content_type.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded") {
+        return None;
+    }
+    let mut form = Vec::new();
+    while let Ok(Some(chunk)) = request.exchange.body.chunk().await {
+        form.extend_from_slice(chunk.data);
+        if form.len() > MAX_FORM {
+            return None;
+        }
+    }
+    arg(&form, "authKey")
+}
+
+/// Checks `-httpAuth.*`; answers and returns false when the request may not pass.
+pub(super) async fn pass_gate(request: &mut Request<'_>, shared: &Shared) -> bool {
+    let Some(gate) = &shared.options.gate else { return true };
+    let header = request.exchange.head.first(HeaderId::Authorization);
+    if let Some((user, password)) = header.and_then(basic_credentials) {
+        // Both halves are always compared, so that the time does not tell which one was wrong.
+        let user_fits = gate.username.matches(&user);
+        let password_fits = gate.password.secret().matches(&password);
+        if user_fits & password_fits {
+            return true;
+        }
+        shared.metrics.wrong_basic_auth.inc();
+    }
+    request.plain_error(401, "", &[("WWW-Authenticate", "Basic realm=\"VictoriaMetrics\"")]).await;
+    false
+}
+
+/// User and password of a `Basic` header (RFC 7617); the scheme is compared without case.
+fn basic_credentials(value: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = base64::engine::general_purpose::STANDARD.decode(rest).ok()?;
+    let colon = memchr::memchr(b':', &decoded)?;
+    Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
+}

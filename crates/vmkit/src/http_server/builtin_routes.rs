@@ -1,0 +1,209 @@
+//! Steps 7 to 9 of the request pipeline (spec vmauth.md §1): path prefix, `OPTIONS`, built-in routes, the gate.
+//!
+//! Paths are compared decoded but not normalised, so `//health` is an application path. What is left goes to the
+//! handler; on a listener that is internal only, it is an error instead.
+
+use super::auth_key::{pass_gate, pass_key};
+use super::pages::unescape;
+use super::{Handler, Listener, Request, Shared, pprof_routes};
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+/// A 16×16 icon of a single colour: 62 bytes of ICO header and bitmap header, then the pixels.
+const FAVICON: &[u8] = include_bytes!("favicon.ico");
+
+/// Serves one request.
+pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Listener, shared: &Shared, handler: &H) {
+    if !strip_prefix(&mut request, shared).await {
+        return;
+    }
+    if request.exchange.head.method() == "OPTIONS" {
+        return answer_options(&mut request, shared).await;
+    }
+    if listener.internal {
+        let Some(path) = unescape(request.path, false) else {
+            return request.plain_error(400, "malformed request path", &[]).await;
+        };
+        if builtin(&mut request, shared, &path).await {
+            return;
+        }
+        for route in &shared.options.app_routes {
+            if route.path.as_bytes() == path {
+                let (key, flag) = &route.key;
+                if pass_key(&mut request, shared, key, flag).await {
+                    route.requests.inc();
+                    (route.action)();
+                    request.page(shared, 200, PLAIN, b"").await;
+                }
+                return;
+            }
+        }
+        if !pass_gate(&mut request, shared).await {
+            return;
+        }
+        if !listener.public {
+            return unsupported(&mut request, shared).await;
+        }
+    }
+    handler.handle(request).await;
+}
+
+/// Removes `-http.pathPrefix`; answers and returns false when the path lacks it.
+async fn strip_prefix(request: &mut Request<'_>, shared: &Shared) -> bool {
+    let prefix = &shared.options.path_prefix;
+    if prefix.is_empty() {
+        return true;
+    }
+    let path = request.path;
+    match after_prefix(path, prefix.as_bytes()) {
+        Some(rest) if rest.is_empty() => {
+            let mut lines = request.common_lines.to_vec();
+            super::push_line(&mut lines, "Location", format!("{prefix}/").as_bytes());
+            let _ = request.exchange.reply.send_all(302, &lines, b"").await;
+            false
+        }
+        Some(rest) if rest.starts_with(b"/") => {
+            request.path = rest;
+            true
+        }
+        Some(_) | None => {
+            shared.metrics.unsupported.inc();
+            let message = format!(
+                "missing -http.pathPrefix={} in the requested path {}",
+                crate::go_text::quote(prefix.trim_start_matches('/')),
+                crate::go_text::quote(unescape(path, false).unwrap_or_default())
+            );
+            crate::warn!("{}", request.log_text(&message));
+            request.plain_error(400, &message, &[]).await;
+            false
+        }
+    }
+}
+
+/// What follows the prefix in an encoded path, comparing decoded bytes; an encoded slash ends the prefix too.
+fn after_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = path;
+    for want in prefix {
+        let (got, len) = first_decoded(rest)?;
+        if got != *want {
+            return None;
+        }
+        rest = &rest[len..];
+    }
+    match first_decoded(rest) {
+        // An encoded slash after the prefix counts as a slash; the rest must begin with a plain one to be routed.
+        Some((b'/', 3)) => None,
+        _ => Some(rest),
+    }
+}
+
+fn first_decoded(text: &[u8]) -> Option<(u8, usize)> {
+    match text {
+        [b'%', high, low, ..] => {
+            let decoded = unescape(&[b'%', *high, *low], false)?;
+            Some((*decoded.first()?, 3))
+        }
+        [b, ..] => Some((*b, 1)),
+        [] => None,
+    }
+}
+
+async fn answer_options(request: &mut Request<'_>, shared: &Shared) {
+    let mut lines = request.common_lines.to_vec();
+    if !shared.options.disable_cors {
+        for name in ["Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers"] {
+            super::push_line(&mut lines, name, b"*");
+        }
+    }
+    let _ = request.exchange.reply.send_all(204, &lines, b"").await;
+}
+
+async fn unsupported(request: &mut Request<'_>, shared: &Shared) {
+    shared.metrics.unsupported.inc();
+    let path = unescape(request.path, false).unwrap_or_default();
+    let message = format!("unsupported path requested: {}", crate::go_text::quote(path));
+    crate::warn!("{}", request.log_text(&message));
+    request.plain_error(400, &message, &[]).await;
+}
+
+/// Serves a built-in route; false when the path is none.
+async fn builtin(request: &mut Request<'_>, shared: &Shared, path: &[u8]) -> bool {
+    let metrics = &shared.metrics;
+    match path {
+        b"/health" => match shared.delayed_shutdown_left() {
+            None => request.page(shared, 200, PLAIN, b"OK").await,
+            Some(left) => {
+                let text = format!(
+                    "The server is in delayed shutdown mode, which will end in {:.3}s",
+                    left.as_secs_f64()
+                );
+                request.plain_error(503, &text, &[]).await;
+            }
+        },
+        b"/-/healthy" => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Healthy.\n").await,
+        b"/-/ready" => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Ready.\n").await,
+        b"/ping" => {
+            let verbose = request.exchange.head.query().is_some_and(|query| {
+                super::pages::arg(query, "verbose").is_some_and(|value| value == b"true")
+            });
+            let status = if verbose { 200 } else { 204 };
+            request.page(shared, status, "", b"").await;
+        }
+        b"/robots.txt" => request.page(shared, 200, PLAIN, b"User-agent: *\nDisallow: /\n").await,
+        b"/metrics" => {
+            metrics.requests_metrics.inc();
+            if pass_key(request, shared, &shared.options.metrics_key, "-metricsAuthKey").await {
+                metrics_page(request, shared).await;
+            }
+        }
+        b"/flags" => {
+            if pass_key(request, shared, &shared.options.flags_key, "-flagsAuthKey").await {
+                request.page(shared, 200, PLAIN, shared.options.flags_page.as_bytes()).await;
+            }
+        }
+        path if path.ends_with(b"/favicon.ico") => {
+            metrics.requests_favicon.inc();
+            let mut lines = request.common_lines.to_vec();
+            super::push_line(&mut lines, "Content-Type", b"image/x-icon");
+            super::push_line(&mut lines, "Cache-Control", b"max-age=3600");
+            let _ = request.exchange.reply.send_all(200, &lines, FAVICON).await;
+        }
+        path if path.starts_with(b"/debug/pprof/") => {
+            if pass_key(request, shared, &shared.options.pprof_key, "-pprofAuthKey").await {
+                pprof_routes::serve(request, shared, path).await;
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Renders on the control plane: a page of ten thousand users must not stop the requests of this worker.
+async fn metrics_page(request: &mut Request<'_>, shared: &Shared) {
+    let started = std::time::Instant::now();
+    let render = shared.options.metrics_page.clone();
+    let page = shared.control.spawn(async move { render() }).await;
+    match page {
+        Ok(page) => request.page(shared, 200, PLAIN, &page).await,
+        Err(_) => request.plain_error(503, "cannot render metrics", &[]).await,
+    }
+    shared.metrics.metrics_duration.update(started.elapsed().as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes() {
+        let f = |path: &str, want: Option<&str>| {
+            assert_eq!(after_prefix(path.as_bytes(), b"/foo/bar"), want.map(str::as_bytes), "{path:?}");
+        };
+        f("/foo/bar", Some(""));
+        f("/foo/bar/", Some("/"));
+        f("/foo%2Fbar/x", Some("/x"));
+        f("/%66oo/bar/../x", Some("/../x"));
+        f("/foo/barx", Some("x"));
+        f("/foo", None);
+        f("/foo/ba", None);
+    }
+}

@@ -1,0 +1,249 @@
+//! One client connection from accept to close: PROXY header, TLS handshake, then requests one after another.
+//!
+//! A malformed request is answered here and never reaches the application; the connection then closes, because
+//! nobody knows where the next request would start.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::{Client, Handler, Listener, Request, Worker, builtin_routes};
+use crate::exchange::{Deadline, HeadError, NoRequest, ServerHalf, Stream, Wire, reason};
+use crate::net::proxy_protocol::{self, Parsed};
+use crate::tls::client_identity::Subject;
+use crate::tls::{handshake_error, plain_http_on_tls};
+use crate::tls::server_config::ServerTls;
+
+/// Time for a complete request head, and for the PROXY header (spec server.md §3).
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) async fn serve<H: Handler>(
+    mut stream: TcpStream,
+    addr: SocketAddr,
+    listener: Arc<Listener>,
+    worker: &Rc<Worker<H>>,
+    idle: &Cell<bool>,
+) {
+    let mut client = Client::new(addr);
+    if listener.proxy_protocol {
+        match tokio::time::timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
+            Ok(Ok(Some(source))) => client = Client::new(source),
+            Ok(Ok(None)) => {}
+            Ok(Err(None)) | Err(_) => return,
+            Ok(Err(Some(cause))) => {
+                proxy_header_error(addr, &cause);
+                let _ = stream.write_all(&refusal(400, "")).await;
+                return;
+            }
+        }
+    }
+    let stream = match &listener.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match handshake(stream, tls, &mut client).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
+    let mut half = ServerHalf::new(Wire::new(stream, listener.stats.clone()));
+    requests(&mut half, &client, &listener, worker, idle).await;
+    half.close().await;
+}
+
+/// Serves requests until the connection is to be closed.
+async fn requests<H: Handler>(
+    half: &mut ServerHalf,
+    client: &Client,
+    listener: &Listener,
+    worker: &Worker<H>,
+    idle: &Cell<bool>,
+) {
+    let shared = &worker.shared;
+    let options = &shared.options;
+    let accepted = Instant::now();
+    let max_age = with_jitter(options.conn_timeout);
+    let mut deadline = Deadline::new(accepted + HEAD_TIMEOUT);
+    let mut wait_until = accepted + HEAD_TIMEOUT;
+    loop {
+        idle.set(!half.has_begun());
+        deadline.set(Some(wait_until));
+        match next_head(half, &mut deadline, idle).await {
+            Some(Ok(())) => {}
+            Some(Err(NoRequest::Refused(error))) => {
+                shared.metrics.malformed_requests.inc();
+                return refuse(half, error).await;
+            }
+            Some(Err(NoRequest::Closed)) | None => return,
+        }
+        idle.set(false);
+        shared.metrics.requests_all.inc();
+        let started = Instant::now();
+        let exchange = half.exchange();
+        if !max_age.is_zero() && started - accepted > max_age {
+            shared.metrics.conn_timeout_closed.inc();
+            exchange.reply.set_close();
+        } else if options.disable_keep_alive || worker.is_draining() {
+            exchange.reply.set_close();
+        }
+        let request = Request {
+            path: exchange.head.path(),
+            exchange,
+            client,
+            deadline: &mut deadline,
+            started,
+            common_lines: &shared.common_lines,
+        };
+        builtin_routes::serve(request, listener, shared, &worker.handler).await;
+        if !half.finish().await || worker.is_draining() {
+            return;
+        }
+        wait_until = Instant::now() + options.idle_conn_timeout;
+    }
+}
+
+/// The next request head; `None` when it does not come in time.
+async fn next_head(half: &mut ServerHalf, deadline: &mut Deadline, idle: &Cell<bool>) -> Option<Result<(), NoRequest>> {
+    let begun = Cell::new(false);
+    let mut has_head_deadline = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = half.poll_head(cx, &mut || begun.set(true)) {
+            return Poll::Ready(Some(result));
+        }
+        if begun.get() && !has_head_deadline {
+            has_head_deadline = true;
+            idle.set(false);
+            deadline.set(Some(Instant::now() + HEAD_TIMEOUT));
+        }
+        deadline.poll_passed(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Answers a malformed request the way net/http does: nothing but the status, and the reason as text.
+async fn refuse(half: &mut ServerHalf, error: HeadError) {
+    let detail = match error {
+        HeadError::MissingHost | HeadError::BadHost | HeadError::BadHeaderName | HeadError::BadVersion => {
+            error.to_string()
+        }
+        HeadError::UnsupportedCoding => return send_refusal(half, 501, Some("Unsupported transfer encoding")).await,
+        _ => String::new(),
+    };
+    let status = error.status();
+    if detail.is_empty() {
+        return send_refusal(half, status, None).await;
+    }
+    send_refusal(half, status, Some(&format!("{}: {detail}", reason(status)))).await;
+}
+
+async fn send_refusal(half: &mut ServerHalf, status: u16, text: Option<&str>) {
+    let standard = format!("{status} {}", reason(status));
+    let body = match text {
+        Some(text) if status == 501 => text.to_owned(),
+        Some(text) => format!("{status} {text}"),
+        None => standard,
+    };
+    let reply = half.reply();
+    reply.set_close();
+    let _ = reply.send_all(status, b"Content-Type: text/plain; charset=utf-8\r\n", body.as_bytes()).await;
+}
+
+/// A complete refusal for a connection that has no HTTP reader yet.
+fn refusal(status: u16, text: &str) -> Vec<u8> {
+    let body = if text.is_empty() { format!("{status} {}", reason(status)) } else { text.to_owned() };
+    format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{body}",
+        reason(status)
+    )
+    .into_bytes()
+}
+
+/// Reads exactly the PROXY header. `Err(None)` is a connection that was closed before its first byte.
+async fn read_proxy_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Option<String>> {
+    // Twelve bytes tell the versions apart and are shorter than any header.
+    let mut header = vec![0; 12];
+    match stream.read_exact(&mut header).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(None),
+        Err(error) => return Err(Some(error.to_string())),
+    }
+    loop {
+        match proxy_protocol::parse(&header) {
+            Ok(Parsed::Complete { source, .. }) => return Ok(source),
+            Ok(Parsed::Incomplete) => {}
+            Err(error) => return Err(Some(error.to_string())),
+        }
+        // Version 2 tells its length at offset 14; version 1 ends with a line end that must not be overshot.
+        let missing = match header.as_slice() {
+            [b'P', ..] => 1,
+            [_, _, _, _, _, _, _, _, _, _, _, _, _, _, high, low, ..] => {
+                (16 + usize::from(u16::from_be_bytes([*high, *low]))).saturating_sub(header.len()).max(1)
+            }
+            _ => 16 - header.len(),
+        };
+        let filled = header.len();
+        header.resize(filled + missing, 0);
+        stream.read_exact(&mut header[filled..]).await.map_err(|error| Some(error.to_string()))?;
+    }
+}
+
+/// At most one line per 5 seconds and worker: a scanner must not fill the log.
+fn proxy_header_error(addr: SocketAddr, cause: &str) {
+    thread_local! {
+        static LAST: Cell<(Option<Instant>, u64)> = const { Cell::new((None, 0)) };
+    }
+    let (last, dropped) = LAST.get();
+    let now = Instant::now();
+    if last.is_some_and(|last| now - last < Duration::from_secs(5)) {
+        return LAST.set((last, dropped + 1));
+    }
+    LAST.set((Some(now), 0));
+    crate::error!(
+        "cannot read proxy proto conn for TCP addr \"{addr}\": {cause}. (Similar {dropped} log messages were dropped \
+         due to throttling)"
+    );
+}
+
+async fn handshake(stream: TcpStream, tls: &ServerTls, client: &mut Client) -> Option<Stream> {
+    let acceptor = tokio_rustls::TlsAcceptor::from(tls.current());
+    let accepting = acceptor.accept(stream).into_fallible();
+    let addr = client.addr;
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((error, mut stream))) => {
+            if is_plain_http(&error) {
+                let _ = stream.write_all(plain_http_on_tls::REPLY).await;
+            }
+            if !handshake_error::is_silent(&error) {
+                crate::error!("http: TLS handshake error from {addr}: {}", handshake_error::text(&error));
+            }
+            return None;
+        }
+        Err(_) => {
+            crate::error!("http: TLS handshake error from {addr}: timed out after {HANDSHAKE_TIMEOUT:?}");
+            return None;
+        }
+    };
+    client.tls = true;
+    client.subject = Subject::of_connection(stream.get_ref().1);
+    Some(Stream::Accepted(Box::new(stream)))
+}
+
+fn is_plain_http(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
+}
+
+/// Adds up to a tenth, in whole seconds, so that connections opened together do not end together.
+fn with_jitter(age: Duration) -> Duration {
+    age + Duration::from_secs(fastrand::u64(0..=age.as_secs() / 10))
+}

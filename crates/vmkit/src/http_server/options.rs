@@ -1,0 +1,161 @@
+//! Settings of the server: what the `-http.*`, `-httpAuth.*` and listener flags say, already typed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pages::push_line;
+use crate::exchange::WireStats;
+use crate::flags::Password;
+use crate::metrics::{Counter, Set};
+use crate::secret::Secret;
+use crate::tls::server_config::ServerTls;
+
+/// A socket that is open and not accepting yet.
+#[derive(Debug)]
+pub struct Listener {
+    /// The listening socket, non-blocking.
+    pub socket: std::net::TcpListener,
+    /// The address as given by the flag, for metric labels.
+    pub flag_value: String,
+    /// TLS of this listener.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Whether every connection starts with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Whether the built-in routes are served here.
+    pub internal: bool,
+    /// Whether requests for the application are served here.
+    pub public: bool,
+    /// Byte and call counters of its connections.
+    pub stats: Arc<WireStats>,
+    /// Accepted connections.
+    pub accepts: Arc<Counter>,
+    /// Failed `accept` calls.
+    pub accept_errors: Arc<Counter>,
+}
+
+impl Listener {
+    /// A listener over an open socket, counted in `set` under `vm_tcplistener_*`.
+    pub fn new(socket: std::net::TcpListener, flag_value: &str, tls: Option<Arc<ServerTls>>, set: &Set) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let labels = format!("name=\"{scheme}\", addr={}", crate::go_text::quote(flag_value));
+        let name = |suffix: &str| format!("vm_tcplistener_{suffix}{{{labels}}}");
+        let error = |kind: &str| set.counter(&format!("vm_tcplistener_errors_total{{{labels}, type=\"{kind}\"}}"));
+        // Ours never fail this way; the series exist because dashboards sum over them.
+        let _ = (error("close"), set.counter(&name("read_timeouts_total")), set.counter(&name("write_timeouts_total")));
+        let stats = WireStats {
+            open: set.gauge(&name("conns")),
+            read_bytes: set.counter(&name("read_bytes_total")),
+            reads: set.counter(&name("read_calls_total")),
+            read_errors: error("read"),
+            written_bytes: set.counter(&name("written_bytes_total")),
+            writes: set.counter(&name("write_calls_total")),
+            write_errors: error("write"),
+        };
+        Self {
+            socket,
+            flag_value: flag_value.to_owned(),
+            tls,
+            proxy_protocol: false,
+            internal: true,
+            public: true,
+            stats: Arc::new(stats),
+            accepts: set.counter(&name("accepts_total")),
+            accept_errors: error("accept"),
+        }
+    }
+}
+
+/// `-httpAuth.*`: Basic credentials for everything on listeners with internal routes.
+#[derive(Debug)]
+pub struct BasicGate {
+    /// The only user name that passes.
+    pub username: Secret,
+    /// Its password.
+    pub password: Password,
+}
+
+/// A route of the application's own among the internal ones, such as `/-/reload`.
+pub struct AppRoute {
+    /// Exact path.
+    pub path: &'static str,
+    /// Key that protects it, with the name of its flag.
+    pub key: (Password, &'static str),
+    /// Requests that reached it with the right key.
+    pub requests: Arc<Counter>,
+    /// What it does; must not block.
+    pub action: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for AppRoute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppRoute").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A page rendered on demand on the control plane.
+pub type PageSource = Arc<dyn Fn() -> bytes::Bytes + Send + Sync>;
+
+/// Everything the server needs to know.
+pub struct ServerOptions {
+    /// Number of workers, at least 1.
+    pub workers: usize,
+    /// `-http.pathPrefix` with one leading and no trailing slash; empty for none.
+    pub path_prefix: String,
+    /// `-http.disableCORS`
+    pub disable_cors: bool,
+    /// `-http.disableKeepAlive`
+    pub disable_keep_alive: bool,
+    /// `-http.disableResponseCompression`: applies to own pages, replies of backends are never recompressed.
+    pub disable_compression: bool,
+    /// Value of `X-Server-Hostname`, unless switched off.
+    pub server_hostname: Option<String>,
+    /// `-http.header.hsts`, `-http.header.frameOptions`, `-http.header.csp`; empty for none.
+    pub security_headers: [String; 3],
+    /// `-http.connTimeout`: age at which a client connection is closed after its current reply; 0 for never.
+    pub conn_timeout: Duration,
+    /// `-http.idleConnTimeout`
+    pub idle_conn_timeout: Duration,
+    /// `-http.maxGracefulShutdownDuration`
+    pub max_graceful_shutdown: Duration,
+    /// `-http.shutdownDelay`
+    pub shutdown_delay: Duration,
+    /// `-httpAuth.*`
+    pub gate: Option<BasicGate>,
+    /// `-metricsAuthKey`
+    pub metrics_key: Password,
+    /// `-flagsAuthKey`
+    pub flags_key: Password,
+    /// `-pprofAuthKey`
+    pub pprof_key: Password,
+    /// The `/metrics` page.
+    pub metrics_page: PageSource,
+    /// The `/flags` page.
+    pub flags_page: String,
+    /// Arguments of the process with secrets masked, for `/debug/pprof/cmdline`.
+    pub cmdline: String,
+    /// Routes of the application among the internal ones.
+    pub app_routes: Vec<AppRoute>,
+}
+
+impl std::fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerOptions").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+impl ServerOptions {
+    /// Header lines of every reply, in the order of spec vmauth.md §1.
+    pub(super) fn common_lines(&self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let names = ["Strict-Transport-Security", "X-Frame-Options", "Content-Security-Policy"];
+        for (name, value) in names.iter().zip(&self.security_headers) {
+            if !value.is_empty() {
+                push_line(&mut lines, name, value.as_bytes());
+            }
+        }
+        if let Some(hostname) = &self.server_hostname {
+            push_line(&mut lines, "X-Server-Hostname", hostname.as_bytes());
+        }
+        lines
+    }
+}

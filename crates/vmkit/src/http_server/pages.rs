@@ -1,0 +1,152 @@
+//! Replies the process makes itself: pages, plain errors, and the texts they are made of.
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+
+use super::{Request, Shared};
+use crate::exchange::{HeaderId, ReplyWriter, RequestHead, tokens};
+
+/// Own pages below this size are not worth compressing.
+const MIN_COMPRESSED: usize = 1024;
+
+/// A header line to add to a reply.
+pub type Line<'a> = (&'a str, &'a str);
+
+/// Appends `name: value CRLF`. Bytes that could end the line are left out.
+pub fn push_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend(value.iter().filter(|b| !matches!(b, b'\r' | b'\n' | 0)));
+    out.extend_from_slice(b"\r\n");
+}
+
+impl Request<'_> {
+    /// Answers with the message as a plain text (spec README "plain error response").
+    pub async fn plain_error(&mut self, status: u16, message: &str, extra: &[Line<'_>]) {
+        send_plain_error(self.exchange.reply, self.common_lines, status, message, extra).await;
+    }
+
+    /// Answers with a page of the process.
+    pub(super) async fn page(&mut self, shared: &Shared, status: u16, content_type: &str, body: &[u8]) {
+        let mut lines = self.common_lines.to_vec();
+        let mut compressed = None;
+        if !shared.options.disable_compression {
+            push_line(&mut lines, "Vary", b"Accept-Encoding");
+            if body.len() >= MIN_COMPRESSED && !self.exchange.reply.is_to_head() && accepts_gzip(self.exchange.head) {
+                compressed = gzip(body);
+            }
+        }
+        if !content_type.is_empty() {
+            push_line(&mut lines, "Content-Type", content_type.as_bytes());
+        }
+        if compressed.is_some() {
+            push_line(&mut lines, "Content-Encoding", b"gzip");
+        }
+        let body = compressed.as_deref().unwrap_or(body);
+        let _ = self.exchange.reply.send_all(status, &lines, body).await;
+    }
+}
+
+/// Answers with the message as a plain text; for handlers that have taken the request apart.
+pub async fn send_plain_error(
+    reply: &mut ReplyWriter,
+    common_lines: &[u8],
+    status: u16,
+    message: &str,
+    extra: &[Line<'_>],
+) {
+    let mut lines = common_lines.to_vec();
+    for (name, value) in extra {
+        push_line(&mut lines, name, value.as_bytes());
+    }
+    push_line(&mut lines, "Content-Type", b"text/plain; charset=utf-8");
+    push_line(&mut lines, "X-Content-Type-Options", b"nosniff");
+    let body = format!("{message}\n");
+    // A failed write leaves the reply unfinished, which closes the connection.
+    let _ = reply.send_all(status, &lines, body.as_bytes()).await;
+}
+
+fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok()
+}
+
+/// Whether the first `Accept-Encoding` line names gzip with a weight above 0.
+fn accepts_gzip(head: &RequestHead) -> bool {
+    let Some(value) = head.first(HeaderId::AcceptEncoding) else { return false };
+    tokens(value).any(|item| {
+        let mut parts = item.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"gzip"));
+        let refused = parts.any(|part| {
+            let weight = part.strip_prefix(b"q=").and_then(|q| str::from_utf8(q).ok()).and_then(|q| q.parse().ok());
+            weight == Some(0.0_f32)
+        });
+        is_gzip && !refused
+    })
+}
+
+/// Percent-decodes; with `plus` a `+` is a space. `None` when a `%` is not followed by two hexadecimal digits.
+pub fn unescape(text: &[u8], plus: bool) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&b, after)) = rest.split_first() {
+        rest = after;
+        match b {
+            b'%' => {
+                let (digits, after) = rest.split_at_checked(2)?;
+                let high = char::from(digits[0]).to_digit(16)?;
+                let low = char::from(digits[1]).to_digit(16)?;
+                out.push((high * 16 + low) as u8);
+                rest = after;
+            }
+            b'+' if plus => out.push(b' '),
+            _ => out.push(b),
+        }
+    }
+    Some(out)
+}
+
+/// First value of an arg in a query or form.
+pub(super) fn arg(query: &[u8], name: &str) -> Option<Vec<u8>> {
+    query.split(|b| *b == b'&').find_map(|piece| {
+        let (key, value) = match memchr::memchr(b'=', piece) {
+            Some(at) => (&piece[..at], &piece[at + 1..]),
+            None => (piece, &b""[..]),
+        };
+        if unescape(key, true)? == name.as_bytes() { unescape(value, true) } else { None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn args() {
+        let f = |query: &str, want: Option<&str>| {
+            assert_eq!(arg(query.as_bytes(), "authKey").as_deref(), want.map(str::as_bytes), "{query:?}");
+        };
+        f("authKey=a+b%21", Some("a b!"));
+        f("x=1&auth%4Bey=k&authKey=l", Some("k"));
+        f("authKey", Some(""));
+        f("authKey=%zz", None);
+        f("x=authKey", None);
+    }
+
+    #[test]
+    fn gzip_negotiation() {
+        let f = |value: &str, want: bool| {
+            let mut head = RequestHead::default();
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {value}\r\n\r\n");
+            head.parse(text.as_bytes()).unwrap();
+            assert_eq!(accepts_gzip(&head), want, "{value:?}");
+        };
+        f("gzip", true);
+        f("br, GZIP;q=0.5", true);
+        f("gzip;q=0", false);
+        f("*", false);
+        f("zstd", false);
+    }
+}

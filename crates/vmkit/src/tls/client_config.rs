@@ -1,0 +1,302 @@
+//! TLS towards backends: the options of a user or of the flags into what a connection is opened with.
+//!
+//! [`ClientTlsOptions`] is the TLS identity of a connection pool. The control plane loads the files before first use
+//! and about once a second while the identity is in use; workers take [`ClientTls::current`] for each new connection
+//! (spec balancing.md §5). A changed CA or certificate is a new generation with a session cache of its own, so that
+//! pools can let old connections go. Files that fail later on leave the last good configuration in force.
+
+use super::cert_store::{self, Fingerprint, Roots};
+use super::server_verifier::{AcceptAny, ChainOrPinned};
+use super::{LastFailure, Refreshed};
+use crate::net::address::redact_url;
+use arc_swap::ArcSwap;
+use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::ServerName;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What tells two TLS identities apart. Files are paths, relative to the working directory, or http(s) URLs.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct ClientTlsOptions {
+    /// PEM bundle that replaces the system's roots.
+    pub ca_file: Option<String>,
+    /// PEM chain of our own certificate; needs `key_file`.
+    pub cert_file: Option<String>,
+    /// PEM key of our own certificate.
+    pub key_file: Option<String>,
+    /// Name for SNI and verification instead of the host of the URL.
+    pub server_name: Option<String>,
+    /// Accept any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// One usable configuration.
+#[derive(Debug)]
+pub struct LoadedClientTls {
+    /// For `TlsConnector::from`.
+    pub config: Arc<ClientConfig>,
+    /// 1 for the first; grows with each change of CA, certificate or key.
+    pub generation: u64,
+}
+
+/// The TLS identity with its files.
+#[derive(Debug)]
+pub struct ClientTls {
+    options: ClientTlsOptions,
+    current: ArcSwap<Result<Arc<LoadedClientTls>, Arc<str>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Of the files of the current configuration; `None` before the first success.
+    loaded: Option<Fingerprint>,
+    failure: LastFailure,
+}
+
+/// Contents of the files of one moment, or why one of them cannot be had.
+struct Files {
+    ca: Option<Vec<u8>>,
+    pair: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl ClientTlsOptions {
+    /// The name that a certificate must carry for `host` (a name or an IP address, with or without brackets).
+    ///
+    /// For IP addresses no SNI is sent and the address itself is verified.
+    pub fn server_name_for(&self, host: &str) -> Result<ServerName<'static>, String> {
+        let name = given(&self.server_name).unwrap_or(host);
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let bare = bare.strip_suffix('.').unwrap_or(bare);
+        ServerName::try_from(bare.to_owned()).map_err(|_| format!("tls: invalid server name {name:?}"))
+    }
+
+    fn files(&self) -> impl Iterator<Item = &str> {
+        [&self.ca_file, &self.cert_file, &self.key_file].into_iter().filter_map(given)
+    }
+
+    /// Whether any of the files is fetched over HTTP.
+    pub fn has_urls(&self) -> bool {
+        self.files().any(is_url)
+    }
+
+    /// Whether there is nothing that could change.
+    pub fn is_static(&self) -> bool {
+        self.files().next().is_none()
+    }
+}
+
+/// File names may be URLs with credentials.
+impl fmt::Debug for ClientTlsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTlsOptions")
+            .field("ca_file", &self.ca_file.as_deref().map(redact_url))
+            .field("cert_file", &self.cert_file.as_deref().map(redact_url))
+            .field("key_file", &self.key_file.as_deref().map(redact_url))
+            .field("server_name", &self.server_name)
+            .field("insecure_skip_verify", &self.insecure_skip_verify)
+            .finish()
+    }
+}
+
+impl ClientTls {
+    /// An identity whose files have not been read; [`Self::refresh`] comes before the first use.
+    pub fn new(options: ClientTlsOptions) -> Self {
+        let unread = "cannot initialize Transport: the TLS files have not been read yet";
+        Self { options, current: ArcSwap::from_pointee(Err(Arc::from(unread))), state: Mutex::default() }
+    }
+
+    /// What the identity consists of.
+    pub fn options(&self) -> &ClientTlsOptions {
+        &self.options
+    }
+
+    /// The configuration for the next connection, or the text of the error that its requests fail with.
+    pub fn current(&self) -> Result<Arc<LoadedClientTls>, Arc<str>> {
+        Result::clone(&self.current.load())
+    }
+
+    /// Reads the files, URLs through `fetch`, and puts a changed configuration in force.
+    ///
+    /// The error is returned the first time that it occurs. Before the first success it is also what
+    /// [`Self::current`] gives; after it the last good configuration stays. `fetch` must bound size and time, and its
+    /// error text must not hold credentials. Cancel-safe: nothing changes before all files are there.
+    pub async fn refresh<F, R>(&self, fetch: F) -> Result<Refreshed, Arc<str>>
+    where
+        F: Fn(String) -> R,
+        R: Future<Output = Result<Vec<u8>, String>>,
+    {
+        if self.is_settled() {
+            return Ok(Refreshed::Unchanged);
+        }
+        let read = async |file: &str| {
+            if is_url(file) { fetch(file.to_owned()).await } else { cert_store::read_file(file) }
+        };
+        let ca = match given(&self.options.ca_file) {
+            Some(file) => Some(read(file).await.map_err(|cause| unreadable_ca(file, &cause))),
+            None => None,
+        };
+        let pair = match (given(&self.options.cert_file), given(&self.options.key_file)) {
+            (None, None) => None,
+            (cert, key) => {
+                let (cert_file, key_file) = (cert.unwrap_or_default(), key.unwrap_or_default());
+                let cert = read(cert_file).await.map_err(|cause| unreadable_pair("certificate", cert_file, &cause));
+                let key = read(key_file).await.map_err(|cause| unreadable_pair("key", key_file, &cause));
+                Some(cert.and_then(|cert| Ok((cert, key?))))
+            }
+        };
+        self.apply(ca.transpose().and_then(|ca| Ok(Files { ca, pair: pair.transpose()? })))
+    }
+
+    /// [`Self::refresh`] for the time before a runtime exists. URLs are an error.
+    pub fn refresh_files(&self) -> Result<Refreshed, Arc<str>> {
+        let refused = async |_: String| Err("URLs cannot be fetched yet".to_owned());
+        let mut future = std::pin::pin!(self.refresh(refused));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(result) => result,
+            std::task::Poll::Pending => Ok(Refreshed::Unchanged),
+        }
+    }
+
+    /// Without files there is nothing to read again after the first success.
+    fn is_settled(&self) -> bool {
+        self.options.is_static() && self.lock().loaded.is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, files: Result<Files, String>) -> Result<Refreshed, Arc<str>> {
+        let mut state = self.lock();
+        let built = files.and_then(|files| {
+            let fingerprint = files.fingerprint();
+            if state.loaded == Some(fingerprint) {
+                return Ok(None);
+            }
+            Ok(Some((fingerprint, build(&self.options, &files)?)))
+        });
+        match built {
+            Ok(None) => {
+                state.failure.clear();
+                Ok(Refreshed::Unchanged)
+            }
+            Ok(Some((fingerprint, config))) => {
+                let generation = self.current().map_or(0, |loaded| loaded.generation).saturating_add(1);
+                let loaded = LoadedClientTls { config: Arc::new(config), generation };
+                self.current.store(Arc::new(Ok(Arc::new(loaded))));
+                *state = State { loaded: Some(fingerprint), failure: LastFailure::default() };
+                Ok(Refreshed::Replaced)
+            }
+            Err(cause) => {
+                let text = format!("cannot initialize Transport: {cause}");
+                if state.loaded.is_none() {
+                    self.current.store(Arc::new(Err(Arc::from(text.as_str()))));
+                }
+                state.failure.report(&text)
+            }
+        }
+    }
+}
+
+impl Files {
+    fn fingerprint(&self) -> Fingerprint {
+        let (cert, key) = self.pair.as_ref().map_or((&[][..], &[][..]), |(cert, key)| (cert, key));
+        cert_store::fingerprint([self.ca.as_deref().unwrap_or_default(), cert, key])
+    }
+}
+
+fn build(options: &ClientTlsOptions, files: &Files) -> Result<ClientConfig, String> {
+    let provider = super::provider();
+    let verifier: Arc<dyn ServerCertVerifier> = match &files.ca {
+        // A broken CA file stays an error, as with the original, even where it would not be asked.
+        Some(pem) => match cert_store::parse_roots(pem) {
+            Ok(_) if options.insecure_skip_verify => Arc::new(AcceptAny(Arc::clone(&provider))),
+            Ok(roots) => pinned_or_chain(roots)?,
+            Err(cause) => {
+                let file = redact_url(given(&options.ca_file).unwrap_or_default());
+                return Err(ca_error(format!("cannot parse {file:?}: {cause}")));
+            }
+        },
+        None if options.insecure_skip_verify => Arc::new(AcceptAny(Arc::clone(&provider))),
+        None => {
+            let roots = cert_store::system_roots();
+            if roots.is_empty() {
+                // Nothing is trusted then; each handshake says so.
+                let none = ClientConfig::builder_with_provider(provider)
+                    .with_safe_default_protocol_versions()
+                    .map_err(|err| format!("cannot initialize TLS config: {err}"))?
+                    .with_root_certificates(roots);
+                return finish(none, client_pair(options, files)?);
+            }
+            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .map_err(|err| ca_error(err.to_string()))?
+        }
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|err| format!("cannot initialize TLS config: {err}"))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    finish(builder, client_pair(options, files)?)
+}
+
+fn pinned_or_chain(roots: Roots) -> Result<Arc<ChainOrPinned>, String> {
+    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots.store), super::provider())
+        .build()
+        .map_err(|err| ca_error(err.to_string()))?;
+    Ok(Arc::new(ChainOrPinned { chain, pinned: roots.certificates }))
+}
+
+fn client_pair(options: &ClientTlsOptions, files: &Files) -> Result<Option<Arc<CertifiedKey>>, String> {
+    let Some((cert, key)) = &files.pair else { return Ok(None) };
+    cert_store::certified_key(cert, key).map(Some).map_err(|cause| {
+        let file = |file: &Option<String>| redact_url(given(file).unwrap_or_default()).into_owned();
+        format!(
+            "cannot initialize TLS certificate: cannot load TLS certificate from {:?} and key from {:?}: {cause}",
+            file(&options.cert_file),
+            file(&options.key_file)
+        )
+    })
+}
+
+fn finish(
+    builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
+    pair: Option<Arc<CertifiedKey>>,
+) -> Result<ClientConfig, String> {
+    let mut config = match pair {
+        None => builder.with_no_client_auth(),
+        Some(pair) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))),
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn ca_error(cause: String) -> String {
+    format!("cannot initialize TLS config: cannot load root CAs: cannot read `ca_file`: {cause}")
+}
+
+fn unreadable_ca(file: &str, cause: &str) -> String {
+    ca_error(format!("cannot read {:?}: {cause}", redact_url(file)))
+}
+
+fn unreadable_pair(what: &str, file: &str, cause: &str) -> String {
+    format!("cannot initialize TLS certificate: cannot read TLS {what} from {:?}: {cause}", redact_url(file))
+}
+
+/// An empty name is no name.
+fn given(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+fn is_url(file: &str) -> bool {
+    file.starts_with("http://") || file.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests;

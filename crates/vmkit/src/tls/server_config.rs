@@ -1,0 +1,222 @@
+//! TLS of a listener: flags and files into the configuration of each handshake.
+//!
+//! Loaded once at start, where every fault is fatal; afterwards the control plane calls [`ServerTls::refresh`] about
+//! once a second and the acceptor takes [`ServerTls::current`] for each handshake. Any change builds a whole new
+//! configuration with new ticket keys: a resumed session must not show an old certificate or keep a client that a
+//! new CA would refuse. A file that cannot be used never stops the listener; the last good set stays.
+
+use super::cert_store::{self, Fingerprint};
+use super::cipher_suites::{self, Selection};
+use super::{LastFailure, Refreshed};
+use arc_swap::ArcSwap;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The flags of one TLS listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerTlsOptions {
+    /// `-tlsCertFile`: PEM chain, the listener's own certificate first.
+    pub cert_file: String,
+    /// `-tlsKeyFile`: PEM key.
+    pub key_file: String,
+    /// `-tlsMinVersion`; `TLS10` and `TLS11` mean TLS 1.2, the lowest version that is spoken here. Empty = TLS 1.2.
+    pub min_version: String,
+    /// `-tlsCipherSuites`: names or ids of TLS 1.2 suites; empty = all.
+    pub cipher_suites: Vec<String>,
+    /// `-mtls`: clients must present a certificate of this CA file; `Some(None)` = of the system's roots.
+    pub client_ca: Option<Option<String>>,
+    /// Protocols offered by ALPN, best first.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+/// The TLS side of one listener.
+pub struct ServerTls {
+    options: ServerTlsOptions,
+    selection: Selection,
+    versions: Vec<&'static SupportedProtocolVersion>,
+    current: ArcSwap<ServerConfig>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Of the files that the current configuration was built from.
+    fingerprint: Fingerprint,
+    failure: LastFailure,
+}
+
+/// Contents of the files of one moment.
+struct Files {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl ServerTls {
+    /// Reads all files and checks all flags. The error is the text that ends the process.
+    pub fn load(options: ServerTlsOptions) -> Result<Self, String> {
+        Self::try_load(&options).map_err(|cause| {
+            format!(
+                "cannot load TLS cert from -tlsCertFile={:?}, -tlsKeyFile={:?}, -tlsMinVersion={:?}, \
+                 -tlsCipherSuites={:?}: {cause}",
+                options.cert_file,
+                options.key_file,
+                options.min_version,
+                format!("[{}]", options.cipher_suites.join(" ")),
+            )
+        })
+    }
+
+    fn try_load(options: &ServerTlsOptions) -> Result<Self, String> {
+        let files = Files::read(options)?;
+        let selection = cipher_suites::select(&options.cipher_suites).map_err(|cause| {
+            let names: Vec<String> = options.cipher_suites.iter().map(|name| format!("{name:?}")).collect();
+            format!("cannot use TLS cipher suites from tlsCipherSuites=[{}]: {cause}", names.join(" "))
+        })?;
+        let versions = cipher_suites::versions(&options.min_version).map_err(|cause| {
+            format!(
+                "cannot use TLS min version from tlsMinVersion={:?}. \
+                 Supported TLS versions (TLS10, TLS11, TLS12, TLS13): {cause}",
+                options.min_version
+            )
+        })?;
+        let config = build(options, &selection, &versions, &files)?;
+        Ok(Self {
+            options: options.clone(),
+            selection,
+            versions,
+            current: ArcSwap::from_pointee(config),
+            state: Mutex::new(State { fingerprint: files.fingerprint(), failure: LastFailure::default() }),
+        })
+    }
+
+    /// The configuration for the next handshake. One atomic load.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.current.load_full()
+    }
+
+    /// Cipher suites of the flag that cannot be offered here; worth a warning at start.
+    pub fn unavailable_cipher_suites(&self) -> &[&'static str] {
+        &self.selection.unavailable
+    }
+
+    /// Reads the files and, when they changed, puts a new configuration in force. Blocks on the disk.
+    ///
+    /// Files that cannot be used leave the last good configuration alone; the error is returned the first time that
+    /// it occurs and again only after another one or a success.
+    pub fn refresh(&self) -> Result<Refreshed, Arc<str>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.reload(&state.fingerprint) {
+            Ok(None) => {
+                state.failure.clear();
+                Ok(Refreshed::Unchanged)
+            }
+            Ok(Some((fingerprint, config))) => {
+                self.current.store(Arc::new(config));
+                *state = State { fingerprint, failure: LastFailure::default() };
+                Ok(Refreshed::Replaced)
+            }
+            Err(cause) => state.failure.report(&format!(
+                "cannot reload TLS cert from -tlsCertFile={:?}, -tlsKeyFile={:?}; \
+                 the previous certificate stays in use: {cause}",
+                self.options.cert_file, self.options.key_file
+            )),
+        }
+    }
+
+    fn reload(&self, last: &Fingerprint) -> Result<Option<(Fingerprint, ServerConfig)>, String> {
+        let files = Files::read(&self.options)?;
+        let fingerprint = files.fingerprint();
+        if fingerprint == *last {
+            return Ok(None);
+        }
+        let config = build(&self.options, &self.selection, &self.versions, &files)?;
+        Ok(Some((fingerprint, config)))
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Files {
+    fn read(options: &ServerTlsOptions) -> Result<Self, String> {
+        let pair = |path: &str| {
+            cert_store::read_file(path).map_err(|cause| format!("cannot load TLS certificate and key files: {cause}"))
+        };
+        let client_ca = match &options.client_ca {
+            Some(Some(path)) if !path.is_empty() => Some(
+                cert_store::read_file(path)
+                    .map_err(|cause| format!("cannot load client CA from -mtlsCAFile={path:?}: {cause}"))?,
+            ),
+            _ => None,
+        };
+        Ok(Self { cert: pair(&options.cert_file)?, key: pair(&options.key_file)?, client_ca })
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let client_ca = self.client_ca.as_deref().unwrap_or_default();
+        cert_store::fingerprint([self.cert.as_slice(), &self.key, client_ca])
+    }
+}
+
+fn build(
+    options: &ServerTlsOptions,
+    selection: &Selection,
+    versions: &[&'static SupportedProtocolVersion],
+    files: &Files,
+) -> Result<ServerConfig, String> {
+    let pair = cert_store::certified_key(&files.cert, &files.key)
+        .map_err(|cause| format!("cannot load TLS certificate and key files: {cause}"))?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&selection.provider))
+        .with_protocol_versions(versions)
+        .map_err(|err| format!("cannot use TLS versions: {err}"))?;
+    let resolver = Arc::new(SingleCertAndKey::from(pair));
+    let mut config = match &options.client_ca {
+        None => builder.with_no_client_auth().with_cert_resolver(resolver),
+        Some(path) => {
+            let verifier = client_verifier(path.as_deref(), selection, files)?;
+            builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver)
+        }
+    };
+    config.alpn_protocols.clone_from(&options.alpn);
+    // Tickets carry the session; a store would only add a lock to each handshake.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    if options.client_ca.is_none() {
+        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
+            .map_err(|err| format!("cannot create keys for session tickets: {err}"))?;
+        config.send_tls13_tickets = 1;
+    } else {
+        // A resumed session skips the client's certificate, which may have expired since.
+        config.send_tls13_tickets = 0;
+    }
+    Ok(config)
+}
+
+fn client_verifier(
+    path: Option<&str>,
+    selection: &Selection,
+    files: &Files,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
+    let shown = path.unwrap_or_default();
+    let failed = |cause: String| format!("cannot load client CA from -mtlsCAFile={shown:?}: {cause}");
+    let provider = Arc::clone(&selection.provider);
+    let builder = match &files.client_ca {
+        Some(pem) => {
+            let roots: RootCertStore = cert_store::parse_roots(pem).map_err(failed)?.store;
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        }
+        // The names of all public CAs would only bloat each handshake.
+        None => {
+            WebPkiClientVerifier::builder_with_provider(cert_store::system_roots(), provider).clear_root_hint_subjects()
+        }
+    };
+    builder.build().map_err(|err| failed(err.to_string()))
+}
+
+#[cfg(test)]
+mod tests;
