@@ -90,7 +90,7 @@ impl<'t> Decoder<'t, '_> {
             let (key, mark) = (entry.key.value, entry.key.mark);
             if !seen.insert(key) {
                 if !entry.merged {
-                    let message = format!("key {} already set in map", super::shims::quote(key));
+                    let message = format!("key {} already set in map", vmkit::go_text::quote(key));
                     self.problems.push(Stage::Types, &place.field(key), mark, message, "remove one of them");
                 }
                 continue;

@@ -9,8 +9,8 @@ use super::model::{ConfigDefaults, HeaderPair, LoadBalancingPolicy, TargetSpec};
 use super::place::{Mark, Place};
 use super::raw::RawSettings;
 use super::redact;
-use super::shims::quote;
 use crate::rewrite::target_url::TargetUrl;
+use vmkit::go_text::quote;
 
 /// Resolved settings of the flags, of a user or of an entry of `url_map`.
 #[derive(Clone, Debug, Default)]
@@ -172,7 +172,7 @@ pub(super) fn headers(list: &TextList<'_>, place: &Place<'_>, problems: &mut Pro
             None => {
                 let message = format!(
                     "missing separator char ':' between Name and Value in the header {}; expected format - 'Name: Value'",
-                    quote(&redact::header_item(item))
+                    quote(redact::header_item(item))
                 );
                 problems.push(Stage::Values, &place.index(index), mark, message, "");
             }

@@ -4,7 +4,7 @@
 //! checks: substitution happens per request in the rewrite stage. Messages are literal; prefixes are the caller's.
 
 use super::redact;
-use super::shims::quote;
+use vmkit::go_text::quote;
 
 /// All placeholders, in the order in which messages list them.
 const SUPPORTED: [&str; 9] = [
