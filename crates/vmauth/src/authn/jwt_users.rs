@@ -324,7 +324,8 @@ fn check_provider(issuer: &Arc<IssuerKeys>, token: &Token, refetch: &mut Vec<Arc
         return Err(Miss::KeysNotLoaded);
     };
     keys.verify(token).map_err(|error| {
-        if keys.refetch_may_help(token, error) {
+        // Without a name of the key, any forged token would make the provider be asked.
+        if token.header().kid().is_some() && keys.refetch_may_help(token, error) {
             refetch.push(issuer.clone());
         }
         Miss::Signature { error, is_provider: issuer.location().issuer().is_some() }

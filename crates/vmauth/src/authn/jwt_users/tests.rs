@@ -270,6 +270,7 @@ async fn issuers_live_side_by_side() {
     f(&b, "b", "", Ok(2), 0);
     f(&a, "old", &iss(&format!("{ISSUER}/")), Err(RefusalCause::UnknownKey), 1);
     f(&b, "old", &iss(ISSUER), Err(RefusalCause::BadSignature), 1);
+    f(&Signer::new(), "", &iss(ISSUER), Err(RefusalCause::BadSignature), 0);
     f(&a, "new", &iss(ISSUER), Err(RefusalCause::UnknownKey), 2);
     f(&a, "old", &iss("http://c"), Err(RefusalCause::KeysNotLoaded), 2);
 }
