@@ -29,6 +29,8 @@ pub fn write_response_headers<'a>(
 
 #[cfg(test)]
 mod tests {
+    use vmkit::exchange::HeaderId;
+
     use super::*;
 
     #[test]
