@@ -24,13 +24,12 @@ def problems_of(path, text):
             yield f"{lines} lines without tests; {MAX_LINES} are the limit"
         if path.stem in VAGUE:
             yield "the name says nothing; use foo.rs with foo/"
+        if path.name != "tests.rs" and not text.startswith(("//!", "#![")):
+            yield "no module docs"
     if path.suffix == ".md":
         for link in LINK.findall(text):
             if "://" not in link and not (ROOT / path.parent / link).exists():
                 yield f"link to {link}, which does not exist"
-    if path.suffix in {".rs", ".py"} and not text.lstrip().startswith(("//!", "#!", '"""', "#![")):
-        if path.suffix == ".py" or "tests" not in path.parts or path.parent.name == "tests":
-            yield "no module docs"
     for number, line in enumerate(text.splitlines(), 1):
         if MACHINE_PATH.search(line):
             yield f"line {number}: path of one machine: {line.strip()[:100]}"
