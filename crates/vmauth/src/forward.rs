@@ -239,10 +239,14 @@ impl Forward<'_, '_> {
                 Ok((pooled, sent)) => {
                     let status = pooled.half.reply.head().status();
                     let retried = self.target.retry_status_codes.contains(&status);
-                    if !retried {
+                    if status == 101 && tunnel::wanted(self.head).is_none() {
+                        let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
+                        (Outcome::Failed(Failure::Other), FailureText::Cause(cause))
+                    } else if retried {
+                        (Outcome::Reply { retried }, FailureText::Status(status))
+                    } else {
                         return Ok(Attempted::Replied(pooled, sent));
                     }
-                    (Outcome::Reply { retried }, FailureText::Status(status))
                 }
                 Err(TryError::ClientGone) => return Err(ProxyError::ClientGone),
                 Err(TryError::ClientBody(error)) => return Err(client_body_error(&error)),
@@ -309,11 +313,6 @@ impl Forward<'_, '_> {
         let upstream = lease.target();
         let half = &mut pooled.half;
         let status = half.reply.head().status();
-        if status == 101 && tunnel::wanted(self.head).is_none() {
-            let target = upstream.url.display(&scratch.target);
-            let cause = "unexpected switch of protocols".to_owned();
-            return Err(ProxyError::NotReplayable { target, cause });
-        }
         if sent == Sent::Partly {
             // The rest of the body is not wanted: the connections on both sides end with this exchange.
             reply.set_close();

@@ -11,7 +11,7 @@ use crate::upstream::discovery::{BoxFuture, Lookup};
 use crate::upstream::health_check::Dial;
 
 /// Time for one question; callers have deadlines of their own.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The resolver as the balancer sees it.
 pub(super) struct NameLookup {

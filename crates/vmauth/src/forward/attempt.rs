@@ -7,7 +7,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vmkit::exchange::{BodyError, BodyKind, Deadline, ReplyError, RequestBody, RequestWriter};
+use vmkit::exchange::{
+    BodyError, BodyKind, Deadline, HeaderId, ReplyError, RequestBody, RequestWriter, tokens,
+};
 
 use super::form_stream::FormStream;
 use crate::rewrite::form_body::ProtectedArgs;
@@ -140,7 +142,16 @@ async fn exchange(
         }
         None => outgoing.buffered,
     };
-    let first = request.send_head(outgoing.head, buffered, outgoing.chunked, outgoing.complete);
+    let trailers = if outgoing.chunked && outgoing.complete {
+        announced(body.trailers(), outgoing.trailers)
+    } else {
+        Vec::new()
+    };
+    let first = async {
+        let ends = outgoing.complete && trailers.is_empty();
+        request.send_head(outgoing.head, buffered, outgoing.chunked, ends).await?;
+        if trailers.is_empty() { Ok(()) } else { request.send_trailers(&trailers).await }
+    };
     let mut written = tokio::select! {
         biased;
         written = first => written,
@@ -247,7 +258,8 @@ pub fn announced(lines: &[u8], names: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for line in lines.split_inclusive(|b| *b == b'\n') {
         let name = line.split(|b| *b == b':').next().unwrap_or_default().trim_ascii();
-        if vmkit::exchange::tokens(names).any(|announced| announced.eq_ignore_ascii_case(name)) {
+        // Names the proxy knows decide about framing, routing or credentials and must not come late (RFC 9110 §6.5.1).
+        if HeaderId::of(name) == HeaderId::Other && tokens(names).any(|known| known.eq_ignore_ascii_case(name)) {
             out.extend_from_slice(line);
         }
     }

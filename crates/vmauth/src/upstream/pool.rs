@@ -20,6 +20,8 @@ use vmkit::net::dial::{dial, dial_error_text};
 use vmkit::net::dns::Resolver;
 use vmkit::tls::client_config::ClientTls;
 
+/// Time for the lookup of a name, as that of Go's resolver.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a TCP connection, and for the TLS handshake after it (spec balancing.md §4).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -206,7 +208,7 @@ impl Pool {
             } else {
                 (key.host, key.port)
             };
-            let ips = resolver.lookup_ips(&host, ipv6, DIAL_TIMEOUT).await;
+            let ips = resolver.lookup_ips(&host, ipv6, LOOKUP_TIMEOUT).await;
             let ips = ips.map_err(|error| format!("dial tcp4: {error}"))?;
             Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
         });
@@ -241,7 +243,7 @@ impl Pool {
 
 /// A random target of the SRV records; weights and priorities do not count (spec balancing.md §6).
 async fn random_srv_target(resolver: &Resolver, name: &str) -> Result<(String, u16), String> {
-    let targets = resolver.lookup_srv(name, DIAL_TIMEOUT).await;
+    let targets = resolver.lookup_srv(name, LOOKUP_TIMEOUT).await;
     let targets = targets.map_err(|error| format!("cannot resolve SRV addr {name}: {error}"))?;
     let chosen = fastrand::choice(&targets).ok_or_else(|| format!("missing SRV records for {name}"))?;
     Ok((chosen.host.clone(), chosen.port))

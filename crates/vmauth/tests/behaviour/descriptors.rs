@@ -46,7 +46,7 @@ fn too_many_requests_in_flight_are_survived() {
     });
     let mut proxy =
         Vmauth::launch(&one_user(&[&backend], ""), &["-failTimeout=200ms"], |launch| launch.open_files(LIMIT));
-    let mut crowd: Vec<_> = (0..50).filter_map(|_| Client::try_connect(proxy.address).ok()).collect();
+    let mut crowd: Vec<_> = (0..40).filter_map(|_| Client::try_connect(proxy.address).ok()).collect();
     for client in &mut crowd {
         let _ = client.try_send(format!("GET /held HTTP/1.1\r\nHost: test\r\n{AUTH}\r\n\r\n"));
     }

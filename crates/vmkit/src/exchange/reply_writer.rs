@@ -40,6 +40,8 @@ enum Mode {
 pub struct ReplyWriter {
     wire: Rc<Wire>,
     awaits_continue: Rc<Cell<bool>>,
+    /// True once the process shuts down.
+    draining: Rc<Cell<bool>>,
     /// Head, not sent yet.
     out: Vec<u8>,
     mode: Mode,
@@ -52,10 +54,11 @@ pub struct ReplyWriter {
 }
 
 impl ReplyWriter {
-    pub(super) fn new(wire: Rc<Wire>, awaits_continue: Rc<Cell<bool>>) -> Self {
+    pub(super) fn new(wire: Rc<Wire>, awaits_continue: Rc<Cell<bool>>, draining: Rc<Cell<bool>>) -> Self {
         Self {
             wire,
             awaits_continue,
+            draining,
             out: Vec::new(),
             mode: Mode::Idle,
             status: 0,
@@ -146,7 +149,7 @@ impl ReplyWriter {
         if !self.has_date {
             push_date(&mut self.out);
         }
-        if self.awaits_continue.get() || (body == ReplyBody::Stream && self.http10) {
+        if self.awaits_continue.get() || self.draining.get() || (body == ReplyBody::Stream && self.http10) {
             self.keep_alive = false;
         }
         let mut length = |n: u64| {

@@ -61,12 +61,12 @@ pub struct RequestBody<'c> {
 }
 
 impl ServerHalf {
-    /// Serves a connected stream.
-    pub fn new(wire: Wire) -> Self {
+    /// Serves a connected stream. While `draining` is true every reply closes its connection.
+    pub fn new(wire: Wire, draining: Rc<Cell<bool>>) -> Self {
         let wire = Rc::new(wire);
         let awaits_continue = Rc::new(Cell::new(false));
         Self {
-            reply: ReplyWriter::new(wire.clone(), awaits_continue.clone()),
+            reply: ReplyWriter::new(wire.clone(), awaits_continue.clone(), draining),
             reader: MessageReader::new(wire),
             head: RequestHead::default(),
             awaits_continue,

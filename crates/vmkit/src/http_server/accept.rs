@@ -13,8 +13,13 @@ use super::{Handler, Listener, Worker};
 /// First and longest pause after a failed accept.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-pub(super) async fn run<H: Handler>(worker: Rc<Worker<H>>, listener: Arc<Listener>, peers: Rc<Peers>) {
-    let socket = match listener.socket.try_clone().and_then(TcpListener::from_std) {
+pub(super) async fn run<H: Handler>(
+    worker: Rc<Worker<H>>,
+    socket: std::net::TcpListener,
+    listener: Arc<Listener>,
+    peers: Rc<Peers>,
+) {
+    let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return crate::error!("cannot accept connections at {}: {error}", listener.flag_value),
     };

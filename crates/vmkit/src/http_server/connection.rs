@@ -55,7 +55,7 @@ pub(super) async fn serve<H: Handler>(
             None => return,
         },
     };
-    let mut half = ServerHalf::new(Wire::new(stream, listener.stats.clone()));
+    let mut half = ServerHalf::new(Wire::new(stream, listener.stats.clone()), worker.draining().clone());
     requests(&mut half, &client, &listener, worker, idle).await;
     half.close().await;
 }
@@ -92,7 +92,7 @@ async fn requests<H: Handler>(
         if !max_age.is_zero() && started - accepted > max_age {
             shared.metrics.conn_timeout_closed.inc();
             exchange.reply.set_close();
-        } else if options.disable_keep_alive || worker.is_draining() {
+        } else if options.disable_keep_alive {
             exchange.reply.set_close();
         }
         let request = Request {
@@ -104,7 +104,7 @@ async fn requests<H: Handler>(
             common_lines: &shared.common_lines,
         };
         builtin_routes::serve(request, listener, shared, &worker.handler).await;
-        if !half.finish().await || worker.is_draining() {
+        if !half.finish().await || worker.draining().get() {
             return;
         }
         wait_until = Instant::now() + options.idle_conn_timeout;

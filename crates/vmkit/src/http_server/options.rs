@@ -13,8 +13,8 @@ use crate::tls::server_config::ServerTls;
 /// A socket that is open and not accepting yet.
 #[derive(Debug)]
 pub struct Listener {
-    /// The listening socket, non-blocking.
-    pub socket: std::net::TcpListener,
+    /// The listening socket, non-blocking; taken by the accept loop, so that it closes when accepting ends.
+    pub socket: Option<std::net::TcpListener>,
     /// The address as given by the flag, for metric labels.
     pub flag_value: String,
     /// TLS of this listener.
@@ -52,7 +52,7 @@ impl Listener {
             write_errors: error("write"),
         };
         Self {
-            socket,
+            socket: Some(socket),
             flag_value: flag_value.to_owned(),
             tls,
             proxy_protocol: false,

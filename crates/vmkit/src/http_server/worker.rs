@@ -142,7 +142,7 @@ impl WorkerHandle {
 pub struct Worker<H> {
     pub(super) shared: Arc<Shared>,
     pub(super) handler: H,
-    draining: Cell<bool>,
+    draining: Rc<Cell<bool>>,
     connections: RefCell<HashMap<u64, Tracked>>,
     next_id: Cell<u64>,
     load: Arc<Load>,
@@ -212,7 +212,7 @@ pub(super) fn start<H: Handler>(
                 let worker = Rc::new(Worker {
                     shared,
                     handler,
-                    draining: Cell::new(false),
+                    draining: Rc::default(),
                     connections: RefCell::default(),
                     next_id: Cell::new(0),
                     load,
@@ -229,8 +229,10 @@ impl<H: Handler> Worker<H> {
     async fn run(self: Rc<Self>, mut orders: mpsc::UnboundedReceiver<Order>, listeners: Vec<Listener>, peers: Peers) {
         let peers = Rc::new(peers);
         let mut accepting = Vec::new();
-        for listener in listeners {
-            accepting.push(tokio::task::spawn_local(accept::run(self.clone(), Arc::new(listener), peers.clone())));
+        for mut listener in listeners {
+            let Some(socket) = listener.socket.take() else { continue };
+            let accept = accept::run(self.clone(), socket, Arc::new(listener), peers.clone());
+            accepting.push(tokio::task::spawn_local(accept));
         }
         while let Some(order) = orders.recv().await {
             match order {
@@ -301,9 +303,9 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Whether connections are to be closed after their current reply.
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.get()
+    /// True when connections are to be closed after their current reply.
+    pub(super) fn draining(&self) -> &Rc<Cell<bool>> {
+        &self.draining
     }
 }
 
