@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks licences, sources and bans of all dependencies against deny.toml, with nothing but cargo metadata.
 
-`cargo deny check bans licenses sources` reads the same file and says the same in more detail; building cargo-deny takes longer
-than the rest of the checks, so it is not asked for here. Prints one line for each problem; exits with 1 if there is any.
+`cargo deny check bans licenses sources` reads the same file and says more; building it on each new machine would cost minutes, so it
+is not needed here. Prints one line for each problem; exits with 1 if there is any.
 """
 import json, re, subprocess, sys, tomllib
 from pathlib import Path

@@ -6,14 +6,18 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use vmauth::authn::credentials::AuthHeaders;
+use vmauth::authn::jwt_users::AcceptedToken;
 use vmauth::authn::token_users::TokenUsers;
+use vmauth::authn::verified_tokens::{CacheMetrics, VerifiedTokens};
 use vmauth::config::{Credential, Secret};
 use vmauth::rewrite::form_body;
 use vmauth::rewrite::header_rules::{
     ForwardContext, HeaderRules, ResponseRules, write_request_headers, write_response_headers,
 };
+use vmauth::rewrite::jwt_placeholders::PlaceholderValues;
 use vmauth::rewrite::target_url::{NormalPath, TargetInput, TargetUrl};
 use vmauth::route::go_regex::GoRegex;
 use vmauth::route::matcher::{RouteInput, RouteMatcher, RouteTable};
@@ -45,6 +49,7 @@ type Stage = (&'static str, fn(u32));
 const STAGES: &[Stage] = &[
     ("request-head", request_head),
     ("credential", credential),
+    ("verified-token", verified_token),
     ("route-1", |count| route(1, count)),
     ("route-200", |count| route(200, count)),
     ("target-url", target_url),
@@ -98,6 +103,20 @@ fn credential(count: u32) {
     for _ in 0..count {
         let user = headers.find(black_box(&head), |value| users.find(value));
         assert_eq!(user, Some(500));
+    }
+}
+
+/// A token of RS256 with usual claims, among five hundred that were verified before.
+fn verified_token(count: u32) {
+    let values: Vec<_> = (0..500).map(|n| format!("Bearer {}.{n:03}", "e".repeat(560)).into_bytes()).collect();
+    let tokens = VerifiedTokens::new(CacheMetrics::default());
+    for value in &values {
+        let accepted = AcceptedToken { user: 1, placeholders: PlaceholderValues::default(), exp: 2000, nbf: 0 };
+        tokens.insert(value, (1, 0), &Arc::new(accepted));
+    }
+    for _ in 0..count {
+        let token = tokens.get(black_box(&values[250]), (1, 0), 1000);
+        assert!(token.is_some_and(|token| token.user == 1));
     }
 }
 
