@@ -40,6 +40,11 @@ async fn rest_of(mut client: TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Closes the server's side while the client reads to the end and leaves, so that nobody lingers.
+async fn close_and_read(half: ServerHalf, client: TcpStream) -> String {
+    tokio::join!(rest_of(client), half.close()).0
+}
+
 #[tokio::test]
 async fn keep_alive_decision() {
     let f = async |head: &str, want: bool| {
@@ -47,8 +52,7 @@ async fn keep_alive_decision() {
         client.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
         next_path(&mut half).await.unwrap();
         assert_eq!(answer(&mut half, 200).await, want, "{head:?}");
-        half.close().await;
-        let seen = rest_of(client).await;
+        let seen = close_and_read(half, client).await;
         assert_eq!(seen.contains("Connection: close\r\n"), !want, "{seen:?}");
         let is_old = head.contains("HTTP/1.0");
         assert_eq!(seen.contains("Connection: keep-alive\r\n"), want && is_old, "{seen:?}");
@@ -134,8 +138,7 @@ async fn a_malformed_body_ends_the_connection_and_says_so() {
     next_path(&mut half).await.unwrap();
     half.exchange().body.chunk().await.unwrap_err();
     assert!(!answer(&mut half, 400).await);
-    half.close().await;
-    assert!(rest_of(client).await.contains("Connection: close\r\n"));
+    assert!(close_and_read(half, client).await.contains("Connection: close\r\n"));
 }
 
 #[tokio::test]
@@ -146,8 +149,7 @@ async fn a_refusal_after_head_has_its_body() {
     assert!(answer(&mut half, 200).await);
     assert!(matches!(next_path(&mut half).await, Err(NoRequest::Refused(_))));
     half.reply().send_all(400, b"", b"the reason").await.unwrap();
-    half.close().await;
-    let seen = rest_of(client).await;
+    let seen = close_and_read(half, client).await;
     assert!(seen.ends_with("Connection: close\r\n\r\nthe reason"), "{seen:?}");
 }
 
@@ -212,8 +214,7 @@ async fn no_continue_comes_into_a_reply_that_was_begun() {
     assert!(poll_once(exchange.body.chunk()).await.is_none());
     exchange.reply.finish().await.unwrap();
     assert!(!half.finish().await);
-    half.close().await;
-    let seen = rest_of(client).await;
+    let seen = close_and_read(half, client).await;
     assert!(seen.ends_with("Connection: close\r\n\r\n5\r\nearly\r\n0\r\n\r\n"), "{seen:?}");
 }
 
@@ -259,8 +260,7 @@ async fn a_short_reply_ends_the_connection_before_its_announced_end() {
     reply.send(b"half", false).await.unwrap();
     assert!(reply.finish().await.is_err());
     assert!(!half.finish().await);
-    half.close().await;
-    assert!(rest_of(client).await.ends_with("Content-Length: 10\r\n\r\nhalf"));
+    assert!(close_and_read(half, client).await.ends_with("Content-Length: 10\r\n\r\nhalf"));
 }
 
 #[tokio::test]
