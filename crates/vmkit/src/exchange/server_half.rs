@@ -120,8 +120,17 @@ impl ServerHalf {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
                     return Poll::Ready(Err(NoRequest::Refused(HeadError::TooLarge)));
                 }
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoRequest::Closed)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.at_end())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(NoRequest::Closed)),
             }
+        }
+    }
+
+    /// The client has closed; what it sent may have been malformed without having been looked at.
+    fn at_end(&mut self) -> NoRequest {
+        match self.head.parse(self.reader.unread()) {
+            Err(error) => NoRequest::Refused(error),
+            Ok(_) => NoRequest::Closed,
         }
     }
 
