@@ -25,7 +25,7 @@ use crate::upstream::backend::Lease;
 use crate::upstream::health_check::HealthChecker;
 use crate::upstream::pool::{Pool, Pooled};
 use crate::user::{Target, Upstream, User};
-use attempt::{Outgoing, Sent, TryError, attempt};
+use attempt::{Outgoing, Sent, TryError, attempt, may_come_late};
 use reply::RelayError;
 use retry_policy::{Failure, Outcome, Situation, Step, next_step};
 
@@ -219,9 +219,10 @@ impl Forward<'_, '_> {
     fn write_framing(&self, out: &mut Vec<u8>, framing: &Framing) {
         if framing.chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-            if let Some(names) = self.head.first(HeaderId::Trailer) {
+            let names = self.head.first(HeaderId::Trailer).unwrap_or_default();
+            for name in tokens(names).filter(|name| may_come_late(name, &self.target.request_rules)) {
                 out.extend_from_slice(b"Trailer: ");
-                out.extend_from_slice(names);
+                out.extend_from_slice(name);
                 out.extend_from_slice(b"\r\n");
             }
         } else if let Some(length) = framing.length {
@@ -258,6 +259,7 @@ impl Forward<'_, '_> {
             complete: self.buffered.complete,
             to_head: self.head.method() == "HEAD",
             trailers: self.head.first(HeaderId::Trailer).unwrap_or_default(),
+            rules: &self.target.request_rules,
             response_timeout: self.settings.response_timeout,
         };
         let mut situation = Situation {
@@ -273,7 +275,7 @@ impl Forward<'_, '_> {
                 Ok((pooled, sent)) => {
                     let status = pooled.half.reply.head().status();
                     let retried = self.target.retry_status_codes.contains(&status);
-                    if status == 101 && tunnel::wanted(self.head).is_none() {
+                    if status == 101 && (tunnel::wanted(self.head).is_none() || sent == Sent::Partly) {
                         let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
                         (Outcome::Failed(Failure::Other), FailureText::Cause(cause))
                     } else if retried {

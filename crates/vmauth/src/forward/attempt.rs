@@ -13,6 +13,7 @@ use vmkit::exchange::{
 
 use super::form_stream::FormStream;
 use crate::rewrite::form_body::ProtectedArgs;
+use crate::rewrite::header_rules::HeaderRules;
 use crate::upstream::pool::{Peer, Pool, Pooled};
 
 /// A request ready to be sent, as often as needed.
@@ -32,6 +33,8 @@ pub struct Outgoing<'a> {
     pub to_head: bool,
     /// Names of trailers that were announced; only they are forwarded.
     pub trailers: &'a [u8],
+    /// Rules of the route; what they decide cannot be changed by a trailer.
+    pub rules: &'a HeaderRules,
     /// Time for the reply head after the request was sent; zero for no limit.
     pub response_timeout: Duration,
 }
@@ -143,7 +146,7 @@ async fn exchange(
         None => outgoing.buffered,
     };
     let trailers = if outgoing.chunked && outgoing.complete {
-        announced(body.trailers(), outgoing.trailers)
+        announced(body.trailers(), outgoing.trailers, outgoing.rules)
     } else {
         Vec::new()
     };
@@ -156,6 +159,8 @@ async fn exchange(
         biased;
         written = first => written,
         () = body.gone() => return Err(Failure::Client(TryError::ClientGone)),
+        // A backend that answers without reading may wait for its answer to be read: both would wait for ever.
+        head = reply.read_head() => return head.map(|()| Sent::Partly).map_err(Failure::Reply),
     };
     if written.is_ok() && !outgoing.complete {
         let rest = async {
@@ -218,7 +223,7 @@ async fn send_rest(
                 }
             }
             None => {
-                let lines = announced(body.trailers(), outgoing.trailers);
+                let lines = announced(body.trailers(), outgoing.trailers, outgoing.rules);
                 let sent = match body.kind() {
                     BodyKind::Chunked => request.send_trailers(&lines).await,
                     BodyKind::None | BodyKind::Length(_) | BodyKind::UntilClose => {
@@ -254,14 +259,45 @@ async fn send_form(
 }
 
 /// The trailer lines whose names were announced; a client cannot add a header this way that rules would set.
-pub fn announced(lines: &[u8], names: &[u8]) -> Vec<u8> {
+pub fn announced(lines: &[u8], names: &[u8], rules: &HeaderRules) -> Vec<u8> {
     let mut out = Vec::new();
     for line in lines.split_inclusive(|b| *b == b'\n') {
         let name = line.split(|b| *b == b':').next().unwrap_or_default().trim_ascii();
-        // Names the proxy knows decide about framing, routing or credentials and must not come late (RFC 9110 §6.5.1).
-        if HeaderId::of(name) == HeaderId::Other && tokens(names).any(|known| known.eq_ignore_ascii_case(name)) {
+        if tokens(names).any(|known| known.eq_ignore_ascii_case(name)) && may_come_late(name, rules) {
             out.extend_from_slice(line);
         }
     }
     out
+}
+
+/// Whether a header may be sent behind the body (RFC 9110 §6.5.1): a backend that merges trailers into the headers
+/// must not learn from them about framing, routing, credentials, conditions or content.
+pub fn may_come_late(name: &[u8], rules: &HeaderRules) -> bool {
+    const EARLY: &[&str] = &["cookie", "forwarded", "max-forwards", "range", "x-real-ip", "x-http-method-override"];
+    const EARLY_PREFIXES: &[&str] = &["content-", "if-", "proxy-", "x-forwarded-"];
+    let starts = |prefix: &str| name.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix.as_bytes()));
+    // Names the proxy knows decide about framing, routing or credentials.
+    HeaderId::of(name) == HeaderId::Other
+        && !EARLY.iter().any(|early| name.eq_ignore_ascii_case(early.as_bytes()))
+        && !EARLY_PREFIXES.iter().any(|prefix| starts(prefix))
+        && str::from_utf8(name).is_ok_and(|name| !rules.touches(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trailers() {
+        let rules = HeaderRules::build(&[("AccountID".to_owned(), "7".to_owned())], false).unwrap();
+        let f = |names: &str, lines: &str, want: &str| {
+            let got = announced(lines.replace('|', "\r\n").as_bytes(), names.as_bytes(), &rules);
+            assert_eq!(String::from_utf8(got).unwrap().replace("\r\n", "|"), want, "{names:?} {lines:?}");
+        };
+        f("X-Sum, grpc-status", "x-sum: 1|X-Other: 2|Grpc-Status: 0|", "x-sum: 1|Grpc-Status: 0|");
+        f("", "x-sum: 1|", "");
+        f("accountid", "AccountID: 8|", "");
+        f("Host, Authorization, Content-Length, Transfer-Encoding", "Host: b|Authorization: x|Content-Length: 3|", "");
+        f("Content-Range, Cookie, X-Forwarded-Host, If-Match, c", "Content-Range: b|Cookie: x|X-Forwarded-Host: y|If-Match: z|C: d|", "C: d|");
+    }
 }

@@ -1,20 +1,31 @@
 //! Tunnels: after `101 Switching Protocols` bytes pass in both directions until both sides have ended theirs.
 //!
-//! Any protocol may be switched to but h2c: a cleartext HTTP/2 connection through the tunnel would carry requests that
-//! nobody authenticates.
+//! Any protocol may be switched to but HTTP itself, in cleartext (h2c) or in TLS: a connection of it through the tunnel
+//! would carry requests that nobody authenticates.
 
-use vmkit::exchange::{ClientHalf, HeaderId, ReplyWriter, RequestBody, RequestHead, tokens};
+use vmkit::exchange::{ClientHalf, HeaderId, ReplyWriter, RequestBody, RequestHead, Version, tokens};
 
 use super::has_token;
 
 /// The protocols the client wants to switch to, if it may; the value of `Upgrade`.
+///
+/// HTTP/1.0 has no upgrades (RFC 9110 §7.8).
 pub fn wanted(head: &RequestHead) -> Option<&[u8]> {
     let value = head.first(HeaderId::Upgrade)?;
-    if !has_token(head, HeaderId::Connection, b"upgrade") || head.first(HeaderId::Http2Settings).is_some() {
+    if head.version() == Version::Http10
+        || !has_token(head, HeaderId::Connection, b"upgrade")
+        || head.first(HeaderId::Http2Settings).is_some()
+    {
         return None;
     }
-    let is_h2c = |token: &[u8]| token.len() >= 3 && token[..3].eq_ignore_ascii_case(b"h2c");
-    if tokens(value).next().is_none() || tokens(value).any(is_h2c) { None } else { Some(value) }
+    if tokens(value).next().is_none() || tokens(value).any(is_http) { None } else { Some(value) }
+}
+
+/// Whether requests would follow: `h2c`, `HTTP/2.0`, `TLS/1.2`.
+fn is_http(protocol: &[u8]) -> bool {
+    [&b"h2c"[..], b"http/", b"tls/"]
+        .iter()
+        .any(|start| protocol.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)))
 }
 
 /// Passes bytes until both directions have ended or one of the connections fails.
@@ -26,20 +37,22 @@ pub async fn run(backend: &mut ClientHalf, client_body: &mut RequestBody<'_>, cl
         return;
     }
     let up = async {
-        while let Ok(Some(chunk)) = client_body.chunk().await {
-            if request.send(chunk.data, false, false).await.is_err() {
-                return false;
+        loop {
+            match client_body.chunk().await {
+                Ok(Some(chunk)) if request.send(chunk.data, false, false).await.is_ok() => {}
+                Ok(None) => return request.shutdown().await.is_ok(),
+                Ok(Some(_)) | Err(_) => return false,
             }
         }
-        request.shutdown().await.is_ok()
     };
     let down = async {
-        while let Ok(Some(chunk)) = reply.chunk().await {
-            if client.send(chunk.data, false).await.is_err() {
-                return false;
+        loop {
+            match reply.chunk().await {
+                Ok(Some(chunk)) if client.send(chunk.data, false).await.is_ok() => {}
+                Ok(None) => return client.shutdown().await.is_ok(),
+                Ok(Some(_)) | Err(_) => return false,
             }
         }
-        client.shutdown().await.is_ok()
     };
     let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
     // A direction that ended well leaves the other one open (half close); a failure ends both.
@@ -66,6 +79,12 @@ mod tests {
         f("Connection: upgrade\r\n", None);
         f("Connection: Upgrade\r\nUpgrade: H2C\r\n", None);
         f("Connection: Upgrade\r\nUpgrade: websocket, h2c-16\r\n", None);
+        f("Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n", None);
+        f("Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n", None);
+        f("Connection: Upgrade\r\nUpgrade: h2\r\n", Some("h2"));
         f("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: x\r\nHTTP2-Settings: AAAA\r\n", None);
+        let mut head = RequestHead::default();
+        head.parse(b"GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").unwrap();
+        assert_eq!(wanted(&head), None);
     }
 }

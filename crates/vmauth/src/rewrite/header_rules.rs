@@ -166,6 +166,11 @@ impl HeaderRules {
         Ok(Self { overridden, lines: lines.into(), templates, host })
     }
 
+    /// Whether the rules set or delete this header.
+    pub fn touches(&self, name: &str) -> bool {
+        self.overridden.contains(HeaderId::of(name.as_bytes()), name)
+    }
+
     /// Whether a token's values are inserted.
     pub fn has_placeholders(&self) -> bool {
         !self.templates.is_empty() || matches!(self.host, HostRule::FromToken(_))

@@ -111,6 +111,7 @@ impl ClientHalf {
             return false;
         }
         reply.reader.release();
+        reply.head.release();
         reply.reader.unread().is_empty()
     }
 
@@ -185,8 +186,8 @@ impl ReplyReader {
     /// Waits for the final reply head; interim ones are swallowed, 101 counts as final. Cancel safe.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReplyError>> {
         loop {
-            if !self.reader.unread().is_empty() {
-                self.begun = true;
+            self.begun |= !self.reader.unread().is_empty();
+            if self.reader.head_may_be_complete() {
                 match self.head.parse(self.reader.unread(), self.to_head) {
                     Ok(Some(length)) => {
                         self.reader.consume(length);
@@ -242,3 +243,6 @@ impl ReplyReader {
         self.reader.start_body(BodyKind::UntilClose);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,11 +36,24 @@ pub(super) struct MessageReader {
     /// Bytes of the buffer that were handed out with the last piece.
     taken: usize,
     broken: bool,
+    /// Unread bytes that were searched for the end of a head.
+    searched: usize,
+    /// Number of unread bytes at which a head is looked for again.
+    look_again_at: usize,
+}
+
+/// Where a piece of the body stands in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    skip: usize,
+    len: usize,
+    last: bool,
 }
 
 impl MessageReader {
     pub(super) fn new(wire: Rc<Wire>) -> Self {
-        Self { wire, buffer: ReadBuffer::default(), body: BodyDecoder::new(BodyKind::None), taken: 0, broken: false }
+        let body = BodyDecoder::new(BodyKind::None);
+        Self { wire, buffer: ReadBuffer::default(), body, taken: 0, broken: false, searched: 0, look_again_at: 0 }
     }
 
     pub(super) fn wire(&self) -> &Rc<Wire> {
@@ -54,6 +67,24 @@ impl MessageReader {
 
     pub(super) fn consume(&mut self, n: usize) {
         self.buffer.consume(n);
+        (self.searched, self.look_again_at) = (0, 0);
+    }
+
+    /// Whether looking for a head in the unread bytes is worth it.
+    ///
+    /// A head that comes byte by byte must not be parsed once a byte: that would take quadratic time. After a look in
+    /// vain only the empty line that ends a head, or twice as many bytes, are worth another one.
+    pub(super) fn head_may_be_complete(&mut self) -> bool {
+        let unread = self.buffer.bytes();
+        let from = std::mem::replace(&mut self.searched, unread.len());
+        let ends_line = |at: usize| matches!(unread.get(..from + at), Some([.., b'\n'] | [.., b'\n', b'\r']));
+        let is_worth_it = !unread.is_empty()
+            && (unread.len() >= self.look_again_at
+                || memchr::memchr_iter(b'\n', unread.get(from..).unwrap_or_default()).any(ends_line));
+        if is_worth_it {
+            self.look_again_at = unread.len() * 2;
+        }
+        is_worth_it
     }
 
     /// Reads once more for a head; `Ok(0)` is the end of the stream, `FileTooLarge` a head beyond the limit.
@@ -63,8 +94,8 @@ impl MessageReader {
 
     /// The head has been consumed; what follows is a body of this kind.
     pub(super) fn start_body(&mut self, kind: BodyKind) {
+        self.release();
         self.body = BodyDecoder::new(kind);
-        self.taken = 0;
     }
 
     /// Whether the body was read to its end and nothing went wrong.
@@ -82,19 +113,24 @@ impl MessageReader {
 
     /// Next piece of the body; `None` at its end. Cancel safe: nothing is lost when the future is dropped.
     pub(super) async fn chunk(&mut self) -> Result<Option<Chunk<'_>>, BodyError> {
-        let (skip, len, last) = match poll_fn(|cx| self.poll_step(cx)).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                self.broken = true;
-                return Err(error);
-            }
-        };
-        let data = self.buffer.bytes().get(skip..skip + len).unwrap_or_default();
-        Ok(Some(Chunk { data, last }))
+        let piece = self.next_piece().await?;
+        Ok(piece.map(|piece| self.chunk_at(piece)))
     }
 
-    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(usize, usize, bool)>, BodyError>> {
+    /// Finds the next piece of the body; `None` at its end. Cancel safe.
+    pub(super) async fn next_piece(&mut self) -> Result<Option<Piece>, BodyError> {
+        let found = poll_fn(|cx| self.poll_step(cx)).await;
+        self.broken |= found.is_err();
+        found
+    }
+
+    /// The bytes of the piece that was found last.
+    pub(super) fn chunk_at(&self, piece: Piece) -> Chunk<'_> {
+        let data = self.buffer.bytes().get(piece.skip..piece.skip + piece.len).unwrap_or_default();
+        Chunk { data, last: piece.last }
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, BodyError>> {
         self.buffer.consume(std::mem::take(&mut self.taken));
         loop {
             match self.body.step(self.buffer.bytes())? {
@@ -102,7 +138,7 @@ impl MessageReader {
                     let following = self.buffer.bytes().get(skip + len..).unwrap_or_default();
                     let end = self.body.ends_with(following);
                     self.taken = skip + len + end.unwrap_or(0);
-                    return Poll::Ready(Ok(Some((skip, len, end.is_some()))));
+                    return Poll::Ready(Ok(Some(Piece { skip, len, last: end.is_some() })));
                 }
                 Step::End { skip } => {
                     self.buffer.consume(skip);
@@ -131,9 +167,11 @@ impl MessageReader {
 
     /// Resolves when the peer has gone. Pipelined bytes are kept; with more than fits the answer is never.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.body.is_done() || self.taken > 0 {
+        if !self.body.is_done() {
             return Poll::Pending;
         }
+        // Nobody can hold a piece while this is called, so the last one has been used.
+        self.release();
         while self.buffer.bytes().len() < MAX_PIPELINED {
             match self.buffer.poll_fill(&self.wire, cx, MAX_PIPELINED) {
                 Poll::Pending => return Poll::Pending,
@@ -142,5 +180,39 @@ impl MessageReader {
             }
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::exchange::{Stream, WireStats};
+
+    #[tokio::test]
+    async fn a_head_that_comes_byte_by_byte_is_looked_for_a_few_times() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = Stream::Plain(listener.accept().await.unwrap().0);
+        let mut reader = MessageReader::new(Rc::new(Wire::new(stream, Arc::new(WireStats::default()))));
+        let lines: String = (0..100).map(|n| format!("X-{n}: y\r\n")).collect();
+        let head = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+        let mut looks = 0;
+        for (at, byte) in head.bytes().enumerate() {
+            peer.write_all(&[byte]).await.unwrap();
+            poll_fn(|cx| reader.poll_more(cx)).await.unwrap();
+            let is_last = at + 1 == head.len();
+            let look = reader.head_may_be_complete();
+            assert!(look || !is_last, "the end of the head was missed");
+            looks += u32::from(look);
+        }
+        assert!(looks <= head.len().ilog2() + 2, "{looks} looks");
+        assert!(!reader.head_may_be_complete(), "nothing new has come");
+        reader.consume(head.len());
+        assert!(!reader.head_may_be_complete(), "nothing is there");
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, Write};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::request_head::{RequestHead, Version};
+use super::request_head::{MAX_KEPT, RequestHead, Version};
 use super::status::reason;
 use super::wire::Wire;
 
@@ -35,11 +35,22 @@ enum Mode {
     Broken,
 }
 
+/// What the state of the request's body means for the reply.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BodyDuty {
+    /// The client waits for `100 Continue`.
+    pub(super) awaits_continue: bool,
+    /// `100 Continue` was begun and perhaps not sent to its end: nothing may follow it.
+    pub(super) interim_unfinished: bool,
+    /// So much of the body is unread, or it is malformed, that no other request can follow.
+    pub(super) ends_connection: bool,
+}
+
 /// The reply of one exchange.
 #[derive(Debug)]
 pub struct ReplyWriter {
     wire: Rc<Wire>,
-    awaits_continue: Rc<Cell<bool>>,
+    duty: Rc<Cell<BodyDuty>>,
     /// True once the process shuts down.
     draining: Rc<Cell<bool>>,
     /// Head, not sent yet.
@@ -51,13 +62,15 @@ pub struct ReplyWriter {
     to_head: bool,
     has_date: bool,
     sent: bool,
+    /// Whether the end of the connection is the end of the body.
+    ends_with_connection: bool,
 }
 
 impl ReplyWriter {
-    pub(super) fn new(wire: Rc<Wire>, awaits_continue: Rc<Cell<bool>>, draining: Rc<Cell<bool>>) -> Self {
+    pub(super) fn new(wire: Rc<Wire>, duty: Rc<Cell<BodyDuty>>, draining: Rc<Cell<bool>>) -> Self {
         Self {
             wire,
-            awaits_continue,
+            duty,
             draining,
             out: Vec::new(),
             mode: Mode::Idle,
@@ -67,16 +80,38 @@ impl ReplyWriter {
             to_head: false,
             has_date: false,
             sent: false,
+            ends_with_connection: false,
         }
     }
 
     pub(super) fn start(&mut self, head: &RequestHead) {
-        self.out.clear();
-        self.mode = Mode::Idle;
-        self.status = 0;
+        self.start_refusal();
         self.keep_alive = head.keep_alive();
         self.http10 = head.version() == Version::Http10;
         self.to_head = head.method() == "HEAD";
+    }
+
+    /// Prepares for the answer to something that is no request: nothing of the last exchange may shine through.
+    pub(super) fn start_refusal(&mut self) {
+        self.out.clear();
+        self.mode = Mode::Idle;
+        self.status = 0;
+        self.keep_alive = false;
+        self.http10 = false;
+        self.to_head = false;
+        self.ends_with_connection = false;
+    }
+
+    /// The reply has been sent: storage of a large head must not stay with an idle connection.
+    pub(super) fn release(&mut self) {
+        if self.out.capacity() > MAX_KEPT {
+            self.out = Vec::new();
+        }
+    }
+
+    /// Whether the client would take the end of the connection for the end of a body that is not complete.
+    pub(super) fn end_would_deceive(&self) -> bool {
+        self.ends_with_connection && !self.is_finished()
     }
 
     pub(super) fn wire(&self) -> &Wire {
@@ -149,9 +184,14 @@ impl ReplyWriter {
         if !self.has_date {
             push_date(&mut self.out);
         }
-        if self.awaits_continue.get() || self.draining.get() || (body == ReplyBody::Stream && self.http10) {
+        self.ends_with_connection = body == ReplyBody::Stream && self.http10 && !self.to_head;
+        let mut duty = self.duty.get();
+        if duty.awaits_continue || duty.ends_connection || self.draining.get() || self.ends_with_connection {
             self.keep_alive = false;
         }
+        // The final reply answers the expectation; an interim one must not come into its middle.
+        duty.awaits_continue = false;
+        self.duty.set(duty);
         let mut length = |n: u64| {
             self.out.extend_from_slice(b"Content-Length: ");
             push_decimal(&mut self.out, n);
@@ -206,6 +246,7 @@ impl ReplyWriter {
         self.sent = true;
         match mode {
             Mode::Idle | Mode::Broken => return Err(io::ErrorKind::BrokenPipe.into()),
+            _ if self.duty.get().interim_unfinished => return Err(io::ErrorKind::BrokenPipe.into()),
             Mode::Finished => {}
             Mode::Length(left) => {
                 let data = &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))];

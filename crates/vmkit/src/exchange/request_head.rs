@@ -13,6 +13,9 @@ use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
 /// Headers of one request beyond this count are refused.
 pub const MAX_HEADERS: usize = 1024;
 
+/// Storage of a head that a connection keeps for the next one.
+pub(super) const MAX_KEPT: usize = 16 * 1024;
+
 /// Version of the message; anything but 1.0 and 1.1 is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -215,6 +218,10 @@ impl RequestHead {
             if authority_len == host_at || !is_host(&authority[host_at..]) {
                 return Err(HeadError::BadTarget);
             }
+            // A fragment is no part of a target (RFC 9112 §3.2); behind a host it would be taken for a path.
+            if rest.get(authority_len) == Some(&b'#') {
+                return Err(HeadError::BadTarget);
+            }
             let base = start + scheme.len() as u32;
             self.userinfo = (base, base + (host_at as u32).saturating_sub(1));
             self.authority = (base + host_at as u32, base + authority_len as u32);
@@ -256,7 +263,7 @@ impl RequestHead {
 
     fn check_framing(&mut self) -> Result<(), HeadError> {
         let (mut length, mut chunked) = (None, false);
-        let mut close = self.version == Version::Http10;
+        let mut persistence = Persistence::default();
         self.expect_continue = false;
         for line in &self.lines.0 {
             let value = slice(&self.raw, line.value);
@@ -274,15 +281,7 @@ impl RequestHead {
                     }
                     chunked = true;
                 }
-                HeaderId::Connection => {
-                    for token in tokens(value) {
-                        if token.eq_ignore_ascii_case(b"close") {
-                            close = true;
-                        } else if token.eq_ignore_ascii_case(b"keep-alive") && self.version == Version::Http10 {
-                            close = false;
-                        }
-                    }
-                }
+                HeaderId::Connection => persistence.read(value),
                 HeaderId::Expect => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(HeadError::BadExpect);
@@ -292,7 +291,7 @@ impl RequestHead {
                 _ => {}
             }
         }
-        self.keep_alive = !close;
+        self.keep_alive = persistence.keep_alive(self.version);
         self.body = match (length, chunked) {
             (Some(_), true) => return Err(HeadError::LengthAndCoding),
             (None, true) if self.version == Version::Http10 => return Err(HeadError::CodingInHttp10),
@@ -301,6 +300,16 @@ impl RequestHead {
             (None, false) => BodyKind::None,
         };
         Ok(())
+    }
+
+    /// The request has been served: a large head must not stay with an idle connection.
+    pub(super) fn release(&mut self) {
+        if self.raw.capacity() > MAX_KEPT {
+            self.raw = Vec::new();
+            self.lines = Lines::default();
+            (self.method, self.target, self.userinfo, self.authority, self.path) = Default::default();
+            self.query = None;
+        }
     }
 
     /// Method in the client's letter case, such as `GET`.
@@ -386,12 +395,35 @@ pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
-/// Decimal digits only (RFC 9110 §8.6); no sign, list, blank or overflow.
+/// What the `Connection` lines of a head say about its connection (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Persistence {
+    close: bool,
+    keep_alive: bool,
+}
+
+impl Persistence {
+    /// Reads one `Connection` value.
+    pub(super) fn read(&mut self, value: &[u8]) {
+        for token in tokens(value) {
+            self.close |= token.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// `close` wins wherever it stands; HTTP/1.0 must ask to stay open.
+    pub(super) fn keep_alive(self, version: Version) -> bool {
+        !self.close && (self.keep_alive || version == Version::Http11)
+    }
+}
+
+/// Decimal digits only (RFC 9110 §8.6); no sign, list or blank, and nothing beyond 63 bits, which a backend with
+/// signed lengths would read as something else.
 pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    str::from_utf8(value).ok()?.parse().ok()
+    str::from_utf8(value).ok()?.parse().ok().filter(|length| i64::try_from(*length).is_ok())
 }
 
 /// Characters that may stand in `host[:port]` (RFC 3986 §3.2.2), without deciding whether the name makes sense.
@@ -456,6 +488,8 @@ mod tests {
         f("GET / HTTP/1.1\nHost: a\n\n", HeadError::BareLf);
         f("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
         f("GET foo HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
+        f("GET http://h#x HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
+        f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n", HeadError::BadContentLength);
         f("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::LengthAndCoding);
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n", HeadError::BadContentLength);
@@ -480,6 +514,18 @@ mod tests {
     fn keep_alive_by_version() {
         assert!(!parse("GET / HTTP/1.0\r\n\r\n").unwrap().keep_alive());
         assert!(parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").unwrap().keep_alive());
+        assert!(!parse("GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n").unwrap().keep_alive());
+        assert!(!parse("GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n").unwrap().keep_alive());
         assert!(!parse("GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n").unwrap().keep_alive());
+    }
+
+    #[test]
+    fn large_heads_are_not_kept() {
+        let mut head = parse(&format!("GET /a?b HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(MAX_KEPT))).unwrap();
+        head.release();
+        assert_eq!((head.raw.capacity(), head.path(), head.query(), head.headers().count()), (0, &b""[..], None, 0));
+        let mut head = parse("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        head.release();
+        assert_eq!(head.path(), b"/a");
     }
 }

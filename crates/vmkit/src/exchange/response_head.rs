@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 
 use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
-use super::request_head::{BodyKind, HeadError, MAX_HEADERS, Version, parse_length, tokens};
+use super::request_head::{BodyKind, HeadError, MAX_HEADERS, MAX_KEPT, Persistence, Version, parse_length};
 
 /// A checked reply head; reused for all replies of a connection.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl ResponseHead {
 
     fn check_framing(&mut self, version: Version, to_head: bool) -> Result<(), HeadError> {
         let (mut length, mut chunked) = (None, false);
-        let mut keep_alive = version == Version::Http11;
+        let mut persistence = Persistence::default();
         for line in &self.lines.0 {
             let value = slice(&self.raw, line.value);
             match line.id {
@@ -102,19 +102,13 @@ impl ResponseHead {
                     }
                     chunked = true;
                 }
-                HeaderId::Connection => {
-                    for token in tokens(value) {
-                        if token.eq_ignore_ascii_case(b"close") {
-                            keep_alive = false;
-                        } else if token.eq_ignore_ascii_case(b"keep-alive") && version == Version::Http10 {
-                            keep_alive = true;
-                        }
-                    }
-                }
+                HeaderId::Connection => persistence.read(value),
                 _ => {}
             }
         }
-        self.keep_alive = keep_alive;
+        // 204 with a length announces what it must not have: the bytes may come, and be taken for the next reply.
+        let contradicts_itself = self.status == 204 && (chunked || length.is_some_and(|length| length > 0));
+        self.keep_alive = persistence.keep_alive(version) && !contradicts_itself;
         self.content_length = length;
         self.body = match (length, chunked) {
             _ if to_head || self.is_interim() || matches!(self.status, 204 | 304) => BodyKind::None,
@@ -128,6 +122,14 @@ impl ResponseHead {
             }
         };
         Ok(())
+    }
+
+    /// The reply has been used: a large head must not stay with an idle connection.
+    pub(super) fn release(&mut self) {
+        if self.raw.capacity() > MAX_KEPT {
+            self.raw = Vec::new();
+            self.lines = Lines::default();
+        }
     }
 
     /// Status code, 100..=999.
@@ -189,5 +191,25 @@ mod tests {
         f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", false, Err(HeadError::BadContentLength));
         f("HTTP/1.1 099 OK\r\n\r\n", false, Err(HeadError::Malformed));
         f("this is not http\r\n\r\n", false, Err(HeadError::Malformed));
+    }
+
+    #[test]
+    fn keep_alive() {
+        let f = |lines: &str, want: bool| {
+            let mut head = ResponseHead::default();
+            head.parse(format!("HTTP/1.{lines}\r\n\r\n").as_bytes(), false).unwrap();
+            assert_eq!(head.keep_alive(), want, "{lines:?}");
+        };
+        f("1 200 OK\r\nContent-Length: 5", true);
+        f("1 200 OK\r\nContent-Length: 5\r\nConnection: Close", false);
+        f("1 200 OK", false);
+        f("0 200 OK\r\nContent-Length: 5", false);
+        f("0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive", true);
+        f("0 200 OK\r\nContent-Length: 5\r\nConnection: close, keep-alive", false);
+        f("1 204 No Content", true);
+        f("1 204 No Content\r\nContent-Length: 0", true);
+        f("1 204 No Content\r\nContent-Length: 5", false);
+        f("1 204 No Content\r\nTransfer-Encoding: chunked", false);
+        f("1 304 Not Modified\r\nContent-Length: 5", true);
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::body_decoder::BodyError;
 use super::message_reader::{Chunk, MAX_HEAD, MessageReader};
-use super::reply_writer::ReplyWriter;
+use super::reply_writer::{BodyDuty, ReplyWriter};
 use super::request_head::{BodyKind, HeadError, RequestHead};
 use super::wire::Wire;
 
@@ -37,8 +37,8 @@ pub struct ServerHalf {
     reader: MessageReader,
     head: RequestHead,
     reply: ReplyWriter,
-    /// True while the client waits for `100 Continue`.
-    awaits_continue: Rc<Cell<bool>>,
+    /// Shared with the writer of replies.
+    duty: Rc<Cell<BodyDuty>>,
 }
 
 /// One request and the means to answer it.
@@ -57,19 +57,19 @@ pub struct Exchange<'c> {
 pub struct RequestBody<'c> {
     reader: &'c mut MessageReader,
     kind: BodyKind,
-    awaits_continue: &'c Cell<bool>,
+    duty: &'c Cell<BodyDuty>,
 }
 
 impl ServerHalf {
     /// Serves a connected stream. While `draining` is true every reply closes its connection.
     pub fn new(wire: Wire, draining: Rc<Cell<bool>>) -> Self {
         let wire = Rc::new(wire);
-        let awaits_continue = Rc::new(Cell::new(false));
+        let duty = Rc::new(Cell::new(BodyDuty::default()));
         Self {
-            reply: ReplyWriter::new(wire.clone(), awaits_continue.clone(), draining),
+            reply: ReplyWriter::new(wire.clone(), duty.clone(), draining),
             reader: MessageReader::new(wire),
             head: RequestHead::default(),
-            awaits_continue,
+            duty,
         }
     }
 
@@ -83,12 +83,24 @@ impl ServerHalf {
     /// Cancel safe. `on_begin` is called once when the first bytes are there but the head is not complete, so that
     /// the caller can replace its idle deadline by that for heads.
     pub fn poll_head(&mut self, cx: &mut Context<'_>, on_begin: &mut dyn FnMut()) -> Poll<Result<(), NoRequest>> {
+        let found = self.poll_request(cx, on_begin);
+        if let Poll::Ready(Err(_)) = &found {
+            self.duty.set(BodyDuty::default());
+            self.reply.start_refusal();
+        }
+        found
+    }
+
+    fn poll_request(&mut self, cx: &mut Context<'_>, on_begin: &mut dyn FnMut()) -> Poll<Result<(), NoRequest>> {
         loop {
             // Empty lines before a request are tolerated (RFC 9112 §2.2).
             while self.reader.unread().starts_with(b"\r\n") {
                 self.reader.consume(2);
             }
-            if !self.reader.unread().is_empty() {
+            if self.reader.unread().starts_with(b"\n") {
+                return Poll::Ready(Err(NoRequest::Refused(HeadError::BareLf)));
+            }
+            if self.reader.head_may_be_complete() {
                 match self.head.parse(self.reader.unread()) {
                     Ok(Some(length)) => {
                         self.reader.consume(length);
@@ -108,15 +120,28 @@ impl ServerHalf {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
                     return Poll::Ready(Err(NoRequest::Refused(HeadError::TooLarge)));
                 }
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(NoRequest::Closed)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.at_end())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(NoRequest::Closed)),
             }
+        }
+    }
+
+    /// The client has closed; what it sent may have been malformed without having been looked at.
+    fn at_end(&mut self) -> NoRequest {
+        match self.head.parse(self.reader.unread()) {
+            Err(error) => NoRequest::Refused(error),
+            Ok(_) => NoRequest::Closed,
         }
     }
 
     fn start(&mut self) {
         self.reader.start_body(self.head.body());
         let has_body = !matches!(self.head.body(), BodyKind::None | BodyKind::Length(0));
-        self.awaits_continue.set(self.head.expect_continue() && has_body);
+        self.duty.set(BodyDuty {
+            awaits_continue: self.head.expect_continue() && has_body,
+            interim_unfinished: false,
+            ends_connection: is_too_much(self.reader.body_remaining()),
+        });
         self.reply.start(&self.head);
     }
 
@@ -127,7 +152,7 @@ impl ServerHalf {
             body: RequestBody {
                 kind: self.head.body(),
                 reader: &mut self.reader,
-                awaits_continue: &self.awaits_continue,
+                duty: &self.duty,
             },
             reply: &mut self.reply,
         }
@@ -140,36 +165,51 @@ impl ServerHalf {
 
     /// Ends the exchange; true when the connection can carry another one.
     pub async fn finish(&mut self) -> bool {
-        if !self.reply.is_finished() || !self.reply.keeps_alive() || self.awaits_continue.get() {
+        if !self.reply.is_finished() || !self.reply.keeps_alive() || !self.drain_body().await {
             return false;
         }
+        // The last piece is still in the buffer; the next request starts behind it.
+        self.reader.release();
+        self.head.release();
+        self.reply.release();
+        true
+    }
+
+    /// Reads and drops what is left of the body; false when that is too much, too slow or malformed.
+    async fn drain_body(&mut self) -> bool {
         if self.reader.body_is_done() {
-            self.reader.release();
             return true;
         }
-        if self.reader.body_remaining().is_some_and(|left| left > MAX_DRAINED as u64) {
+        if is_too_much(self.reader.body_remaining()) {
             return false;
         }
-        let mut dropped = 0;
         let drain = async {
+            let mut dropped = 0;
             while let Ok(Some(chunk)) = self.reader.chunk().await {
                 dropped += chunk.data.len();
                 if dropped > MAX_DRAINED {
-                    break;
+                    return false;
                 }
             }
+            true
         };
-        let in_time = tokio::time::timeout(LINGER, drain).await.is_ok();
-        in_time && self.reader.body_is_done()
+        tokio::time::timeout(LINGER, drain).await.is_ok_and(|small| small) && self.reader.body_is_done()
     }
 
     /// Closes the connection so that the client can still read what was sent (RFC 9112 §9.6).
     pub async fn close(mut self) {
-        if !self.reply.has_sent() || self.reply.wire().shutdown().await.is_err() || !self.reply.is_finished() {
+        if self.reply.end_would_deceive() {
+            return self.reply.wire().end_with_reset();
+        }
+        // Without a proper end of a TLS stream its client sees that the reply is cut off.
+        if !self.reply.has_sent() || !self.reply.is_finished() {
             return;
         }
         let linger = async {
             let mut dropped = 0;
+            if self.reply.wire().shutdown().await.is_err() {
+                return;
+            }
             while dropped <= MAX_DRAINED {
                 match poll_fn(|cx| self.reader.poll_more(cx)).await {
                     Ok(n @ 1..) => {
@@ -197,11 +237,30 @@ impl RequestBody<'_> {
 
     /// Next piece; `None` at the end. Sends `100 Continue` before the first read when the client waits for it.
     pub async fn chunk(&mut self) -> Result<Option<Chunk<'_>>, BodyError> {
-        if self.awaits_continue.replace(false) && self.reader.unread().is_empty() {
+        if self.duty.get().awaits_continue {
+            self.send_continue().await?;
+        }
+        let found = self.reader.next_piece().await;
+        let mut duty = self.duty.get();
+        duty.ends_connection = found.is_err() || is_too_much(self.reader.body_remaining());
+        self.duty.set(duty);
+        Ok(found?.map(|piece| self.reader.chunk_at(piece)))
+    }
+
+    /// Tells the client to go on, unless it has done so already.
+    async fn send_continue(&mut self) -> io::Result<()> {
+        let mut duty = self.duty.get();
+        duty.awaits_continue = false;
+        // This future may be dropped half way; the mark then stays.
+        duty.interim_unfinished = self.reader.unread().is_empty();
+        self.duty.set(duty);
+        if duty.interim_unfinished {
             let wire = self.reader.wire().clone();
             wire.write_all(&mut [IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")]).await?;
+            duty.interim_unfinished = false;
+            self.duty.set(duty);
         }
-        self.reader.chunk().await
+        Ok(())
     }
 
     /// Lines of the trailer section once the body has been read.
@@ -229,3 +288,11 @@ impl RequestBody<'_> {
         self.reader.start_body(BodyKind::UntilClose);
     }
 }
+
+/// Whether an unread rest of this length is too long to be read only for keeping the connection.
+fn is_too_much(remaining: Option<u64>) -> bool {
+    remaining.is_some_and(|left| left > MAX_DRAINED as u64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -141,6 +141,16 @@ impl Wire {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// Lets the connection end with a reset: the peer cannot take what it got for the whole.
+    pub(super) fn end_with_reset(&self) {
+        match &*self.io.borrow() {
+            // Without the lingering option the connection ends in the ordinary way.
+            Stream::Plain(tcp) => drop(tcp.set_zero_linger()),
+            // An end without `close_notify` says the same.
+            Stream::Accepted(_) | Stream::Opened(_) => {}
+        }
+    }
+
     /// Closes the sending side; the peer sees the end of the stream.
     pub async fn shutdown(&self) -> io::Result<()> {
         poll_fn(|cx| {

@@ -81,7 +81,9 @@ async fn requests<H: Handler>(
             Some(Ok(())) => {}
             Some(Err(NoRequest::Refused(error))) => {
                 shared.metrics.malformed_requests.inc();
-                return refuse(half, error).await;
+                // A client that does not take its refusal must not hold a connection for ever.
+                let _ = tokio::time::timeout(HEAD_TIMEOUT, refuse(half, error)).await;
+                return;
             }
             Some(Err(NoRequest::Closed)) | None => return,
         }
