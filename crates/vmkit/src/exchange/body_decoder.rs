@@ -280,9 +280,21 @@ mod tests {
     #[test]
     fn bad_chunks() {
         for wire in [
-            "zz\r\nabc\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n", " 3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n",
-            "3 \r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "ffffffffffffffffff\r\n", "3;a\rb\r\nabc\r\n", "\r\n", "-1\r\n",
-            "0\r\nbad trailer\r\n\r\n", "0\r\nX: 1\n\r\n\r\n", "3\r\nabc\n0\r\n\r\n", "3\r\nabc\r\n0\r\n",
+            "zz\r\nabc\r\n0\r\n\r\n",
+            "3\nabc\r\n0\r\n\r\n",
+            "3\r\nabcd\r\n0\r\n\r\n",
+            " 3\r\nabc\r\n0\r\n\r\n",
+            "+3\r\nabc\r\n",
+            "3 \r\nabc\r\n0\r\n\r\n",
+            "0x3\r\nabc\r\n0\r\n\r\n",
+            "ffffffffffffffffff\r\n",
+            "3;a\rb\r\nabc\r\n",
+            "\r\n",
+            "-1\r\n",
+            "0\r\nbad trailer\r\n\r\n",
+            "0\r\nX: 1\n\r\n\r\n",
+            "3\r\nabc\n0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n",
         ] {
             for piece in 1..wire.len() + 1 {
                 assert!(decode(BodyKind::Chunked, wire.as_bytes(), piece).is_err(), "{wire:?} in pieces of {piece}");

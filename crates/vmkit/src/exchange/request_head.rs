@@ -385,7 +385,9 @@ impl RequestHead {
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let id = HeaderId::of(name.as_bytes());
         self.headers()
-            .filter(move |line| line.id == id && (id != HeaderId::Other || line.name.eq_ignore_ascii_case(name.as_bytes())))
+            .filter(move |line| {
+                line.id == id && (id != HeaderId::Other || line.name.eq_ignore_ascii_case(name.as_bytes()))
+            })
             .map(|line| line.value)
     }
 }
@@ -430,7 +432,8 @@ pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
 fn is_host(host: &[u8]) -> bool {
     !host.is_empty()
         && host.iter().all(|b| {
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
+            b.is_ascii_alphanumeric()
+                || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
                 || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
         })
 }
@@ -491,7 +494,10 @@ mod tests {
         f("GET http://h#x HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n", HeadError::BadContentLength);
         f("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
-        f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::LengthAndCoding);
+        f(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            HeadError::LengthAndCoding,
+        );
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n", HeadError::BadContentLength);
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n", HeadError::BadContentLength);
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", HeadError::BadContentLength);

@@ -254,7 +254,10 @@ const SERVED: &[(&str, &[(&str, &str, &str)])] = &[
     (chunked!("0\r\nTransfer-Encoding: chunked\r\nHost: b\r\n\r\n"), &[("POST", "/", "")]),
     (chunked!("7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n"), &[("POST", "/", "\r\n0\r\n\r\n")]),
     ("\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n", &[("GET", "/x", "")]),
-    ("GET /x HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n", &[("GET", "/x", ""), ("GET", "/y", "")]),
+    (
+        "GET /x HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[("GET", "/x", ""), ("GET", "/y", "")],
+    ),
     ("GET /x HTTP/1.1\r\nHost:\r\n\r\n", &[("GET", "/x", "")]),
     ("GET /x HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", &[("GET", "/x", "")]),
     ("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", &[("GET", "/x", "")]),
