@@ -36,6 +36,7 @@ use crate::control::reload::{Controller, ReloadMetrics, check};
 use crate::forward::ForwardSettings;
 use crate::generation::{Environment, Generation};
 use crate::metrics::{ProxyMetrics, dial_stats, register_limiter};
+use crate::oidc::{HttpFetcher, Issuers};
 use crate::options::{ListenerOptions, Options};
 use crate::proxy::{Proxy, ProxyShared};
 use crate::upstream::health_check::TcpProbe;
@@ -160,13 +161,18 @@ impl App {
             variables: start.variables.clone(),
             defaults: config_defaults(&options),
             environment: environment.clone(),
-            issuers: Default::default(),
+            issuers: Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(ClientTlsOptions {
+                ca_file: options.auth.oidc_ca_file.clone(),
+                ..ClientTlsOptions::default()
+            }))))),
             client: client.clone(),
             registry: registry.clone(),
             metrics: ReloadMetrics::register(registry.common()),
             loaded: None,
         };
         let generation = controller.start().await.map_err(|error| format!("cannot load auth config: {error}"))?;
+        let issuers = controller.issuers.clone();
+        registry.add_writer(move |page| issuers.write_metrics(page));
         let go_runtime = Arc::new(GoRuntime::new(options.workers, concat!("rust", env!("CARGO_PKG_RUST_VERSION"))));
         metrics_page::add_writers(&registry, start, &go_runtime);
         let page = Arc::new(CachedPage::new(registry.clone(), options.metrics.expose_metadata));

@@ -10,20 +10,18 @@ pub mod token_users;
 pub mod verified_tokens;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use vmkit::exchange::RequestHead;
 use vmkit::http_server::Client;
 
 use crate::generation::Generation;
+use crate::oidc::refetch_all;
 use crate::rewrite::jwt_placeholders::PlaceholderValues;
 use crate::user::User;
 use credentials::AuthHeaders;
 use jwt_users::{AcceptedToken, JwtOutcome, Refusal};
 use verified_tokens::VerifiedTokens;
-
-/// Longest wait for keys that a token names and nobody knows yet.
-const REFETCH_WAIT: Duration = Duration::from_secs(2);
 
 /// Who sends a request.
 pub struct Principal<'g> {
@@ -97,9 +95,8 @@ async fn find_token(
     head: &RequestHead,
 ) -> (Option<Arc<AcceptedToken>>, Vec<Refusal>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let epoch = (generation.id, users.key_epoch());
-    let mut refused = Vec::new();
     let try_all = |refused: &mut Vec<Refusal>| {
+        let epoch = (generation.id, users.key_epoch());
         headers.find(head, |value| {
             if let Some(token) = tokens.get(value, epoch, now) {
                 return Some(token);
@@ -117,14 +114,12 @@ async fn find_token(
             }
         })
     };
+    let mut refused = Vec::new();
     if let Some(token) = try_all(&mut refused) {
         return (Some(token), Vec::new());
     }
-    let mut refetched = false;
-    for issuer in refused.iter().flat_map(|refusal| &refusal.refetch) {
-        refetched |= tokio::time::timeout(REFETCH_WAIT, issuer.refetch()).await.is_ok();
-    }
-    if refetched {
+    let unknown: Vec<_> = refused.iter().flat_map(|refusal| refusal.refetch.iter().cloned()).collect();
+    if !unknown.is_empty() && refetch_all(&unknown).await {
         refused.clear();
         if let Some(token) = try_all(&mut refused) {
             return (Some(token), Vec::new());

@@ -18,7 +18,6 @@ mod placeholders;
 mod raw;
 mod redact;
 mod scalars;
-mod shims;
 mod src_query_arg;
 mod yaml_tree;
 
@@ -28,7 +27,6 @@ pub use model::{
     JwtSpec, KeyOrigin, KeySource, LoadBalancingPolicy, MatchClaim, MtlsSpec, PublicKey, QueryValue, RouteSpec,
     SrcHeader, SrcQueryArg, TargetSpec, UserSpec,
 };
-pub use shims::Secret;
 
 use error::Problems;
 use place::{Mark, Place};

@@ -116,6 +116,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("metricsAuthKey", Password, "", "Key that /metrics asks for in the authKey arg. Goes before -httpAuth.*"),
     FlagDef::new("mtls", BoolList, "", "Demand a valid client certificate on the -httpListenAddr of the same position, which needs -tls"),
     FlagDef::new("mtlsCAFile", TextList, "", "Path of the certificate authorities for -mtls at the same position. Those of the system when empty"),
+    FlagDef::new("oidc.tlsCAFile", Text, "", "CA bundle (path or URL) for identity providers of the config; default: the authorities of the system"),
     FlagDef::new("pprofAuthKey", Password, "", "Key that /debug/pprof/* asks for in the authKey arg. Goes before -httpAuth.*"),
     FlagDef::new("pushmetrics.disableCompression", Bool, "", "Push metrics without compressing them"),
     FlagDef::new("pushmetrics.extraLabel", TextList, "", "Labels that are added to all pushed metrics, each as name=\"value\""),

@@ -9,6 +9,7 @@ pub mod reply;
 pub mod retry_policy;
 pub mod tunnel;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use vmkit::exchange::{BodyKind, Deadline, HeaderId, ReplyWriter, RequestBody, RequestHead, push_decimal, tokens};
@@ -82,11 +83,43 @@ struct Framing {
     filter: bool,
 }
 
-/// Buffers that are used again for every attempt of a request.
+/// Buffers for the head of an attempt, used again by later attempts and requests of the worker.
 #[derive(Debug, Default)]
 struct Scratch {
     head: Vec<u8>,
     target: Vec<u8>,
+}
+
+/// Scratch buffers a worker keeps, and the size from which one is not worth keeping.
+const KEPT_SCRATCH: (usize, usize) = (64, 16 * 1024);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<Scratch>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A scratch on loan; goes back when the request ends.
+struct ScratchLoan(Scratch);
+
+impl ScratchLoan {
+    fn take() -> Self {
+        Self(SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default())
+    }
+}
+
+impl Drop for ScratchLoan {
+    fn drop(&mut self) {
+        let scratch = std::mem::take(&mut self.0);
+        if scratch.head.capacity() + scratch.target.capacity() > KEPT_SCRATCH.1 {
+            return;
+        }
+        // A thread that is ending has no pool any more.
+        let _ = SCRATCH.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            if pool.len() < KEPT_SCRATCH.0 {
+                pool.push(scratch);
+            }
+        });
+    }
 }
 
 /// What went wrong, for log and client.
@@ -111,13 +144,14 @@ impl Forward<'_, '_> {
         let framing = self.filter_form(body.kind());
         let backends = self.target.backends.fresh().await;
         let attempts = backends.len();
-        let mut scratch = Scratch::default();
+        let mut loan = ScratchLoan::take();
+        let scratch = &mut loan.0;
         for attempt in 1..=attempts {
             let Some(lease) = backends.pick() else { break };
-            self.write_head(lease.target(), &framing, &mut scratch)?;
-            match self.try_backend(&lease, &framing, &scratch, attempts - attempt, body, deadline).await? {
+            self.write_head(lease.target(), &framing, scratch)?;
+            match self.try_backend(&lease, &framing, scratch, attempts - attempt, body, deadline).await? {
                 Attempted::Replied(pooled, sent) => {
-                    return self.deliver(&lease, &scratch, pooled, sent, body, reply).await;
+                    return self.deliver(&lease, scratch, pooled, sent, body, reply).await;
                 }
                 Attempted::NextBackend => {}
             }

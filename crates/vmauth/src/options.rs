@@ -173,6 +173,8 @@ pub struct AuthOptions {
     pub real_ip_header: Option<String>,
     /// `-removeXFFHTTPHeaderValue`.
     pub remove_xff: bool,
+    /// `-oidc.tlsCAFile`.
+    pub oidc_ca_file: Option<String>,
 }
 
 /// Connections to backends and defaults of routes.
@@ -323,6 +325,7 @@ fn auth_options(flags: &FlagSet) -> AuthOptions {
         log_invalid_tokens: flags.bool("logInvalidAuthTokens"),
         real_ip_header: (!real_ip_header.is_empty()).then(|| real_ip_header.to_string()),
         remove_xff: flags.bool("removeXFFHTTPHeaderValue"),
+        oidc_ca_file: Some(flags.text("oidc.tlsCAFile").to_string()).filter(|path| !path.is_empty()),
     }
 }
 

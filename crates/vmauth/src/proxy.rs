@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use arc_swap::cache::Cache;
 use tokio::time::Instant;
 use vmkit::exchange::{Deadline, Exchange, ReplyWriter, RequestBody, RequestHead};
 use vmkit::go_text::quote;
@@ -60,8 +61,14 @@ pub struct Proxy {
     pool: Rc<Pool>,
     /// Tokens this worker has verified.
     tokens: VerifiedTokens,
-    /// The generation this worker has seen last; a plain count instead of an atomic one per request.
-    seen: RefCell<Rc<Arc<Generation>>>,
+    /// The generation this worker has seen last.
+    seen: RefCell<Seen>,
+}
+
+/// A generation as a worker holds it: looking for a newer one is a plain load, holding it a plain count.
+struct Seen {
+    cache: Cache<Arc<ArcSwap<Generation>>, Arc<Generation>>,
+    held: Rc<Arc<Generation>>,
 }
 
 /// The parts of a request that are used up on its way.
@@ -116,18 +123,21 @@ impl<'c> From<Facts<'c>> for unauthorized::Asked<'c> {
 impl Proxy {
     /// The proxy of a worker.
     pub fn new(shared: Arc<ProxyShared>, pool: Rc<Pool>) -> Self {
-        let seen = RefCell::new(Rc::new(shared.generation.load_full()));
+        let mut cache = Cache::new(shared.generation.clone());
+        let held = Rc::new(cache.load().clone());
+        let seen = RefCell::new(Seen { cache, held });
         let tokens = VerifiedTokens::new(shared.metrics.token_cache.clone());
         Self { shared, pool, tokens, seen }
     }
 
     fn generation(&self) -> Rc<Arc<Generation>> {
-        let current = self.shared.generation.load();
         let mut seen = self.seen.borrow_mut();
-        if !Arc::ptr_eq(&current, &seen) {
-            *seen = Rc::new(Arc::clone(&current));
+        let Seen { cache, held } = &mut *seen;
+        let current = cache.load();
+        if !Arc::ptr_eq(current, held) {
+            *held = Rc::new(current.clone());
         }
-        seen.clone()
+        held.clone()
     }
 
     /// Outer: counts, logs and answers what the inner one refuses.
@@ -269,14 +279,14 @@ impl Proxy {
 
     /// The request for people who look for the reason of a missing route; credentials are left out.
     fn dump(&self, head: &RequestHead, path: &NormalPath<'_>) -> String {
-        let mut lines: Vec<_> = head.headers().filter(|line| !line.name.eq_ignore_ascii_case("host")).collect();
+        let mut lines: Vec<_> = head.headers().filter(|line| !line.name.eq_ignore_ascii_case(b"host")).collect();
         lines.sort_by(|a, b| a.name.cmp(b.name));
         let mut headers = String::new();
         for line in lines {
-            let secret = self.shared.auth_headers.names().iter().any(|name| name.eq_ignore_ascii_case(line.name))
+            let secret = self.shared.auth_headers.names().iter().any(|name| name.as_bytes().eq_ignore_ascii_case(line.name))
                 || is_credential(line.name);
             let value = if secret { "secret".into() } else { String::from_utf8_lossy(line.value) };
-            headers.push_str(&format!("{}: {value}\r\n", line.name));
+            headers.push_str(&format!("{}: {value}\r\n", String::from_utf8_lossy(line.name)));
         }
         format!(
             " (host: {}; path: {}; args: {}; headers:{headers})",
@@ -333,8 +343,8 @@ impl Proxy {
 }
 
 /// Header names whose values are credentials whatever the flags say.
-fn is_credential(name: &str) -> bool {
-    ["authorization", "proxy-authorization", "cookie"].iter().any(|secret| secret.eq_ignore_ascii_case(name))
+fn is_credential(name: &[u8]) -> bool {
+    ["authorization", "proxy-authorization", "cookie"].iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
 fn passes(filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {

@@ -11,7 +11,7 @@ use vmauth::config::{AuthConfig, ConfigDefaults, ConfigErrors, Inputs, parse};
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     assert!(files.len() > 40, "golden files are missing");
@@ -29,7 +29,7 @@ fn load(path: &Path) -> Result<AuthConfig, ConfigErrors> {
             is_key.then_some(()).ok_or_else(|| "failed to decode PEM block containing public key".to_owned())
         },
     };
-    parse(&fs::read(path).unwrap(), &inputs)
+    parse(&fs::read(path).expect("a readable file"), &inputs)
 }
 
 #[test]

@@ -9,13 +9,15 @@ use super::error::Stage;
 use super::model::{JwtSpec, KeyOrigin, KeySource, MatchClaim, PublicKey};
 use super::raw::RawJwt;
 use super::redact;
-use super::shims::{parse_duration, quote};
 use crate::rewrite::target_url::TargetUrl;
+use crate::route::go_regex::GoRegex;
 use std::io;
 use std::time::Duration;
+use vmkit::go_text::{os_error, quote};
+use vmkit::units::GoDuration;
 
 /// The largest tolerance; more would make expiry meaningless.
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(600);
+const MAX_CLOCK_SKEW: GoDuration = GoDuration(600_000_000_000);
 
 impl<'t> Builder<'t, '_> {
     /// Builds the JWT options of the user `index`.
@@ -51,10 +53,16 @@ impl<'t> Builder<'t, '_> {
             self.problems.push(context.stage, context.place, *mark, message, hint);
         };
         if jwt.oidc_issuer.is_some() && is_static {
-            complain("jwt with oidc cannot contain public keys or have skip_verify=true", "keep one of them, or write two users");
+            complain(
+                "jwt with oidc cannot contain public keys or have skip_verify=true",
+                "keep one of them, or write two users",
+            );
         }
         if jwt.jwks_url.is_some() && (is_static || jwt.oidc_issuer.is_some()) {
-            complain("jwt with jwks_url cannot contain public keys, oidc or have skip_verify=true", "keep one of them, or write two users");
+            complain(
+                "jwt with jwks_url cannot contain public keys, oidc or have skip_verify=true",
+                "keep one of them, or write two users",
+            );
         }
         if !is_static && jwt.oidc_issuer.is_none() && jwt.jwks_url.is_none() && !jwt.damaged {
             complain(
@@ -75,6 +83,13 @@ impl<'t> Builder<'t, '_> {
 
     fn public_keys(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Vec<PublicKey> {
         let mut keys = Vec::new();
+        for (field, list) in [("public_keys", &raw.public_keys), ("public_key_files", &raw.public_key_files)] {
+            if let Some((index, mark)) = list.as_ref().and_then(|list| list.null_at) {
+                let message = format!("an item of `{field}` cannot be null");
+                let place = context.place.field(field);
+                self.problems.push(context.stage, &place.index(index), mark, message, "remove the item");
+            }
+        }
         let place = context.place.field("public_keys");
         for &(index, Text { value: pem, mark }) in raw.public_keys.iter().flat_map(|list| &list.items) {
             if let Err(cause) = (self.inputs.parse_key)(pem) {
@@ -120,17 +135,13 @@ impl<'t> Builder<'t, '_> {
     fn check_http_url(&mut self, Text { value, mark }: Text<'_>, what: &str, context: UserContext<'_>) {
         let field = what.split(' ').next_back().unwrap_or_default();
         let place = context.place.field(field);
-        let shown = quote(&redact::url(value));
-        let (scheme, host) = super::build_routes::scheme_and_host(value);
-        let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-        // Without a scheme only what looks like a path is a URL.
-        let is_relative = scheme.is_empty() && !value.split('/').next().unwrap_or_default().contains(':');
-        let message = if is_relative || (!is_http && !scheme.is_empty()) {
-            format!("{what} {shown} must have http or https scheme")
-        } else if !is_http || host.is_empty() || TargetUrl::parse(value).is_err() {
-            format!("{what} {shown} must be a valid URL")
-        } else {
-            return;
+        let shown = quote(redact::url(value));
+        let message = match TargetUrl::parse(value) {
+            Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+                format!("{what} {shown} must have http or https scheme")
+            }
+            Ok(url) if !url.host().is_empty() => return,
+            Ok(_) | Err(_) => format!("{what} {shown} must be a valid URL"),
         };
         self.problems.push(context.stage, &place, mark, message, "write a URL such as https://idp.example.com/");
     }
@@ -142,8 +153,8 @@ impl<'t> Builder<'t, '_> {
             match self.pattern(value.value) {
                 Ok(pattern) => claims.push(MatchClaim { path: key.value.to_owned(), value: pattern }),
                 Err(cause) => {
-                    // Upstream compiles claims without the wrapping of paths.
-                    let cause = cause.replace(&format!("^(?:{})$", value.value), value.value);
+                    // Messages quote claims without the wrapping that those of paths show.
+                    let cause = GoRegex::new_bare(value.value).err().map_or(cause, |error| error.to_string());
                     let shown = quote(value.value);
                     let message = format!(
                         "incorrect match claim, key={}, value regex={shown}: cannot parse value match re={shown}: {cause}",
@@ -165,7 +176,8 @@ impl<'t> Builder<'t, '_> {
         (index, owner): (usize, Owner<'t>),
         context: UserContext<'_>,
     ) {
-        let mut claims: Vec<_> = raw.value.match_claims.iter().map(|(k, v)| format!("{}={}", k.value, v.value)).collect();
+        let mut claims: Vec<_> =
+            raw.value.match_claims.iter().map(|(k, v)| format!("{}={}", k.value, v.value)).collect();
         claims.sort();
         let claims = claims.join(",");
         let issuer = match keys {
@@ -194,7 +206,7 @@ impl<'t> Builder<'t, '_> {
         let Some(list) = &raw.audience else { return Vec::new() };
         let place = context.place.field("audience");
         let empty = list.items.iter().find(|(_, text)| text.value.is_empty()).map(|&(index, text)| (index, text.mark));
-        let nothing = (list.written == 0).then(|| (0, list.mark));
+        let nothing = (list.written == 0).then_some((0, list.mark));
         if let Some((index, mark)) = list.null_at.or(empty).or(nothing) {
             let (message, hint) = ("jwt audience cannot be empty", "remove the field to accept any audience");
             self.problems.push(context.stage, &place.index(index), mark, message, hint);
@@ -204,8 +216,8 @@ impl<'t> Builder<'t, '_> {
 
     fn clock_skew(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Duration {
         let Some(text) = raw.clock_skew else { return Duration::ZERO };
-        match parse_duration(text.value).filter(|skew| *skew <= MAX_CLOCK_SKEW) {
-            Some(skew) => skew,
+        match text.value.parse::<GoDuration>().ok().filter(|skew| (0..=MAX_CLOCK_SKEW.0).contains(&skew.0)) {
+            Some(skew) => skew.as_std(),
             None => {
                 let message = format!("cannot parse jwt clock_skew {}", quote(text.value));
                 let hint = "write a duration from 0s to 10m, such as 30s";
@@ -216,12 +228,8 @@ impl<'t> Builder<'t, '_> {
     }
 }
 
-/// The error of opening a file in Go's words.
+/// The error of opening or reading a file in Go's words.
 fn open_error(path: &str, error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
-        io::ErrorKind::PermissionDenied => format!("open {path}: permission denied"),
-        io::ErrorKind::IsADirectory => format!("read {path}: is a directory"),
-        _ => format!("read {path}: {error}"),
-    }
+    let verb = if error.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" };
+    format!("{verb} {path}: {}", os_error(error))
 }

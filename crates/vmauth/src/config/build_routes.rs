@@ -13,11 +13,11 @@ use super::place::Place;
 use super::placeholders;
 use super::raw::{RawRoute, RawSettings, RawUrls};
 use super::redact;
-use super::shims::quote;
 use super::src_query_arg;
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::go_regex::GoRegex;
 use std::sync::Arc;
+use vmkit::go_text::quote;
 
 impl Builder<'_, '_> {
     /// Builds `url_map`.
@@ -65,8 +65,8 @@ impl Builder<'_, '_> {
         let header_place = place.field("src_headers");
         let (src_headers, never_header) = self.criterion(raw.src_headers.as_ref(), &header_place, Self::src_headers);
         let ip_filters = raw.settings.ip_filters.as_ref();
-        let ip_filters = ip_filters
-            .map(|raw| ip_filters::build(raw, &place.field("ip_filters"), real_ip_header, self.problems));
+        let ip_filters =
+            ip_filters.map(|raw| ip_filters::build(raw, &place.field("ip_filters"), real_ip_header, self.problems));
         let target = self.target(raw.settings.url_prefix.as_ref()?, "url_prefix", place, level, stage)?;
         if never_path || never_host || never_query || never_header {
             return None;
@@ -122,7 +122,7 @@ impl Builder<'_, '_> {
                 match self.pattern(&arg.value) {
                     Ok(pattern) => QueryValue::Regex(pattern),
                     Err(cause) => {
-                        let (name, value) = (quote(arg.name), quote(&arg.value));
+                        let (name, value) = (quote(arg.name), quote(arg.value.as_ref()));
                         let message = format!(
                             "cannot unmarshal regex for {name} query arg: cannot build regexp from {value}: {cause}"
                         );
@@ -164,30 +164,24 @@ impl Builder<'_, '_> {
 
     fn url(&mut self, Text { value: text, mark }: Text<'_>, place: &Place<'_>, stage: Stage) -> Option<TargetUrl> {
         let hint = "write a URL such as http://backend:8428/";
-        let shown = quote(&redact::url(text));
-        let (scheme, host) = scheme_and_host(text);
-        let parsed = TargetUrl::parse(text);
-        match &parsed {
-            Err(error) if error.to_string().starts_with("parse ") => {
-                let cause = redact::url_cause(text, &error.to_string());
+        let shown = quote(redact::url(text));
+        let url = match TargetUrl::parse(text) {
+            Ok(url) => url,
+            Err(error) => {
+                let cause = redact::url_cause(text, error.reason());
                 let message = format!("cannot unmarshal {shown} into url: parse {shown}: {cause}");
                 self.problems.push(Stage::Values, place, mark, message, hint);
                 return None;
             }
-            _ => {}
-        }
-        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-            let scheme = quote(&scheme.to_ascii_lowercase());
-            let message =
-                format!("unsupported scheme for `url_prefix: {shown}`: {scheme}; must be `http` or `https`");
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            let scheme = quote(url.scheme());
+            let message = format!("unsupported scheme for `url_prefix: {shown}`: {scheme}; must be `http` or `https`");
             self.problems.push(stage, place, mark, message, hint);
-        } else if host.is_empty() {
+        } else if url.host().is_empty() {
             self.problems.push(stage, place, mark, format!("missing hostname in `url_prefix {shown}`"), hint);
-        } else if let Err(error) = &parsed {
-            let message = format!("cannot unmarshal {shown} into url: {}", redact::url_cause(text, &error.to_string()));
-            self.problems.push(Stage::Values, place, mark, message, hint);
         } else {
-            return parsed.ok();
+            return Some(url);
         }
         None
     }
@@ -212,9 +206,7 @@ impl Builder<'_, '_> {
             }
         };
         let is_jwt = context.is_jwt;
-        check(raw.headers.as_ref(), "headers", &|name, value| {
-            placeholders::check_request_header(name, value, is_jwt)
-        });
+        check(raw.headers.as_ref(), "headers", &|name, value| placeholders::check_request_header(name, value, is_jwt));
         check(raw.response_headers.as_ref(), "response_headers", &placeholders::check_response_header);
     }
 
@@ -234,35 +226,5 @@ impl Builder<'_, '_> {
                 self.problems.push(context.stage, place, mark, format!("{prefix}{message}"), "");
             }
         }
-    }
-}
-
-/// Scheme and host of a URL, as far as they are written.
-pub(super) fn scheme_and_host(text: &str) -> (&str, &str) {
-    let Some((scheme, rest)) = text.split_once(':') else { return ("", "") };
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-    if !is_scheme {
-        return ("", "");
-    }
-    let authority = rest.strip_prefix("//").map_or("", |rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    (scheme, authority.rsplit_once('@').map_or(authority, |(_, host)| host))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn schemes_and_hosts() {
-        let f = |text, want| assert_eq!(scheme_and_host(text), want, "{text}");
-        f("http://a:80/b", ("http", "a:80"));
-        f("HTTPS://u:p@a?x", ("HTTPS", "a"));
-        f("http://srv+node/select", ("http", "srv+node"));
-        f("http://", ("http", ""));
-        f("http:/x", ("http", ""));
-        f("a/b:c", ("", ""));
-        f("//a/b", ("", ""));
-        f("", ("", ""));
     }
 }

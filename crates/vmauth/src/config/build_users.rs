@@ -11,13 +11,14 @@ use super::ip_filters;
 use super::model::{AccessLogSpec, AuthConfig, ClientTls, Credential, IpFilterSpec, MtlsSpec, UserSpec};
 use super::place::Place;
 use super::raw::{RawMtls, RawUser};
-use super::shims::{Secret, quote};
 use super::yaml_tree::{NodeId, Tree};
 use crate::route::go_regex::GoRegex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
 use std::sync::Arc;
+use vmkit::go_text::quote;
+use vmkit::secret::Secret;
 use xxhash_rust::xxh64::xxh64;
 
 const UNAUTHORIZED: &str = "unauthorized_user";
@@ -141,7 +142,13 @@ impl<'t, 'b> Builder<'t, 'b> {
         }
         if let Some(mtls) = &raw.mtls {
             let message = "mtls cannot be specified if jwt is set";
-            self.problems.push(context.stage, &context.place.field("mtls"), mtls.mark, message, "keep one of them, or write two users");
+            self.problems.push(
+                context.stage,
+                &context.place.field("mtls"),
+                mtls.mark,
+                message,
+                "keep one of them, or write two users",
+            );
         }
     }
 
@@ -163,7 +170,13 @@ impl<'t, 'b> Builder<'t, 'b> {
             complaints.push("username and password cannot be specified if bearer_token is set");
         }
         for complaint in &complaints {
-            self.problems.push(context.stage, context.place, raw.mark, *complaint, "keep one of them, or write two users");
+            self.problems.push(
+                context.stage,
+                context.place,
+                raw.mark,
+                *complaint,
+                "keep one of them, or write two users",
+            );
         }
         if !complaints.is_empty() {
             return None;
@@ -174,12 +187,12 @@ impl<'t, 'b> Builder<'t, 'b> {
             return Some(Credential::Mtls(spec));
         }
         let (keys, credential) = if !auth_token.is_empty() {
-            (vec![format!("http_auth:{auth_token}")], Credential::AuthToken(Secret::new(auth_token)))
+            (vec![format!("http_auth:{auth_token}")], Credential::AuthToken(Secret::from(auth_token)))
         } else if !bearer_token.is_empty() {
             let keys = vec![format!("http_auth:Bearer {bearer_token}"), basic_key(bearer_token, "")];
-            (keys, Credential::Bearer(Secret::new(bearer_token)))
+            (keys, Credential::Bearer(Secret::from(bearer_token)))
         } else if !username.is_empty() {
-            let credential = Credential::Basic { username: username.to_owned(), password: Secret::new(password) };
+            let credential = Credential::Basic { username: username.to_owned(), password: Secret::from(password) };
             (vec![basic_key(username, password)], credential)
         } else {
             if !raw.damaged {

@@ -90,7 +90,7 @@ impl<'t> Decoder<'t, '_> {
             let (key, mark) = (entry.key.value, entry.key.mark);
             if !seen.insert(key) {
                 if !entry.merged {
-                    let message = format!("key {} already set in map", super::shims::quote(key));
+                    let message = format!("key {} already set in map", vmkit::go_text::quote(key));
                     self.problems.push(Stage::Types, &place.field(key), mark, message, "remove one of them");
                 }
                 continue;
@@ -170,7 +170,7 @@ impl<'t> Decoder<'t, '_> {
         let mut list = TextList { mark: self.mark(id), written: ids.len(), items, null_at: None };
         for (index, &item) in ids.iter().enumerate() {
             if self.is_null(item) {
-                list.null_at = list.null_at.or(Some((index, self.mark(item))));
+                list.null_at = list.null_at.or_else(|| Some((index, self.mark(item))));
             } else if let Some(text) = self.text(item, &place.index(index)) {
                 list.items.push((index, text));
             }

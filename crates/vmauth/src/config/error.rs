@@ -63,7 +63,9 @@ impl ConfigError {
         f.write_str(self.stage.prefix())?;
         match self.stage {
             Stage::Syntax => write!(f, "yaml: line {}: {} (column {}", self.line, self.message, self.column)?,
-            Stage::Types => write!(f, "line {}: {} ({}, column {}", self.line, self.message, self.place(), self.column)?,
+            Stage::Types => {
+                write!(f, "line {}: {} ({}, column {}", self.line, self.message, self.place(), self.column)?
+            }
             _ => write!(f, "{} ({}, line {}, column {}", self.message, self.place(), self.line, self.column)?,
         }
         if !self.hint.is_empty() {
@@ -104,7 +106,9 @@ impl fmt::Display for ConfigErrors {
                 f.write_str("\n")?;
             }
             if problem.stage == Stage::Types && previous != Some(Stage::Types) {
-                f.write_str("failed to parse auth config: cannot unmarshal AuthConfig data: yaml: unmarshal errors:\n")?;
+                f.write_str(
+                    "failed to parse auth config: cannot unmarshal AuthConfig data: yaml: unmarshal errors:\n",
+                )?;
             }
             problem.write(f)?;
             previous = Some(problem.stage);

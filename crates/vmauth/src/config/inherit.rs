@@ -9,8 +9,8 @@ use super::model::{ConfigDefaults, HeaderPair, LoadBalancingPolicy, TargetSpec};
 use super::place::{Mark, Place};
 use super::raw::RawSettings;
 use super::redact;
-use super::shims::quote;
 use crate::rewrite::target_url::TargetUrl;
+use vmkit::go_text::quote;
 
 /// Resolved settings of the flags, of a user or of an entry of `url_map`.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +92,9 @@ impl Level {
         let response = own(raw.response_headers.as_ref(), "response_headers");
         match raw.keep_original_host {
             Some(keep) => self.keep_original_host = keep,
-            None if request.iter().any(|(name, _)| name.eq_ignore_ascii_case("Host")) => self.keep_original_host = false,
+            None if request.iter().any(|(name, _)| name.eq_ignore_ascii_case("Host")) => {
+                self.keep_original_host = false
+            }
             None => {}
         }
         override_by_name(&mut self.request_headers, request);
@@ -170,7 +172,7 @@ pub(super) fn headers(list: &TextList<'_>, place: &Place<'_>, problems: &mut Pro
             None => {
                 let message = format!(
                     "missing separator char ':' between Name and Value in the header {}; expected format - 'Name: Value'",
-                    quote(&redact::header_item(item))
+                    quote(redact::header_item(item))
                 );
                 problems.push(Stage::Values, &place.index(index), mark, message, "");
             }

@@ -8,9 +8,9 @@ use super::error::{Problems, Stage};
 use super::model::IpFilterSpec;
 use super::place::Place;
 use super::raw::RawIpFilters;
-use super::shims::quote;
 use ipnet::{IpNet, Ipv4Net};
 use std::net::IpAddr;
+use vmkit::go_text::quote;
 
 /// Builds the filter at `place`; `outer_header` is the enclosing level's header.
 pub(super) fn build(

@@ -4,12 +4,12 @@
 //! "not configured", never "look it up elsewhere". Secrets cannot be printed. Header rules stay raw `(name, value)` pairs
 //! in the order in which they apply, so that the rewrite stage compiles them as it likes.
 
-use super::shims::Secret;
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::go_regex::GoRegex;
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
+use vmkit::secret::Secret;
 
 /// Name and value of a header rule, both trimmed; an empty value removes the header.
 pub type HeaderPair = (String, String);

@@ -21,7 +21,7 @@ impl Mark {
 /// The path of a value, such as `users[3].url_map[0].src_paths[1]`.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'p> {
-    parent: Option<&'p Place<'p>>,
+    parent: Option<&'p Self>,
     step: Step<'p>,
 }
 

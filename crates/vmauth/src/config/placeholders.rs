@@ -4,7 +4,7 @@
 //! checks: substitution happens per request in the rewrite stage. Messages are literal; prefixes are the caller's.
 
 use super::redact;
-use super::shims::quote;
+use vmkit::go_text::quote;
 
 /// All placeholders, in the order in which messages list them.
 const SUPPORTED: [&str; 9] = [
@@ -125,7 +125,10 @@ mod tests {
         let f = |url, want: &[&str]| assert_eq!(check_url(url, false), want, "{url}");
         f("http://a/b?c=d", &[]);
         f("http://a/{b}?c={d}", &[]);
-        f("http://a/{{.MetricsTenant}}", &["placeholder: \"/{{.MetricsTenant}}\" is only allowed at JWT token context"]);
+        f(
+            "http://a/{{.MetricsTenant}}",
+            &["placeholder: \"/{{.MetricsTenant}}\" is only allowed at JWT token context"],
+        );
         f(
             "http://a/?x=%7B%7B.MetricsTenant}}&y=1",
             &["query param: \"x\" with placeholder: \"{{.MetricsTenant}}\" is only allowed at JWT token context"],
@@ -144,7 +147,10 @@ mod tests {
         f("http://a/{{.MetricsTenant}}/x/{{.LogsExtraFilters}}?y={{.MetricsExtraLabels}}", None);
         f("http://a/?x=%7B%7B.MetricsTenant%7D%7D", None);
         f("http://a/{{.Foo}}", Some("invalid placeholder found in URL request path: \"/{{.Foo}}\""));
-        f("http://a/{{ .MetricsTenant }}", Some("invalid placeholder found in URL request path: \"/{{ .MetricsTenant }}\""));
+        f(
+            "http://a/{{ .MetricsTenant }}",
+            Some("invalid placeholder found in URL request path: \"/{{ .MetricsTenant }}\""),
+        );
         f(
             "http://a/?x=a{{.MetricsTenant}}",
             Some("query param: \"x\" has unsupported placeholder string: \"a{{.MetricsTenant}}\""),
@@ -159,7 +165,9 @@ mod tests {
             "request header: \"A\" placeholder: \"{{.MetricsTenant}}\" is only supported at JWT context"
         );
         let message = check_request_header("A", "x{{.MetricsTenant}}", true).unwrap();
-        assert!(message.starts_with("request header: \"A\" has unsupported placeholder: \"x{{.MetricsTenant}}\", supp"));
+        assert!(
+            message.starts_with("request header: \"A\" has unsupported placeholder: \"x{{.MetricsTenant}}\", supp")
+        );
         assert!(message.ends_with("{{.LogsExtraFilters}}, {{.LogsExtraStreamFilters}}"));
         assert_eq!(
             check_response_header("A", "{{x").unwrap(),

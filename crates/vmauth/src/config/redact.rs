@@ -3,7 +3,7 @@
 //! Every text of the file that ends in a message passes here unless its field cannot hold a secret. When in doubt more
 //! is hidden than needed: the place, line and column tell the reader where to look.
 
-use super::shims::quote;
+use vmkit::go_text::quote;
 
 /// A URL without userinfo. Also hides it when a `/` in a password moves it out of the authority.
 pub(super) fn url(text: &str) -> String {
@@ -13,14 +13,12 @@ pub(super) fn url(text: &str) -> String {
     format!("{}xxxxx{}", &text[..start], &text[at..])
 }
 
-/// The cause in a URL parser's message, without the URL and without pieces of a password.
-pub(super) fn url_cause(text: &str, message: &str) -> String {
-    let cause = message.strip_prefix(&format!("parse {}: ", quote(text))).unwrap_or(message);
-    if !text.contains('@') {
-        return cause.to_owned();
-    }
+/// What a URL parser complains about, without pieces of a password.
+pub(super) fn url_cause(text: &str, cause: &str) -> String {
     match (cause.find('"'), cause.rfind('"')) {
-        (Some(first), Some(last)) if first < last => format!("{}\"...\"{}", &cause[..first], &cause[last + 1..]),
+        (Some(first), Some(last)) if text.contains('@') && first < last => {
+            format!("{}\"...\"{}", &cause[..first], &cause[last + 1..])
+        }
         _ => cause.to_owned(),
     }
 }
@@ -49,7 +47,7 @@ pub(super) fn pem(text: &str) -> String {
     }
     let label = text.strip_prefix("-----BEGIN ").and_then(|rest| rest.split_once("-----")).map(|(label, _)| label);
     match label.filter(|label| label.bytes().all(|b| b.is_ascii_uppercase() || b == b' ')) {
-        Some(label) => quote(&format!("-----BEGIN {label}-----...")),
+        Some(label) => quote(format!("-----BEGIN {label}-----...")),
         None => "\"...\"".to_owned(),
     }
 }
@@ -64,7 +62,7 @@ pub(super) fn named_value(name: &str, value: &str) -> String {
     let start = value.find("{{").unwrap_or(value.len());
     let end = value.rfind("}}").map_or(start, |at| at + 2).max(start);
     let (before, after) = (if start > 0 { "..." } else { "" }, if end < value.len() { "..." } else { "" });
-    quote(&format!("{before}{}{after}", &value[start..end]))
+    quote(format!("{before}{}{after}", &value[start..end]))
 }
 
 #[cfg(test)]
@@ -85,8 +83,8 @@ mod tests {
     #[test]
     fn causes_lose_pieces_of_passwords() {
         let f = |text, message, want| assert_eq!(url_cause(text, message), want);
-        f("http://a:b", "parse \"http://a:b\": invalid port \":b\" after host", "invalid port \":b\" after host");
-        f("http://u:p/w@a", "parse \"http://u:p/w@a\": invalid port \":p\" after host", "invalid port \"...\" after host");
+        f("http://a:b", "invalid port \":b\" after host", "invalid port \":b\" after host");
+        f("http://u:p/w@a", "invalid port \":p\" after host", "invalid port \"...\" after host");
     }
 
     #[test]

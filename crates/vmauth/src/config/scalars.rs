@@ -61,9 +61,7 @@ impl Scalar {
             Self::Null => Some(0),
             Self::Int(value) => Some(value),
             // Both bounds are exact as floats; NaN fails the comparison.
-            Self::Float(value) if (-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&value) => {
-                Some(value as i64)
-            }
+            Self::Float(value) if (-2f64.powi(63)..2f64.powi(63)).contains(&value) => Some(value as i64),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ fn parse_with(text: &str, defaults: &ConfigDefaults) -> Result<AuthConfig, Confi
     let files = |path: &str| match path {
         "/good.pem" => Ok(b"PEM".to_vec()),
         "/bad.pem" => Ok(b"s3cret of another file".to_vec()),
-        _ => Err(io::ErrorKind::NotFound.into()),
+        _ => std::fs::read("/no/such/file"),
     };
     let inputs = Inputs {
         expand: &|text| text.replace("%{HOST}", "expanded"),
@@ -63,7 +63,7 @@ fn settings_are_inherited_by_entries() {
     assert_eq!(pairs(&b.target.request_headers), [("A", "1"), ("b", "3"), ("host", "x")]);
     assert_eq!(pairs(&b.target.response_headers), [("R", "1")]);
     assert!(!b.target.keep_original_host && !b.target.discover_backend_ips);
-    assert_eq!(b.target.retry_status_codes, []);
+    assert!(b.target.retry_status_codes.is_empty());
     assert_eq!(b.target.merge_query_args, ["a"], "an empty list inherits");
     assert_eq!(b.target.drop_src_path_prefix_parts, 0);
     assert_eq!(b.target.load_balancing_policy, LoadBalancingPolicy::LeastLoaded);

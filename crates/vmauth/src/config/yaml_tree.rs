@@ -224,7 +224,6 @@ impl<'t> Builder<'t> {
         }
         Ok(())
     }
-
 }
 
 fn error(mark: Mark, message: &str) -> TreeError {

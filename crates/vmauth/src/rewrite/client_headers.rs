@@ -36,8 +36,8 @@ pub fn write_request_headers(
         out.truncate(start);
         return Err(error);
     }
-    let nominated = head.first(HeaderId::Connection).map(|_| Nominated::of(head.headers()));
-    let is_nominated = |name: &str| nominated.as_ref().is_some_and(|nominated| nominated.contains(name));
+    let nominated = Nominated::of(head.headers());
+    let is_nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.contains(name));
     let mut has_xff = false;
     for line in head.headers() {
         match line.id {
@@ -48,7 +48,7 @@ pub fn write_request_headers(
         }
     }
     if !rules.overridden.has_id(HeaderId::XForwardedFor) {
-        let keep = has_xff && !context.remove_xff && !is_nominated("X-Forwarded-For");
+        let keep = has_xff && !context.remove_xff && !is_nominated(b"X-Forwarded-For");
         push_forwarded_for(out, head, context.client_ip, keep);
     }
     Ok(())
@@ -76,7 +76,7 @@ fn push_configured(
     for template in &rules.templates {
         match context.placeholders {
             Some(values) => template.push(out, values)?,
-            None => push_line(out, &template.name, template.placeholder.text().as_bytes()),
+            None => push_line(out, template.name.as_bytes(), template.placeholder.text().as_bytes()),
         }
     }
     Ok(())

@@ -36,7 +36,7 @@ pub(super) struct Overridden {
 impl Overridden {
     fn add(&mut self, id: HeaderId, name: &str) {
         if id == HeaderId::Other {
-            self.lengths |= length_bit(name);
+            self.lengths |= length_bit(name.as_bytes());
             self.others.push(name.into());
         } else {
             self.ids |= id_bit(id);
@@ -51,11 +51,11 @@ impl Overridden {
         self.ids & id_bit(id) != 0
     }
 
-    pub(super) fn contains(&self, id: HeaderId, name: &str) -> bool {
+    pub(super) fn contains(&self, id: HeaderId, name: &[u8]) -> bool {
         if id != HeaderId::Other {
             return self.has_id(id);
         }
-        self.lengths & length_bit(name) != 0 && self.others.iter().any(|other| other.eq_ignore_ascii_case(name))
+        self.lengths & length_bit(name) != 0 && self.others.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -63,7 +63,7 @@ fn id_bit(id: HeaderId) -> u32 {
     1u32.wrapping_shl(id as u32)
 }
 
-fn length_bit(name: &str) -> u64 {
+fn length_bit(name: &[u8]) -> u64 {
     1u64 << name.len().min(63)
 }
 
@@ -115,8 +115,8 @@ fn checked<'a>(name: &str, value: &'a str) -> Result<&'a str, HeaderRuleError> {
 }
 
 /// Appends one header line.
-pub(super) fn push_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
+pub(super) fn push_line(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: &[u8]) {
+    out.extend_from_slice(name.as_ref());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
@@ -190,7 +190,7 @@ impl ResponseRules {
         let mut rendered = render(headers)?;
         // Placeholders are refused in replies before this; what is left of them is text.
         for template in &rendered.templates {
-            push_line(&mut rendered.lines, &template.name, template.placeholder.text().as_bytes());
+            push_line(&mut rendered.lines, template.name.as_bytes(), template.placeholder.text().as_bytes());
         }
         Ok(Self { overridden: rendered.overridden, lines: rendered.lines.into() })
     }
@@ -198,7 +198,7 @@ impl ResponseRules {
     /// Whether the rules set or delete this header, so that the proxy must not write its own, such as
     /// `X-Server-Hostname`, `Vary`, `Date` or a sniffed `Content-Type`.
     pub fn touches(&self, name: &str) -> bool {
-        self.overridden.contains(HeaderId::of(name.as_bytes()), name)
+        self.overridden.contains(HeaderId::of(name.as_bytes()), name.as_bytes())
     }
 
     /// Appends rendered lines of the proxy itself, save for those that the rules set or delete.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
-use vmkit::exchange::{HeaderId, HeaderLine};
+use vmkit::exchange::{HeaderId, HeaderLine, tokens};
 
 /// Nominations beyond this count are looked up by hash, so that long lists cannot make a request slow.
 const FEW: usize = 8;
@@ -47,19 +47,18 @@ pub(super) fn is_framing(id: HeaderId) -> bool {
 
 /// Names that the sender nominated in `Connection`.
 pub(super) enum Nominated<'a> {
-    Few(SmallVec<[&'a str; FEW]>),
-    Many(HashSet<String, RandomState>),
+    Few(SmallVec<[&'a [u8]; FEW]>),
+    Many(HashSet<Vec<u8>, RandomState>),
 }
 
 impl<'a> Nominated<'a> {
-    /// Reads all `Connection` lines of a head.
-    pub(super) fn of(lines: impl Iterator<Item = HeaderLine<'a>>) -> Self {
-        let mut few: SmallVec<[&str; FEW]> = SmallVec::new();
-        let mut many: HashSet<String, RandomState> = HashSet::default();
-        for line in lines.filter(|line| line.id == HeaderId::Connection) {
-            let tokens = line.value.split(|b| *b == b',').filter_map(|token| str::from_utf8(token.trim_ascii()).ok());
+    /// Reads all `Connection` lines of a head; `None` when nothing is nominated, as nearly always.
+    pub(super) fn of(lines: impl Iterator<Item = HeaderLine<'a>>) -> Option<Self> {
+        let mut few: SmallVec<[&[u8]; FEW]> = SmallVec::new();
+        let mut many: HashSet<Vec<u8>, RandomState> = HashSet::default();
+        for line in lines.filter(|line| line.id == HeaderId::Connection && !is_option(line.value)) {
             // `close` and `keep-alive` are options, and names that end here anyway need no second reason.
-            for name in tokens.filter(|name| !name.is_empty() && !is_option(name)) {
+            for name in tokens(line.value).filter(|name| !is_option(name)) {
                 if few.len() < FEW {
                     few.push(name);
                 } else {
@@ -67,15 +66,18 @@ impl<'a> Nominated<'a> {
                 }
             }
         }
+        if few.is_empty() {
+            return None;
+        }
         if many.is_empty() {
-            return Self::Few(few);
+            return Some(Self::Few(few));
         }
         many.extend(few.iter().map(|name| name.to_ascii_lowercase()));
-        Self::Many(many)
+        Some(Self::Many(many))
     }
 
     /// Whether a header of this name was nominated.
-    pub(super) fn contains(&self, name: &str) -> bool {
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
         match self {
             Self::Few(names) => names.iter().any(|nominated| nominated.eq_ignore_ascii_case(name)),
             Self::Many(names) => names.contains(&name.to_ascii_lowercase()),
@@ -83,8 +85,8 @@ impl<'a> Nominated<'a> {
     }
 }
 
-fn is_option(token: &str) -> bool {
-    token.eq_ignore_ascii_case("close") || ends_here(HeaderId::of(token.as_bytes()))
+fn is_option(token: &[u8]) -> bool {
+    token.eq_ignore_ascii_case(b"close") || ends_here(HeaderId::of(token))
 }
 
 #[cfg(test)]
@@ -94,14 +96,15 @@ mod tests {
     #[test]
     fn nominations() {
         let line =
-            |value: &'static str| HeaderLine { id: HeaderId::Connection, name: "connection", value: value.as_bytes() };
-        let few = Nominated::of([line("close, X-A ,,upgrade"), line("x-b")].into_iter());
+            |value: &'static str| HeaderLine { id: HeaderId::Connection, name: b"connection", value: value.as_bytes() };
+        let few = Nominated::of([line("close, X-A ,,upgrade"), line("x-b")].into_iter()).unwrap();
         for (name, want) in [("x-a", true), ("X-B", true), ("close", false), ("x-c", false), ("", false)] {
-            assert_eq!(few.contains(name), want, "{name}");
+            assert_eq!(few.contains(name.as_bytes()), want, "{name}");
         }
         let many: &'static str = (0..100).map(|n| format!("X-{n},")).collect::<String>().leak();
         let many = Nominated::of([line(many)].into_iter());
+        let many = many.unwrap();
         assert!(matches!(many, Nominated::Many(_)));
-        assert!(many.contains("x-0") && many.contains("X-99") && !many.contains("x-100"));
+        assert!(many.contains(b"x-0") && many.contains(b"X-99") && !many.contains(b"x-100"));
     }
 }

@@ -4,7 +4,7 @@
 //! `Connection` are not copied: the caller writes them for the framing it chose, and adds its own headers where
 //! [`ResponseRules::touches`] says no.
 
-use vmkit::exchange::{HeaderId, HeaderLine};
+use vmkit::exchange::HeaderLine;
 
 use super::header_rules::{ResponseRules, push_line};
 use super::hop_by_hop::{self, Nominated};
@@ -15,8 +15,8 @@ pub fn write_response_headers<'a>(
     lines: impl Iterator<Item = HeaderLine<'a>> + Clone,
     rules: &ResponseRules,
 ) {
-    let names = lines.clone().any(|line| line.id == HeaderId::Connection).then(|| Nominated::of(lines.clone()));
-    let is_nominated = |name: &str| names.as_ref().is_some_and(|names| names.contains(name));
+    let names = Nominated::of(lines.clone());
+    let is_nominated = |name: &[u8]| names.as_ref().is_some_and(|names| names.contains(name));
     for line in lines {
         let dropped =
             hop_by_hop::ends_here(line.id) || rules.overridden.contains(line.id, line.name) || is_nominated(line.name);
@@ -29,6 +29,8 @@ pub fn write_response_headers<'a>(
 
 #[cfg(test)]
 mod tests {
+    use vmkit::exchange::HeaderId;
+
     use super::*;
 
     #[test]
@@ -38,7 +40,7 @@ mod tests {
             let rules = ResponseRules::build(&rules).unwrap();
             let lines = lines.iter().map(|(name, value)| HeaderLine {
                 id: HeaderId::of(name.as_bytes()),
-                name,
+                name: name.as_bytes(),
                 value: value.as_bytes(),
             });
             let mut out = Vec::new();

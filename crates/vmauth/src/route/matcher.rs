@@ -139,7 +139,7 @@ impl RouteTable {
         for line in input.head.headers().filter(|line| line.id != HeaderId::Host) {
             let Some(list) = self.headers.get(line.value) else { continue };
             for (name, at) in list.iter().take_while(|(_, at)| at < best) {
-                if line.name.eq_ignore_ascii_case(name)
+                if line.name.eq_ignore_ascii_case(name.as_bytes())
                     && self.entries.get(*at as usize).is_some_and(|entry| entry.matches_besides(Filed::Header, input))
                 {
                     *best = *at;

@@ -121,7 +121,7 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    half: ClientHalf,
+    half: Box<ClientHalf>,
     tls_generation: u64,
     since: Instant,
 }
@@ -129,8 +129,8 @@ struct Idle {
 /// A connection that is in use, with what is needed to give it back.
 #[derive(Debug)]
 pub struct Pooled {
-    /// The connection.
-    pub half: ClientHalf,
+    /// The connection; boxed because it changes hands several times a request.
+    pub half: Box<ClientHalf>,
     /// Whether it served a request before.
     pub reused: bool,
     tls_generation: u64,
@@ -180,7 +180,7 @@ impl Pool {
             }
             _ => Stream::Plain(tcp),
         };
-        let half = ClientHalf::new(Wire::new(stream, stats.wire.clone()));
+        let half = Box::new(ClientHalf::new(Wire::new(stream, stats.wire.clone())));
         Ok(Pooled { half, reused: false, tls_generation })
     }
 

@@ -69,8 +69,8 @@ impl HeaderId {
 pub struct HeaderLine<'a> {
     /// Identity of the name.
     pub id: HeaderId,
-    /// The name as it came, in the sender's letter case.
-    pub name: &'a str,
+    /// The name as it came, in the sender's letter case; token characters only.
+    pub name: &'a [u8],
     /// The value without surrounding blanks; may hold bytes above 0x7F.
     pub value: &'a [u8],
 }
@@ -91,8 +91,7 @@ impl Lines {
     pub(super) fn iter<'a>(&'a self, raw: &'a [u8]) -> impl Iterator<Item = HeaderLine<'a>> + Clone {
         self.0.iter().map(move |line| HeaderLine {
             id: line.id,
-            // httparse admits only token characters, so the name is always ASCII.
-            name: str::from_utf8(slice(raw, line.name)).unwrap_or_default(),
+            name: slice(raw, line.name),
             value: slice(raw, line.value),
         })
     }

@@ -6,6 +6,8 @@
 //!
 //! The head owns its bytes; names and values are ranges of them. One value is reused for all requests of a connection.
 
+use std::mem::MaybeUninit;
+
 use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
 
 /// Headers of one request beyond this count are refused.
@@ -141,8 +143,10 @@ impl RequestHead {
     /// Returns the length of the head, or `None` when it is not complete yet. Leading empty lines must be removed by
     /// the caller. After an error the connection must be closed: nobody knows where the next message starts.
     pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        match self.parse_with(bytes, &mut [httparse::EMPTY_HEADER; 64]) {
-            Err(HeadError::TooManyHeaders) => self.parse_with(bytes, &mut vec![httparse::EMPTY_HEADER; MAX_HEADERS]),
+        match self.parse_with(bytes, &mut [const { MaybeUninit::uninit() }; 64]) {
+            Err(HeadError::TooManyHeaders) => {
+                self.parse_with(bytes, &mut vec![const { MaybeUninit::uninit() }; MAX_HEADERS])
+            }
             other => other,
         }
     }
@@ -150,10 +154,10 @@ impl RequestHead {
     fn parse_with<'b>(
         &mut self,
         bytes: &'b [u8],
-        slots: &mut [httparse::Header<'b>],
+        slots: &mut [MaybeUninit<httparse::Header<'b>>],
     ) -> Result<Option<usize>, HeadError> {
-        let mut request = httparse::Request::new(slots);
-        match request.parse(bytes) {
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, slots) {
             Ok(httparse::Status::Complete(length)) => {
                 self.fill(&bytes[..length], &request)?;
                 Ok(Some(length))
@@ -382,7 +386,7 @@ impl RequestHead {
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let id = HeaderId::of(name.as_bytes());
         self.headers()
-            .filter(move |line| line.id == id && (id != HeaderId::Other || line.name.eq_ignore_ascii_case(name)))
+            .filter(move |line| line.id == id && (id != HeaderId::Other || line.name.eq_ignore_ascii_case(name.as_bytes())))
             .map(|line| line.value)
     }
 }

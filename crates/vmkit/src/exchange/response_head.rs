@@ -3,6 +3,8 @@
 //! A reply with both `Content-Length` and `Transfer-Encoding`, with differing lengths or with a coding other than
 //! `chunked` is malformed: the connection it came on cannot be trusted any more.
 
+use std::mem::MaybeUninit;
+
 use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
 use super::request_head::{BodyKind, HeadError, MAX_HEADERS, MAX_KEPT, Persistence, Version, parse_length};
 
@@ -35,9 +37,9 @@ impl ResponseHead {
     ///
     /// Returns the length of the head, or `None` when it is not complete yet.
     pub fn parse(&mut self, bytes: &[u8], to_head: bool) -> Result<Option<usize>, HeadError> {
-        match self.parse_with(bytes, to_head, &mut [httparse::EMPTY_HEADER; 64]) {
+        match self.parse_with(bytes, to_head, &mut [const { MaybeUninit::uninit() }; 64]) {
             Err(HeadError::TooManyHeaders) => {
-                self.parse_with(bytes, to_head, &mut vec![httparse::EMPTY_HEADER; MAX_HEADERS])
+                self.parse_with(bytes, to_head, &mut vec![const { MaybeUninit::uninit() }; MAX_HEADERS])
             }
             other => other,
         }
@@ -47,10 +49,10 @@ impl ResponseHead {
         &mut self,
         bytes: &'b [u8],
         to_head: bool,
-        slots: &mut [httparse::Header<'b>],
+        slots: &mut [MaybeUninit<httparse::Header<'b>>],
     ) -> Result<Option<usize>, HeadError> {
-        let mut response = httparse::Response::new(slots);
-        match response.parse(bytes) {
+        let mut response = httparse::Response::new(&mut []);
+        match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, slots) {
             Ok(httparse::Status::Complete(length)) => {
                 self.fill(&bytes[..length], &response, to_head)?;
                 Ok(Some(length))

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Checks what no compiler checks: sizes and names of files, links of the docs, paths of somebody's machine."""
+import re, subprocess, sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_LINES = 600
+MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:work|root|home|tmp|Users)/[\w.-]")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+VAGUE = {"mod", "utils", "util", "common", "helpers", "helper", "misc"}
+README_COMMANDS = ("cargo run --release -p vmauth -- -auth.config=examples/quickstart.yml", "cargo test --workspace")
+
+
+def lines_without_tests(path, text):
+    if "tests" in path.with_suffix("").parts:
+        return 0
+    code, _, _ = text.partition("\n#[cfg(test)]\nmod tests {")
+    return code.count("\n")
+
+
+def problems_of(path, text):
+    if path.suffix == ".rs":
+        if (lines := lines_without_tests(path, text)) > MAX_LINES:
+            yield f"{lines} lines without tests; {MAX_LINES} are the limit"
+        if path.stem in VAGUE:
+            yield "the name says nothing; use foo.rs with foo/"
+        if path.name != "tests.rs" and not text.startswith(("//!", "#![")):
+            yield "no module docs"
+    if path.suffix == ".md":
+        for link in LINK.findall(text):
+            if "://" not in link and not (ROOT / path.parent / link).exists():
+                yield f"link to {link}, which does not exist"
+    for number, line in enumerate(text.splitlines(), 1):
+        if MACHINE_PATH.search(line):
+            yield f"line {number}: path of one machine: {line.strip()[:100]}"
+
+
+def main():
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    checked = failed = 0
+    for name in names.splitlines():
+        try:
+            text = (ROOT / name).read_text()
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue
+        found = list(problems_of(Path(name), text))
+        for problem in found:
+            print(f"FAIL {name}: {problem}")
+        checked, failed = checked + 1, failed + bool(found)
+    readme = (ROOT / "README.md").read_text()
+    for command in README_COMMANDS:
+        if command not in readme:
+            print(f"FAIL README.md: does not tell {command}")
+            failed += 1
+    print(f"tidy: {checked - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

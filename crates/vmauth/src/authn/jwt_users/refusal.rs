@@ -1,0 +1,175 @@
+//! Why a token was refused: one cause for the metric, one line for the log.
+//!
+//! The line names what an operator needs to find the token at its issuer: `iss`, `kid`, `sub`, `exp` and a
+//! fingerprint. It never holds the token, and foreign text in it is quoted and short.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use jwt::{RefusalCause, TimeError, Token, TokenError, VerifyError};
+use vmkit::go_text::quote;
+use vmkit::metrics::{Counter, Set};
+
+use super::{JwtUser, Rejection};
+use crate::oidc::{IssuerKeys, KeyLocation};
+
+/// Longer foreign texts are cut, in letters.
+const MAX_SHOWN: usize = 128;
+
+/// Why a user is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Miss {
+    Claims,
+    NoIssuer,
+    OtherIssuer,
+    Audience,
+    Time(TimeError),
+    KeysNotLoaded,
+    Signature {
+        error: VerifyError,
+        /// Whether the keys are of the issuer that the token names.
+        is_provider: bool,
+    },
+    VmAccess,
+}
+
+impl Miss {
+    /// How close the user came; the closest is reported.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::Claims => 0,
+            Self::NoIssuer | Self::OtherIssuer => 1,
+            Self::Audience => 2,
+            Self::Time(_) => 3,
+            Self::Signature { error: VerifyError::UnknownKey, is_provider: false } => 4,
+            Self::Signature { is_provider: false, .. } => 5,
+            Self::KeysNotLoaded => 6,
+            Self::Signature { error: VerifyError::UnknownKey, is_provider: true } => 7,
+            Self::Signature { is_provider: true, .. } => 8,
+            Self::VmAccess => 9,
+        }
+    }
+
+    fn cause(self) -> RefusalCause {
+        match self {
+            Self::Claims => RefusalCause::NoMatchingUser,
+            Self::NoIssuer | Self::OtherIssuer => RefusalCause::WrongIssuer,
+            Self::Audience => RefusalCause::WrongAudience,
+            Self::Time(error) => error.cause(),
+            Self::KeysNotLoaded => RefusalCause::KeysNotLoaded,
+            Self::Signature { error, .. } => error.cause(),
+            Self::VmAccess => RefusalCause::MissingVmAccess,
+        }
+    }
+
+    /// In the words of the original product where it has any.
+    fn text(self, token: &Token, user: Option<&JwtUser>) -> String {
+        match self {
+            Self::Claims => "no user match jwt token".to_owned(),
+            Self::NoIssuer => "jwt token must have issuer filed".to_owned(),
+            Self::OtherIssuer => {
+                let issuer = user.and_then(JwtUser::location).map(KeyLocation::shown).unwrap_or_default();
+                let iss = quote(cut(token.claims().iss().unwrap_or_default()));
+                format!("jwt token issuer: {iss} does not match oidc issuer: {}", quote(cut(&issuer)))
+            }
+            Self::Audience => "jwt token is for another audience".to_owned(),
+            Self::Time(error) => error.to_string(),
+            Self::KeysNotLoaded => "jwt verifier not initialed".to_owned(),
+            Self::Signature { error, .. } => error.to_string(),
+            Self::VmAccess => "jwt token has no vm_access claim and the user has no default_vm_access_claim".to_owned(),
+        }
+    }
+}
+
+/// A refused token, without the token.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The cause for the metric.
+    pub cause: RefusalCause,
+    /// `iss`, cut to what a log line bears, as are the others.
+    pub iss: Option<String>,
+    /// `kid` of the header.
+    pub kid: Option<String>,
+    /// `sub`, if it is a string.
+    pub sub: Option<String>,
+    /// `exp` in seconds since 1970.
+    pub exp: Option<i64>,
+    /// A short hash of the token.
+    pub fingerprint: String,
+    /// The display name of the user that came closest.
+    pub user: Option<String>,
+    /// Providers whose newer keys may change the verdict.
+    pub refetch: Vec<Arc<IssuerKeys>>,
+    text: String,
+}
+
+impl Refusal {
+    pub(super) fn malformed(text: &str, error: &TokenError) -> Self {
+        Self {
+            cause: error.cause(),
+            iss: None,
+            kid: None,
+            sub: None,
+            exp: None,
+            fingerprint: jwt::fingerprint(text),
+            user: None,
+            refetch: Vec::new(),
+            text: error.to_string(),
+        }
+    }
+
+    pub(super) fn new(text: &str, token: &Token, rejection: Rejection<'_>) -> Self {
+        let Rejection { miss, user, refetch } = rejection;
+        let claims = token.claims();
+        Self {
+            cause: miss.cause(),
+            iss: claims.iss().map(cut),
+            kid: token.header().kid().map(cut),
+            sub: claims.sub().map(cut),
+            exp: claims.exp(),
+            fingerprint: jwt::fingerprint(text),
+            user: user.map(|user| cut(&user.name)),
+            refetch,
+            text: miss.text(token, user),
+        }
+    }
+
+    /// The line for `-logInvalidAuthTokens`.
+    pub fn log_text(&self) -> String {
+        let mut line = format!("{}; cause={}", self.text, self.cause);
+        for (name, value) in [("iss", &self.iss), ("kid", &self.kid), ("sub", &self.sub), ("user", &self.user)] {
+            if let Some(value) = value {
+                // Writing to a string cannot fail.
+                let _ = write!(line, " {name}={}", quote(value));
+            }
+        }
+        if let Some(exp) = self.exp {
+            let _ = write!(line, " exp={exp}");
+        }
+        let _ = write!(line, " fingerprint={}", self.fingerprint);
+        line
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_SHOWN).collect()
+}
+
+/// `vmauth_invalid_auth_tokens_total{cause="…"}`: refused tokens by cause, all causes from the start.
+#[derive(Debug, Clone)]
+pub struct TokenRefusalMetrics([(RefusalCause, Arc<Counter>); RefusalCause::ALL.len()]);
+
+impl TokenRefusalMetrics {
+    /// Registers the series.
+    pub fn register(set: &Set) -> Self {
+        let counter = |cause| set.counter(&format!("vmauth_invalid_auth_tokens_total{{cause=\"{cause}\"}}"));
+        Self(RefusalCause::ALL.map(|cause| (cause, counter(cause))))
+    }
+
+    /// Counts a refused token; once a request, when nothing else has let it in.
+    pub fn count(&self, refusal: &Refusal) {
+        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == refusal.cause) {
+            counter.inc();
+        }
+    }
+}
