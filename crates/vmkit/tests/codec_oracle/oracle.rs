@@ -55,8 +55,7 @@ pub(crate) async fn serve(pieces: &[&[u8]]) -> Vec<Message> {
     let connection =
         hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(server), service);
     let (_, ()) = tokio::join!(connection, play(client, pieces));
-    let messages = messages.take();
-    messages
+    messages.take()
 }
 
 /// The reply that hyper reads.
