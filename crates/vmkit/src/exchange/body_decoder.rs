@@ -226,7 +226,7 @@ fn chunk_line(rest: &[u8]) -> Result<Option<(usize, u64)>, BodyError> {
     let Some((b'\r', extension)) = line.split_last() else { return Err(BodyError::MalformedChunk) };
     let blanks = extension.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     // Blanks may stand before an extension (RFC 9112 §7.1.1, BWS), not before the line end.
-    if extension.contains(&b'\r') || (blanks > 0 && extension.get(blanks) != Some(&b';')) {
+    if extension.iter().any(|b| b.is_ascii_control() && *b != b'\t') || (blanks > 0 && extension.get(blanks) != Some(&b';')) {
         return Err(BodyError::MalformedChunk);
     }
     if digits + lf > MAX_CHUNK_LINE {
@@ -289,6 +289,7 @@ mod tests {
             "0x3\r\nabc\r\n0\r\n\r\n",
             "ffffffffffffffffff\r\n",
             "3;a\rb\r\nabc\r\n",
+            "3;a\0b\r\nabc\r\n",
             "\r\n",
             "-1\r\n",
             "0\r\nbad trailer\r\n\r\n",
