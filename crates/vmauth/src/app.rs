@@ -140,7 +140,9 @@ impl App {
         let client = Arc::new(Client::new(ClientTlsOptions::default()));
         let fetcher = client.clone();
         let handle = Handle::current();
-        start.flags.provide_fetcher(&(Arc::new(move |url: &str| background::fetch_secret(&handle, &fetcher, url)) as _));
+        start
+            .flags
+            .provide_fetcher(&(Arc::new(move |url: &str| background::fetch_secret(&handle, &fetcher, url)) as _));
         let servers = &options.backends.dns_servers;
         let resolver =
             Arc::new(if servers.is_empty() { Resolver::from_system() } else { Resolver::from_servers(servers) });
@@ -200,7 +202,11 @@ impl App {
         let shared = Arc::new(self.proxy_shared());
         let stats = Arc::new(dial_stats(self.registry.common()));
         let start = |workers: usize, listeners: Vec<Listener>| {
-            let pool = PoolFactory { app_options: self.options.clone(), resolver: self.resolver.clone(), stats: stats.clone() };
+            let pool = PoolFactory {
+                app_options: self.options.clone(),
+                resolver: self.resolver.clone(),
+                stats: stats.clone(),
+            };
             let (shared, go_runtime, control) = (shared.clone(), self.go_runtime.clone(), Handle::current());
             let control_too = control.clone();
             let make = move |plan: vmkit::http_server::WorkerPlan| {
@@ -324,6 +330,10 @@ impl App {
         }
         let stopping = async {
             for server in servers {
+                server.delay_shutdown().await;
+                if !delay.is_zero() {
+                    vmkit::info!("Starting shutdown for http server \"{addr}\"");
+                }
                 server.stop().await.map_err(|limit| {
                     format!(
                         "cannot stop the webservice: cannot gracefully shutdown http server at \"{addr}\" in {:.3}s; \

@@ -271,27 +271,28 @@ impl Forward<'_, '_> {
         };
         loop {
             metrics.backend_requests.inc();
-            let (outcome, text) = match attempt(self.pool, &upstream.peer, situation.repeated, &outgoing, body, deadline).await {
-                Ok((pooled, sent)) => {
-                    let status = pooled.half.reply.head().status();
-                    let retried = self.target.retry_status_codes.contains(&status);
-                    if status == 101 && (tunnel::wanted(self.head).is_none() || sent == Sent::Partly) {
-                        let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
-                        (Outcome::Failed(Failure::Other), FailureText::Cause(cause))
-                    } else if retried {
-                        (Outcome::Reply { retried }, FailureText::Status(status))
-                    } else {
-                        return Ok(Attempted::Replied(pooled, sent));
+            let (outcome, text) =
+                match attempt(self.pool, &upstream.peer, situation.repeated, &outgoing, body, deadline).await {
+                    Ok((pooled, sent)) => {
+                        let status = pooled.half.reply.head().status();
+                        let retried = self.target.retry_status_codes.contains(&status);
+                        if status == 101 && (tunnel::wanted(self.head).is_none() || sent == Sent::Partly) {
+                            let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
+                            (Outcome::Failed(Failure::Other), FailureText::Cause(cause))
+                        } else if retried {
+                            (Outcome::Reply { retried }, FailureText::Status(status))
+                        } else {
+                            return Ok(Attempted::Replied(pooled, sent));
+                        }
                     }
-                }
-                Err(TryError::ClientGone) => return Err(ProxyError::ClientGone),
-                Err(TryError::ClientBody(error)) => return Err(client_body_error(&error)),
-                Err(TryError::Backend { cause, trivial, stale }) => {
-                    situation.stale_connection = stale && replayable;
-                    let failure = if trivial { Failure::Cut } else { Failure::Other };
-                    (Outcome::Failed(failure), FailureText::Cause(cause))
-                }
-            };
+                    Err(TryError::ClientGone) => return Err(ProxyError::ClientGone),
+                    Err(TryError::ClientBody(error)) => return Err(client_body_error(&error)),
+                    Err(TryError::Backend { cause, trivial, stale }) => {
+                        situation.stale_connection = stale && replayable;
+                        let failure = if trivial { Failure::Cut } else { Failure::Other };
+                        (Outcome::Failed(failure), FailureText::Cause(cause))
+                    }
+                };
             let step = next_step(outcome, situation);
             if step == Step::Repeat {
                 situation.repeated = true;

@@ -20,7 +20,9 @@ use crate::admission::ip_filter::IpFilter;
 use crate::authn::client_cert_users::ClientCertUsers;
 use crate::authn::jwt_users::JwtUsers;
 use crate::authn::token_users::TokenUsers;
-use crate::config::{AuthConfig, Credential, IpFilterSpec, LoadBalancingPolicy, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec};
+use crate::config::{
+    AuthConfig, Credential, IpFilterSpec, LoadBalancingPolicy, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec,
+};
 use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::{HeaderRuleError, HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
@@ -130,13 +132,13 @@ impl Generation {
         self.cancel.cancel();
     }
 
-    /// Builds everything and starts nothing. Errors name the place of what cannot be used.
+    /// Builds everything and starts nothing. What could fail was checked by [`check`].
     pub fn build(
         config: AuthConfig,
         jwt_users: Option<JwtUsers>,
         environment: &Environment,
         previous: Option<&Self>,
-    ) -> Result<Self, Vec<String>> {
+    ) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let cancel = CancellationToken::new();
         let mut builder = Builder::new(environment, previous, &cancel);
@@ -152,12 +154,9 @@ impl Generation {
             users.push(Arc::new(builder.user(spec, false)));
         }
         let unauthorized_user = config.unauthorized_user.map(|spec| Arc::new(builder.user(spec, true)));
-        let Builder { metrics, carried, limiters, problems, .. } = builder;
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let Builder { metrics, carried, limiters, .. } = builder;
         let warn: Warn = Arc::new(|message: String| vmkit::warn!("{message}"));
-        Ok(Self {
+        Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             users,
             tokens,
@@ -177,8 +176,26 @@ impl Generation {
             carried,
             limiters,
             cancel,
-        })
+        }
     }
+}
+
+/// Checks what the config's own types do not: header rules that could never be sent. Each problem names its place.
+pub fn check(config: &AuthConfig) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    for user in config.users.iter().chain(&config.unauthorized_user) {
+        let own = user.url_prefix.iter().chain(&user.default_url).map(|target| (&user.place, target));
+        let routes = user.routes.iter().map(|route| (&route.place, &route.target));
+        for (place, target) in own.chain(routes) {
+            let mut add = |field: &str, error: Option<HeaderRuleError>| {
+                problems.extend(error.map(|error| format!("{place}.{field}: {error}")));
+            };
+            add("headers", HeaderRules::build(&target.request_headers, target.keep_original_host).err());
+            add("response_headers", ResponseRules::build(&target.response_headers).err());
+        }
+    }
+    problems.dedup();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 struct Builder<'a> {
@@ -190,7 +207,6 @@ struct Builder<'a> {
     limiters: HashMap<LimiterKey, Arc<Limiter>>,
     /// How many users had these labels so far.
     seen: HashMap<String, usize>,
-    problems: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -203,7 +219,6 @@ impl<'a> Builder<'a> {
             carried: HashMap::new(),
             limiters: HashMap::new(),
             seen: HashMap::new(),
-            problems: Vec::new(),
         }
     }
 
@@ -215,18 +230,17 @@ impl<'a> Builder<'a> {
         let limiter = self.carry_limiter(&key, spec.max_concurrent_requests);
         metrics.register(&self.metrics, prefix, &labels, &limiter);
         let tls_options = &client_tls_options(&spec.tls);
-        let place = &spec.place;
         let mut matchers = Vec::with_capacity(spec.routes.len());
         let mut routes = Vec::with_capacity(spec.routes.len());
         for route in spec.routes {
-            let RouteSpec { place, src_paths, src_hosts, src_query_args, src_headers, target, ip_filters } = route;
+            let RouteSpec { src_paths, src_hosts, src_query_args, src_headers, target, ip_filters, .. } = route;
             matchers.push(RouteMatcher {
                 paths: src_paths.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
                 hosts: src_hosts.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
                 query_args: src_query_args.into_iter().map(query_arg).collect(),
                 headers: src_headers.into_iter().map(|header| (header.name, header.value)).collect(),
             });
-            let target = Arc::new(self.target(target, &place, tls_options, false));
+            let target = Arc::new(self.target(target, tls_options, false));
             routes.push(Route { target, ip_filter: ip_filters.as_ref().map(ip_filter) });
         }
         User {
@@ -235,8 +249,8 @@ impl<'a> Builder<'a> {
             limiter,
             table: RouteTable::new(matchers),
             routes,
-            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(target, place, tls_options, false))),
-            default_url: spec.default_url.map(|target| Arc::new(self.target(target, place, tls_options, true))),
+            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(target, tls_options, false))),
+            default_url: spec.default_url.map(|target| Arc::new(self.target(target, tls_options, true))),
             access_log: spec.access_log,
             dump_request_on_errors: spec.dump_request_on_errors,
             ip_filter: spec.ip_filters.as_ref().map(ip_filter),
@@ -267,7 +281,7 @@ impl<'a> Builder<'a> {
         limiter
     }
 
-    fn target(&mut self, spec: TargetSpec, place: &str, tls: &ClientTlsOptions, is_default_url: bool) -> Target {
+    fn target(&self, spec: TargetSpec, tls: &ClientTlsOptions, is_default_url: bool) -> Target {
         let environment = self.environment;
         let tls = spec.urls.iter().any(TargetUrl::is_https).then(|| environment.client_tls.get(tls));
         let mut protected_form_args = ProtectedArgs::default();
@@ -286,8 +300,8 @@ impl<'a> Builder<'a> {
         let request_rules = HeaderRules::build(&spec.request_headers, spec.keep_original_host);
         let response_rules = ResponseRules::build(&spec.response_headers);
         Target {
-            request_rules: self.usable(place, "headers", request_rules),
-            response_rules: self.usable(place, "response_headers", response_rules),
+            request_rules: request_rules.expect("BUG: checked with the config"),
+            response_rules: response_rules.expect("BUG: checked with the config"),
             backends: if spec.discover_backend_ips {
                 Backends::Discovered(self.discovery(policy, &spec.urls, tls))
             } else {
@@ -300,14 +314,6 @@ impl<'a> Builder<'a> {
             protected_form_args,
             is_default_url,
         }
-    }
-
-    /// The rules, or empty ones and a problem that refuses the config.
-    fn usable<R: EmptyRules>(&mut self, place: &str, field: &str, rules: Result<R, HeaderRuleError>) -> R {
-        rules.unwrap_or_else(|error| {
-            self.problems.push(format!("{place}.{field}: {error}"));
-            R::empty()
-        })
     }
 
     fn discovery(&self, policy: Policy, urls: &[TargetUrl], tls: Option<Arc<ClientTls>>) -> Arc<Discovery<Upstream>> {
@@ -331,23 +337,6 @@ impl<'a> Builder<'a> {
             warn: Arc::new(|message: String| vmkit::warn!("{message}")),
         };
         Discovery::new(policy, entries.collect(), factory, resolving)
-    }
-}
-
-/// Rules that change nothing.
-trait EmptyRules {
-    fn empty() -> Self;
-}
-
-impl EmptyRules for HeaderRules {
-    fn empty() -> Self {
-        Self::build(&[], false).expect("BUG: no rules are no problem")
-    }
-}
-
-impl EmptyRules for ResponseRules {
-    fn empty() -> Self {
-        Self::default()
     }
 }
 

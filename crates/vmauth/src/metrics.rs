@@ -28,8 +28,7 @@ pub struct ProxyMetrics {
 impl ProxyMetrics {
     /// Registers them in the set of the process.
     pub fn register(set: &Set) -> Self {
-        let error =
-            |reason: &str| set.counter(&format!("vmauth_http_request_errors_total{{reason=\"{reason}\"}}"));
+        let error = |reason: &str| set.counter(&format!("vmauth_http_request_errors_total{{reason=\"{reason}\"}}"));
         Self {
             invalid_auth_token: error("invalid_auth_token"),
             missing_route: error("missing_route"),

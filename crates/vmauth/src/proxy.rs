@@ -153,11 +153,7 @@ impl Proxy {
         match self.stages(generation, principal, facts, io, &scope).await {
             Ok(()) => {}
             Err(ProxyError::InvalidCredentials) => {
-                let refused = unauthorized::Refused {
-                    shared: &self.shared,
-                    generation,
-                    refusals: Vec::new(),
-                };
+                let refused = unauthorized::Refused { shared: &self.shared, generation, refusals: Vec::new() };
                 scope.set_status(401);
                 refused.delay_and_answer(facts.into(), io.body, io.reply).await;
             }
@@ -283,8 +279,9 @@ impl Proxy {
         lines.sort_by(|a, b| a.name.cmp(b.name));
         let mut headers = String::new();
         for line in lines {
-            let secret = self.shared.auth_headers.names().iter().any(|name| name.as_bytes().eq_ignore_ascii_case(line.name))
-                || is_credential(line.name);
+            let secret =
+                self.shared.auth_headers.names().iter().any(|name| name.as_bytes().eq_ignore_ascii_case(line.name))
+                    || is_credential(line.name);
             let value = if secret { "secret".into() } else { String::from_utf8_lossy(line.value) };
             headers.push_str(&format!("{}: {value}\r\n", String::from_utf8_lossy(line.name)));
         }
@@ -351,11 +348,7 @@ fn passes(filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {
     filter.filter.allows(client_ip(head, filter.real_ip_header.as_deref(), client.addr.ip()))
 }
 
-fn check_ip(
-    user: &User,
-    filter: Option<&UserIpFilter>,
-    facts: Facts<'_>,
-) -> Result<(), ProxyError> {
+fn check_ip(user: &User, filter: Option<&UserIpFilter>, facts: Facts<'_>) -> Result<(), ProxyError> {
     match filter {
         Some(filter) if !passes(filter, facts.head, facts.client) => {
             user.metrics.ip_denies.inc();

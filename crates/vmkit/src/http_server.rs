@@ -133,16 +133,20 @@ impl Server {
         Ok(Self { workers, shared, graceful_limit, shutdown_delay })
     }
 
-    /// Stops: an optional delay with `/health` failing, then no new connections, then a bounded wait for requests.
-    ///
-    /// Requests that are still running shortly before the limit are cut off. An error means that even that did not
-    /// end them in time (spec server.md §7).
-    pub async fn stop(self) -> Result<(), Duration> {
+    /// Waits for `-http.shutdownDelay` with `/health` failing, so that load balancers look elsewhere.
+    pub async fn delay_shutdown(&self) {
         if !self.shutdown_delay.is_zero() {
             let ends = self.shared.started.elapsed() + self.shutdown_delay;
             self.shared.shutdown_ends_ms.store(ends.as_millis().max(1) as u64, Relaxed);
             tokio::time::sleep(self.shutdown_delay).await;
         }
+    }
+
+    /// Stops: no new connections, then a bounded wait for requests.
+    ///
+    /// Requests that are still running shortly before the limit are cut off. An error means that even that did not
+    /// end them in time (spec server.md §7).
+    pub async fn stop(self) -> Result<(), Duration> {
         let limit = self.graceful_limit;
         let cut_after = limit - (limit / 5).min(Duration::from_secs(2));
         let started = Instant::now();

@@ -3,6 +3,8 @@
 //! Ours may refuse more. What it may refuse is listed in `may_be_refused`, and `probes` pins single cases of both
 //! kinds. More cases: `PROPTEST_CASES=100000 cargo test -p vmkit --test codec_oracle`.
 
+#![allow(clippy::unwrap_used, reason = "a test helper that fails fails the test")]
+
 #[path = "codec_oracle/oracle.rs"]
 mod oracle;
 #[path = "codec_oracle/ours.rs"]

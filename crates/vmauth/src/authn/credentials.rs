@@ -75,7 +75,11 @@ mod tests {
     fn candidates() {
         let f = |names: &[&str], rest: &str, want: &[&str]| {
             let mut head = RequestHead::default();
-            let text = if rest.starts_with("GET") { rest.to_owned() } else { format!("GET / HTTP/1.1\r\nHost: a\r\n{rest}\r\n") };
+            let text = if rest.starts_with("GET") {
+                rest.to_owned()
+            } else {
+                format!("GET / HTTP/1.1\r\nHost: a\r\n{rest}\r\n")
+            };
             head.parse(text.as_bytes()).unwrap().unwrap();
             let headers = AuthHeaders::new(names.iter().map(|name| (*name).to_owned()).collect());
             let mut got = Vec::new();

@@ -14,7 +14,7 @@ use vmkit::metrics::{Counter, Gauge, Registry, Set};
 
 use super::source;
 use crate::config::{self, AuthConfig, ConfigDefaults, Credential, Inputs, KeySource};
-use crate::generation::{Environment, Generation};
+use crate::generation::{self, Environment, Generation};
 use crate::oidc::Issuers;
 
 /// Counters of reloads (spec metrics-and-logs.md §2).
@@ -107,9 +107,12 @@ fn parse(
         Ok(_) => Ok(()),
         Err(error) => Err(error.error.to_string()),
     };
-    let inputs = Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file, parse_key: &parse_key };
+    let inputs =
+        Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file, parse_key: &parse_key };
     let quoted = vmkit::go_text::quote(path);
-    let config = config::parse(bytes, &inputs).map_err(|errors| LoadError::Parse(quoted, errors.to_string()))?;
+    let problem = |text: String| LoadError::Parse(quoted.clone(), text);
+    let config = config::parse(bytes, &inputs).map_err(|errors| problem(errors.to_string()))?;
+    generation::check(&config).map_err(|problems| problem(problems.join("\n")))?;
     Ok((config, key_files.into_inner()))
 }
 
@@ -161,10 +164,10 @@ impl Controller {
 
     async fn build(&mut self, bytes: Vec<u8>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
         let (config, key_files) = parse(&self.path, &bytes, &self.variables, &self.defaults)?;
-        let problem = |texts: Vec<String>| LoadError::Parse(vmkit::go_text::quote(&self.path), texts.join("\n"));
-        let jwt_users = self.issuers.users_of(&config).map_err(|text| problem(vec![text]))?;
+        let problem = |text: String| LoadError::Parse(vmkit::go_text::quote(&self.path), text);
+        let jwt_users = self.issuers.users_of(&config).map_err(problem)?;
         let (users, keys) = (config.lookup_keys, jwt_users.as_ref().map(|users| users.issuers()));
-        let generation = Generation::build(config, jwt_users, &self.environment, previous).map_err(problem)?;
+        let generation = Generation::build(config, jwt_users, &self.environment, previous);
         // Nothing can fail any more: only now are files read, keys fetched and tasks started.
         self.load_client_tls().await;
         if let Some(keys) = keys {
@@ -194,7 +197,7 @@ impl Loaded {
     }
 }
 
-/// Checks a config for `-dryRun`: opens no socket but those of issuers.
+/// Checks a config for `-dryRun`: starts nothing and asks no identity provider.
 pub fn check(path: &str, bytes: &[u8], variables: &Variables, defaults: &ConfigDefaults) -> Result<usize, LoadError> {
     let (config, _) = parse(path, bytes, variables, defaults)?;
     for user in &config.users {

@@ -7,9 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vmkit::exchange::{
-    BodyError, BodyKind, Deadline, HeaderId, ReplyError, RequestBody, RequestWriter, tokens,
-};
+use vmkit::exchange::{BodyError, BodyKind, Deadline, HeaderId, ReplyError, RequestBody, RequestWriter, tokens};
 
 use super::form_stream::FormStream;
 use crate::rewrite::form_body::ProtectedArgs;
@@ -298,6 +296,10 @@ mod tests {
         f("", "x-sum: 1|", "");
         f("accountid", "AccountID: 8|", "");
         f("Host, Authorization, Content-Length, Transfer-Encoding", "Host: b|Authorization: x|Content-Length: 3|", "");
-        f("Content-Range, Cookie, X-Forwarded-Host, If-Match, c", "Content-Range: b|Cookie: x|X-Forwarded-Host: y|If-Match: z|C: d|", "C: d|");
+        f(
+            "Content-Range, Cookie, X-Forwarded-Host, If-Match, c",
+            "Content-Range: b|Cookie: x|X-Forwarded-Host: y|If-Match: z|C: d|",
+            "C: d|",
+        );
     }
 }

@@ -51,12 +51,8 @@ impl Drop for RequestScope<'_> {
         self.user.metrics.duration.update_duration(duration);
         if let Some(spec) = &self.user.access_log {
             let form = self.form.borrow();
-            let entry = Entry {
-                status: self.status.get(),
-                duration,
-                username: self.user.name(),
-                form: form.as_deref(),
-            };
+            let entry =
+                Entry { status: self.status.get(), duration, username: self.user.name(), form: form.as_deref() };
             access_log::write(spec, self.head, self.client, &entry);
         }
     }

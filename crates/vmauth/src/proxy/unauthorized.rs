@@ -8,8 +8,8 @@ use std::time::Duration;
 use vmkit::exchange::{ReplyWriter, RequestBody, RequestHead};
 use vmkit::http_server::{Client, log_text, send_plain_error};
 
-use super::access_log::{self, Entry};
 use super::ProxyShared;
+use super::access_log::{self, Entry};
 use crate::authn::jwt_users::Refusal;
 use crate::generation::Generation;
 
@@ -78,7 +78,8 @@ impl Refused<'_> {
         self.shared.auth_headers.find(head, |value| {
             let text = String::from_utf8_lossy(value);
             let (scheme, secret) = text.split_once(' ').unwrap_or(("", &text));
-            let scheme = if scheme.len() <= 16 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) { scheme } else { "" };
+            let scheme =
+                if scheme.len() <= 16 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()) { scheme } else { "" };
             names.push(format!("\"http_auth:{scheme} sha256:{}\"", jwt::fingerprint(secret)));
             None::<()>
         });

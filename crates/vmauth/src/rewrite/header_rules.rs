@@ -55,7 +55,8 @@ impl Overridden {
         if id != HeaderId::Other {
             return self.has_id(id);
         }
-        self.lengths & length_bit(name) != 0 && self.others.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(name))
+        self.lengths & length_bit(name) != 0
+            && self.others.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(name))
     }
 }
 

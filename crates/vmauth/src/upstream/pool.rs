@@ -203,11 +203,8 @@ impl Pool {
         }
         let (resolver, key, ipv6) = (self.options.resolver.clone(), key.clone(), self.options.ipv6);
         let lookup = self.options.control.spawn(async move {
-            let (host, port) = if key.srv {
-                random_srv_target(&resolver, &key.host).await?
-            } else {
-                (key.host, key.port)
-            };
+            let (host, port) =
+                if key.srv { random_srv_target(&resolver, &key.host).await? } else { (key.host, key.port) };
             let ips = resolver.lookup_ips(&host, ipv6, LOOKUP_TIMEOUT).await;
             let ips = ips.map_err(|error| format!("dial tcp4: {error}"))?;
             Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())

@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     /// Decodes with reads of `piece` bytes; returns the body, the trailers and what is left after the end.
-    fn decode(kind: BodyKind, wire: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), BodyError> {
+    fn decode(kind: BodyKind, wire: &[u8], piece: usize) -> Result<[Vec<u8>; 3], BodyError> {
         let mut decoder = BodyDecoder::new(kind);
         let (mut body, mut buffer, mut pieces) = (Vec::new(), Vec::new(), wire.chunks(piece.max(1)));
         loop {
@@ -255,14 +255,14 @@ mod tests {
                         Some(bytes) => buffer.extend_from_slice(bytes),
                         None => {
                             decoder.eof()?;
-                            return Ok((body, Vec::new(), buffer));
+                            return Ok([body, Vec::new(), buffer]);
                         }
                     }
                 }
                 Step::End { skip } => {
                     buffer.drain(..skip);
                     buffer.extend(pieces.flatten());
-                    return Ok((body, decoder.trailers().to_vec(), buffer));
+                    return Ok([body, decoder.trailers().to_vec(), buffer]);
                 }
             }
         }
@@ -272,7 +272,7 @@ mod tests {
     fn chunked_in_pieces_of_every_size() {
         let wire = b"3;x=y\r\nabc\r\nA \t;q\r\n0123456789\r\n000\r\nX-T: 1\r\n\r\nGET";
         for piece in 1..wire.len() + 1 {
-            let (body, trailers, rest) = decode(BodyKind::Chunked, wire, piece).unwrap();
+            let [body, trailers, rest] = decode(BodyKind::Chunked, wire, piece).unwrap();
             assert_eq!((&body[..], &trailers[..], &rest[..]), (&b"abc0123456789"[..], &b"X-T: 1\r\n"[..], &b"GET"[..]));
         }
     }
@@ -280,9 +280,21 @@ mod tests {
     #[test]
     fn bad_chunks() {
         for wire in [
-            "zz\r\nabc\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n", " 3\r\nabc\r\n0\r\n\r\n", "+3\r\nabc\r\n",
-            "3 \r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "ffffffffffffffffff\r\n", "3;a\rb\r\nabc\r\n", "\r\n", "-1\r\n",
-            "0\r\nbad trailer\r\n\r\n", "0\r\nX: 1\n\r\n\r\n", "3\r\nabc\n0\r\n\r\n", "3\r\nabc\r\n0\r\n",
+            "zz\r\nabc\r\n0\r\n\r\n",
+            "3\nabc\r\n0\r\n\r\n",
+            "3\r\nabcd\r\n0\r\n\r\n",
+            " 3\r\nabc\r\n0\r\n\r\n",
+            "+3\r\nabc\r\n",
+            "3 \r\nabc\r\n0\r\n\r\n",
+            "0x3\r\nabc\r\n0\r\n\r\n",
+            "ffffffffffffffffff\r\n",
+            "3;a\rb\r\nabc\r\n",
+            "\r\n",
+            "-1\r\n",
+            "0\r\nbad trailer\r\n\r\n",
+            "0\r\nX: 1\n\r\n\r\n",
+            "3\r\nabc\n0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n",
         ] {
             for piece in 1..wire.len() + 1 {
                 assert!(decode(BodyKind::Chunked, wire.as_bytes(), piece).is_err(), "{wire:?} in pieces of {piece}");
@@ -294,11 +306,11 @@ mod tests {
 
     #[test]
     fn lengths() {
-        let (body, _, rest) = decode(BodyKind::Length(3), b"abcdef", 2).unwrap();
+        let [body, _, rest] = decode(BodyKind::Length(3), b"abcdef", 2).unwrap();
         assert_eq!((&body[..], &rest[..]), (&b"abc"[..], &b"def"[..]));
         assert!(matches!(decode(BodyKind::Length(9), b"abc", 2), Err(BodyError::UnexpectedEof)));
-        assert_eq!(decode(BodyKind::UntilClose, b"abc", 2).unwrap().0, b"abc");
-        assert_eq!(decode(BodyKind::None, b"abc", 2).unwrap().2, b"abc");
+        assert_eq!(decode(BodyKind::UntilClose, b"abc", 2).unwrap()[0], b"abc");
+        assert_eq!(decode(BodyKind::None, b"abc", 2).unwrap()[2], b"abc");
     }
 
     proptest::proptest! {

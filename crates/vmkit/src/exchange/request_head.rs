@@ -215,7 +215,8 @@ impl RequestHead {
             let authority_len = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#')).unwrap_or(rest.len());
             let authority = &rest[..authority_len];
             let host_at = memchr::memrchr(b'@', authority).map_or(0, |at| at + 1);
-            if authority_len == host_at || !is_host(&authority[host_at..]) {
+            let userinfo = &authority[..host_at.saturating_sub(1)];
+            if !is_authority(&authority[host_at..]) || !is_userinfo(userinfo) {
                 return Err(HeadError::BadTarget);
             }
             // A fragment is no part of a target (RFC 9112 §3.2); behind a host it would be taken for a path.
@@ -385,7 +386,9 @@ impl RequestHead {
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let id = HeaderId::of(name.as_bytes());
         self.headers()
-            .filter(move |line| line.id == id && (id != HeaderId::Other || line.name.eq_ignore_ascii_case(name.as_bytes())))
+            .filter(move |line| {
+                line.id == id && (id != HeaderId::Other || line.name.eq_ignore_ascii_case(name.as_bytes()))
+            })
             .map(|line| line.value)
     }
 }
@@ -430,9 +433,37 @@ pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
 fn is_host(host: &[u8]) -> bool {
     !host.is_empty()
         && host.iter().all(|b| {
-            b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
+            b.is_ascii_alphanumeric()
+                || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
                 || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
         })
+}
+
+/// `name[:port]` or `[address][:port]` of a target; stricter than for `Host`, because it wins over it.
+fn is_authority(authority: &[u8]) -> bool {
+    let (name_is_fine, port) = match authority {
+        [b'[', rest @ ..] => {
+            let Some(end) = memchr::memchr(b']', rest) else { return false };
+            let is_address = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+            (end > 0 && rest[..end].iter().all(is_address), &rest[end + 1..])
+        }
+        _ => {
+            let (name, port) = authority.split_at(memchr::memchr(b':', authority).unwrap_or(authority.len()));
+            (is_host(name) && !name.iter().any(|b| matches!(b, b'[' | b']' | b'%')), port)
+        }
+    };
+    let port_is_fine = match port {
+        [] => true,
+        [b':', digits @ ..] => !digits.is_empty() && digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    name_is_fine && port_is_fine
+}
+
+/// Characters that may stand in `user:password` (RFC 3986 §3.2.1), with whole escapes; may be empty.
+fn is_userinfo(userinfo: &[u8]) -> bool {
+    let is_allowed = |b: &u8| is_host(&[*b]) && !matches!(b, b'[' | b']');
+    userinfo.iter().all(is_allowed) && !has_bad_escape(userinfo)
 }
 
 /// Whether a `%` is not followed by two hexadecimal digits.
@@ -475,6 +506,10 @@ mod tests {
         let head = parse("GET http://u:p@h.x?a=b HTTP/1.1\r\nHost: other\r\n\r\n").unwrap();
         assert_eq!((head.host(), head.userinfo(), head.path()), (&b"h.x"[..], &b"u:p"[..], &b""[..]));
         assert_eq!(head.query(), Some(&b"a=b"[..]));
+        for authority in ["h", "h:80", "[::1]", "[::1]:80", "127.0.0.1:1"] {
+            let head = parse(&format!("GET http://{authority}/ HTTP/1.1\r\nHost: other\r\n\r\n")).unwrap();
+            assert_eq!(head.host(), authority.as_bytes());
+        }
     }
 
     #[test]
@@ -488,10 +523,18 @@ mod tests {
         f("GET / HTTP/1.1\nHost: a\n\n", HeadError::BareLf);
         f("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
         f("GET foo HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
-        f("GET http://h#x HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
+        for authority in [
+            "h#x", "h:x", "h:80:80", "h:", "h:123456", ":80", "h%41", "[::1", "[]", "[::1]x", "a[b", "u@p@h",
+            "\u{e9}@h", "%zz@h", "u@",
+        ] {
+            f(&format!("GET http://{authority} HTTP/1.1\r\nHost: a\r\n\r\n"), HeadError::BadTarget);
+        }
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n", HeadError::BadContentLength);
         f("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", HeadError::BadTarget);
-        f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::LengthAndCoding);
+        f(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            HeadError::LengthAndCoding,
+        );
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\n", HeadError::BadContentLength);
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\n", HeadError::BadContentLength);
         f("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", HeadError::BadContentLength);

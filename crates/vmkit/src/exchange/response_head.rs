@@ -187,7 +187,11 @@ mod tests {
         f("HTTP/1.1 204 x\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyKind::None));
         f("HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n", false, Ok(BodyKind::Chunked));
         f("HTTP/1.0 200 OK\r\n\r\n", false, Ok(BodyKind::UntilClose));
-        f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false, Err(HeadError::LengthAndCoding));
+        f(
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            false,
+            Err(HeadError::LengthAndCoding),
+        );
         f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", false, Err(HeadError::BadContentLength));
         f("HTTP/1.1 099 OK\r\n\r\n", false, Err(HeadError::Malformed));
         f("this is not http\r\n\r\n", false, Err(HeadError::Malformed));

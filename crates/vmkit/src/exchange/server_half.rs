@@ -149,11 +149,7 @@ impl ServerHalf {
     pub fn exchange(&mut self) -> Exchange<'_> {
         Exchange {
             head: &self.head,
-            body: RequestBody {
-                kind: self.head.body(),
-                reader: &mut self.reader,
-                duty: &self.duty,
-            },
+            body: RequestBody { kind: self.head.body(), reader: &mut self.reader, duty: &self.duty },
             reply: &mut self.reply,
         }
     }

@@ -132,19 +132,19 @@ async fn builtin(request: &mut Request<'_>, shared: &Shared, path: &[u8]) -> boo
         b"/health" => match shared.delayed_shutdown_left() {
             None => request.page(shared, 200, PLAIN, b"OK").await,
             Some(left) => {
-                let text = format!(
-                    "The server is in delayed shutdown mode, which will end in {:.3}s",
-                    left.as_secs_f64()
-                );
+                let text =
+                    format!("The server is in delayed shutdown mode, which will end in {:.3}s", left.as_secs_f64());
                 request.plain_error(503, &text, &[]).await;
             }
         },
         b"/-/healthy" => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Healthy.\n").await,
         b"/-/ready" => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Ready.\n").await,
         b"/ping" => {
-            let verbose = request.exchange.head.query().is_some_and(|query| {
-                super::pages::arg(query, "verbose").is_some_and(|value| value == b"true")
-            });
+            let verbose = request
+                .exchange
+                .head
+                .query()
+                .is_some_and(|query| super::pages::arg(query, "verbose").is_some_and(|value| value == b"true"));
             let status = if verbose { 200 } else { 204 };
             request.page(shared, status, "", b"").await;
         }

@@ -20,8 +20,8 @@ use super::{Client, Handler, Listener, Request, Worker, builtin_routes};
 use crate::exchange::{Deadline, HeadError, NoRequest, ServerHalf, Stream, Wire, reason};
 use crate::net::proxy_protocol::{self, Parsed};
 use crate::tls::client_identity::Subject;
-use crate::tls::{handshake_error, plain_http_on_tls};
 use crate::tls::server_config::ServerTls;
+use crate::tls::{handshake_error, plain_http_on_tls};
 
 /// Time for a complete request head, and for the PROXY header (spec server.md §3).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

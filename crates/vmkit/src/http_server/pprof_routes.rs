@@ -54,7 +54,8 @@ pub(super) async fn serve(request: &mut Request<'_>, shared: &Shared, path: &[u8
 }
 
 async fn unavailable(request: &mut Request<'_>, name: &str) {
-    let message = format!("the {name} profile is not available: it describes the runtime of Go, and this is no Go process");
+    let message =
+        format!("the {name} profile is not available: it describes the runtime of Go, and this is no Go process");
     request.plain_error(501, &message, &[]).await;
 }
 

@@ -58,9 +58,8 @@ impl ServerMetrics {
     /// Registers the server's metrics in the set of the process.
     pub fn register(set: &Set) -> Arc<Self> {
         let path = |path: &str| set.counter(&format!("vm_http_requests_total{{path=\"{path}\"}}"));
-        let error = |reason: &str| {
-            set.counter(&format!("vm_http_request_errors_total{{path=\"*\", reason=\"{reason}\"}}"))
-        };
+        let error =
+            |reason: &str| set.counter(&format!("vm_http_request_errors_total{{path=\"*\", reason=\"{reason}\"}}"));
         let metrics_duration = Arc::new(Histogram::new());
         set.register("vm_http_request_duration_seconds{path=\"/metrics\"}", metrics_duration.clone());
         Arc::new(Self {
@@ -288,7 +287,13 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: TcpStream, addr: std::net::SocketAddr, listener: Arc<Listener>, guard: OpenGuard) {
+    fn serve(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        addr: std::net::SocketAddr,
+        listener: Arc<Listener>,
+        guard: OpenGuard,
+    ) {
         let id = self.next_id.get();
         self.next_id.set(id.wrapping_add(1));
         let idle = Rc::new(Cell::new(true));

@@ -52,10 +52,10 @@ pub(crate) async fn serve(pieces: &[&[u8]]) -> Vec<Message> {
             Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(b"ok"))))
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(server), service);
+    let connection =
+        hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(server), service);
     let (_, ()) = tokio::join!(connection, play(client, pieces));
-    let messages = messages.take();
-    messages
+    messages.take()
 }
 
 /// The reply that hyper reads.
@@ -71,7 +71,8 @@ pub(crate) async fn fetch(to_head: bool, pieces: &[&[u8]]) -> Option<Reply> {
     };
     let reading = async move {
         let method = if to_head { "HEAD" } else { "GET" };
-        let request = Request::builder().method(method).uri("/").header("host", "a").body(Empty::<Bytes>::new()).ok()?;
+        let request =
+            Request::builder().method(method).uri("/").header("host", "a").body(Empty::<Bytes>::new()).ok()?;
         let (parts, body) = sender.send_request(request).await.ok()?.into_parts();
         let body = body.collect().await.ok()?.to_bytes().to_vec();
         Some(Reply { status: parts.status.as_u16(), headers: lines(&parts.headers), body })

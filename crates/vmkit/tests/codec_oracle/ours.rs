@@ -94,8 +94,13 @@ async fn answer_all(server: TcpStream) -> (Vec<Message>, End) {
             target.push_str(&String::from_utf8_lossy(query));
         }
         let host = head.is_absolute().then(|| String::from_utf8_lossy(head.host()).into_owned());
-        let mut message =
-            Message { method: head.method().to_owned(), target, host, headers: lines(head.headers()), body: Vec::new() };
+        let mut message = Message {
+            method: head.method().to_owned(),
+            target,
+            host,
+            headers: lines(head.headers()),
+            body: Vec::new(),
+        };
         let read = loop {
             match exchange.body.chunk().await {
                 Ok(Some(chunk)) => message.body.extend_from_slice(chunk.data),

@@ -218,6 +218,9 @@ const REFUSED: &[(&str, u16)] = &[
     ("GET http://u@/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET http://a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET http://a\\b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET http://u\u{80}@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET http://a:b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    ("GET http://a:80:80/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET /% HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET /%0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("GET /%g0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
@@ -226,8 +229,11 @@ const REFUSED: &[(&str, u16)] = &[
     (get!("Expect: 200-ok\r\n\r\n"), 417),
 ];
 
-/// Bytes, and the requests they hold: method, target and body.
-const SERVED: &[(&str, &[(&str, &str, &str)])] = &[
+/// Method, target and body of a request.
+type Want = (&'static str, &'static str, &'static str);
+
+/// Bytes, and the requests they hold.
+const SERVED: &[(&str, &[Want])] = &[
     (post!("Content-Length: 5\r\n\r\nhello"), &[("POST", "/", "hello")]),
     (post!("Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"), &[("POST", "/", "hello")]),
     (post!("Content-Length: 005\r\n\r\nhello"), &[("POST", "/", "hello")]),
@@ -254,7 +260,10 @@ const SERVED: &[(&str, &[(&str, &str, &str)])] = &[
     (chunked!("0\r\nTransfer-Encoding: chunked\r\nHost: b\r\n\r\n"), &[("POST", "/", "")]),
     (chunked!("7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n"), &[("POST", "/", "\r\n0\r\n\r\n")]),
     ("\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n", &[("GET", "/x", "")]),
-    ("GET /x HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n", &[("GET", "/x", ""), ("GET", "/y", "")]),
+    (
+        "GET /x HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n",
+        &[("GET", "/x", ""), ("GET", "/y", "")],
+    ),
     ("GET /x HTTP/1.1\r\nHost:\r\n\r\n", &[("GET", "/x", "")]),
     ("GET /x HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", &[("GET", "/x", "")]),
     ("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", &[("GET", "/x", "")]),

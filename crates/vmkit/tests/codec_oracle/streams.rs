@@ -61,15 +61,47 @@ const STATUS_LINES: &[&str] = &[
 
 /// What a fault puts into a stream.
 const POISON: &[&str] = &[
-    "\r", "\n", "\r\n", "\r\n\r\n", " ", "\t", "\0", "\x0b", "\x7f", "\u{80}", ":", ";", ",", "0", "5", "a", "f", "\r\n ",
-    "chunked", "Content-Length: 3\r\n", "Content-Length: 0\r\n", "\r\nContent-Length: 5", "\r\nContent-Length: +1",
-    "Transfer-Encoding: chunked\r\n", "\r\nTransfer-Encoding: identity", "\r\nTransfer-Encoding: chunked, gzip",
-    "\r\nTransfer-Encoding:\tchunked ", "Host: b\r\n", "\r\nHost: c", "0\r\n\r\n", "1\r\nx\r\n", "HTTP/1.0", "HTTP/1.1",
-    "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", "Connection: close\r\n", "\r\nConnection: keep-alive",
+    "\r",
+    "\n",
+    "\r\n",
+    "\r\n\r\n",
+    " ",
+    "\t",
+    "\0",
+    "\x0b",
+    "\x7f",
+    "\u{80}",
+    ":",
+    ";",
+    ",",
+    "0",
+    "5",
+    "a",
+    "f",
+    "\r\n ",
+    "chunked",
+    "Content-Length: 3\r\n",
+    "Content-Length: 0\r\n",
+    "\r\nContent-Length: 5",
+    "\r\nContent-Length: +1",
+    "Transfer-Encoding: chunked\r\n",
+    "\r\nTransfer-Encoding: identity",
+    "\r\nTransfer-Encoding: chunked, gzip",
+    "\r\nTransfer-Encoding:\tchunked ",
+    "Host: b\r\n",
+    "\r\nHost: c",
+    "0\r\n\r\n",
+    "1\r\nx\r\n",
+    "HTTP/1.0",
+    "HTTP/1.1",
+    "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+    "Connection: close\r\n",
+    "\r\nConnection: keep-alive",
 ];
 
 fn chunks() -> impl Strategy<Value = Vec<u8>> {
-    let chunk = (prop::collection::vec(any::<u8>(), 1..40), select(vec!["", ";e", ";e=\"f;g\"", "\t;e", " ;e=f"]), 0..3usize);
+    let chunk =
+        (prop::collection::vec(any::<u8>(), 1..40), select(vec!["", ";e", ";e=\"f;g\"", "\t;e", " ;e=f"]), 0..3usize);
     let trailers = select(vec!["", "X-T: 1\r\n", "X-T: 1\r\nX-U:\r\n"]);
     (prop::collection::vec(chunk, 0..4), trailers, any::<bool>()).prop_map(|(chunks, trailers, upper)| {
         let mut out = Vec::new();
@@ -98,7 +130,8 @@ fn body() -> impl Strategy<Value = (String, Vec<u8>)> {
 }
 
 fn lines() -> impl Strategy<Value = String> {
-    prop::collection::vec(select(LINES), 0..4).prop_map(|lines| lines.iter().map(|line| format!("{line}\r\n")).collect())
+    prop::collection::vec(select(LINES), 0..4)
+        .prop_map(|lines| lines.iter().map(|line| format!("{line}\r\n")).collect())
 }
 
 fn request() -> impl Strategy<Value = Vec<u8>> {

@@ -133,7 +133,8 @@ async fn an_unread_chunked_body_beyond_the_limit_ends_the_connection() {
 #[tokio::test]
 async fn a_malformed_body_ends_the_connection_and_says_so() {
     let (mut half, mut client) = pair().await;
-    let wire = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\nGET /inner HTTP/1.1\r\nHost: a\r\n\r\n";
+    let wire =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\nGET /inner HTTP/1.1\r\nHost: a\r\n\r\n";
     client.write_all(wire.as_bytes()).await.unwrap();
     next_path(&mut half).await.unwrap();
     half.exchange().body.chunk().await.unwrap_err();
