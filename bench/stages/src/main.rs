@@ -12,7 +12,7 @@ use vmauth::authn::credentials::AuthHeaders;
 use vmauth::authn::jwt_users::AcceptedToken;
 use vmauth::authn::token_users::TokenUsers;
 use vmauth::authn::verified_tokens::{CacheMetrics, VerifiedTokens};
-use vmauth::config::{Credential, Secret};
+use vmauth::config::Credential;
 use vmauth::rewrite::form_body;
 use vmauth::rewrite::header_rules::{
     ForwardContext, HeaderRules, ResponseRules, write_request_headers, write_response_headers,
@@ -21,6 +21,7 @@ use vmauth::rewrite::jwt_placeholders::PlaceholderValues;
 use vmauth::rewrite::target_url::{NormalPath, TargetInput, TargetUrl};
 use vmauth::route::go_regex::GoRegex;
 use vmauth::route::matcher::{RouteInput, RouteMatcher, RouteTable};
+use vmkit::secret::Secret;
 use vmkit::exchange::{RequestHead, ResponseHead};
 
 /// A request as an agent or a dashboard sends it.
@@ -96,7 +97,7 @@ fn parsed_request() -> RequestHead {
 fn credential(count: u32) {
     let mut users = TokenUsers::default();
     for n in 0..1000 {
-        let password = Secret::new(format!("password-{n}"));
+        let password = Secret::from(format!("password-{n}"));
         users.add(&Credential::Basic { username: format!("user-{n}"), password }, n);
     }
     let (head, headers) = (parsed_request(), AuthHeaders::new(Vec::new()));

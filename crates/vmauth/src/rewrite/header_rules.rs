@@ -169,7 +169,7 @@ impl HeaderRules {
 
     /// Whether the rules set or delete this header.
     pub fn touches(&self, name: &str) -> bool {
-        self.overridden.contains(HeaderId::of(name.as_bytes()), name)
+        self.overridden.contains(HeaderId::of(name.as_bytes()), name.as_bytes())
     }
 
     /// Whether a token's values are inserted.
