@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""vmauth among real neighbours: an OpenID provider, Prometheus, a store, dashboards, the profiler's format.
+
+    run.py VMAUTH [--dashboards FOLDER] [--only NAME]
+
+One line a check; ends with `N passed, N failed`, and with status 1 if anything failed.
+"""
+
+import argparse
+import importlib
+import time
+import traceback
+
+import kit
+
+MODULES = ("oidc", "prometheus", "dashboards", "profile_format")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("vmauth")
+    parser.add_argument("--dashboards", default="../shared/dashboards")
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    kit.Vmauth.binary = options.vmauth
+    kit.leave_cleanly_on_signals()
+    try:
+        run(options)
+        return kit.summary()
+    finally:
+        kit.clean_up()
+
+
+def run(options):
+    modules = [importlib.import_module(name) for name in MODULES]
+    revocation = modules[0].Revocation() if not options.only else None
+    for module in modules:
+        for part in module.PARTS:
+            name = f"{module.__name__}.{part.__name__}"
+            if options.only not in name:
+                continue
+            begun = time.monotonic()
+            try:
+                part(options) if module.__name__ == "dashboards" else part()
+            except Exception:
+                kit.check(name, False, traceback.format_exc())
+            kit.note(f"{name}: {time.monotonic() - begun:.1f} s")
+    if revocation:
+        revocation.finish()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
