@@ -21,8 +21,8 @@ use vmauth::rewrite::jwt_placeholders::PlaceholderValues;
 use vmauth::rewrite::target_url::{NormalPath, TargetInput, TargetUrl};
 use vmauth::route::go_regex::GoRegex;
 use vmauth::route::matcher::{RouteInput, RouteMatcher, RouteTable};
-use vmkit::secret::Secret;
 use vmkit::exchange::{RequestHead, ResponseHead};
+use vmkit::secret::Secret;
 
 /// A request as an agent or a dashboard sends it.
 const REQUEST: &[u8] =

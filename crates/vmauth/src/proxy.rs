@@ -68,8 +68,12 @@ pub struct Proxy {
 /// A generation as a worker holds it: looking for a newer one is a plain load, holding it a plain count.
 struct Seen {
     cache: Cache<Arc<ArcSwap<Generation>>, Arc<Generation>>,
-    held: Rc<Arc<Generation>>,
+    held: Held,
 }
+
+/// Counted without atomics: requests of one worker hold it.
+#[allow(clippy::redundant_allocation, reason = "the outer count is plain, the inner one would be atomic per request")]
+type Held = Rc<Arc<Generation>>;
 
 /// The parts of a request that are used up on its way.
 struct Io<'a, 'c> {
@@ -130,7 +134,7 @@ impl Proxy {
         Self { shared, pool, tokens, seen }
     }
 
-    fn generation(&self) -> Rc<Arc<Generation>> {
+    fn generation(&self) -> Held {
         let mut seen = self.seen.borrow_mut();
         let Seen { cache, held } = &mut *seen;
         let current = cache.load();

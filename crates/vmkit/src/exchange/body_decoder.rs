@@ -226,7 +226,9 @@ fn chunk_line(rest: &[u8]) -> Result<Option<(usize, u64)>, BodyError> {
     let Some((b'\r', extension)) = line.split_last() else { return Err(BodyError::MalformedChunk) };
     let blanks = extension.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     // Blanks may stand before an extension (RFC 9112 §7.1.1, BWS), not before the line end.
-    if extension.iter().any(|b| b.is_ascii_control() && *b != b'\t') || (blanks > 0 && extension.get(blanks) != Some(&b';')) {
+    if extension.iter().any(|b| b.is_ascii_control() && *b != b'\t')
+        || (blanks > 0 && extension.get(blanks) != Some(&b';'))
+    {
         return Err(BodyError::MalformedChunk);
     }
     if digits + lf > MAX_CHUNK_LINE {

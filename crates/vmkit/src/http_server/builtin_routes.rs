@@ -55,7 +55,7 @@ async fn strip_prefix(request: &mut Request<'_>, shared: &Shared) -> bool {
     }
     let path = request.path;
     match after_prefix(path, prefix.as_bytes()) {
-        Some(rest) if rest.is_empty() => {
+        Some([]) => {
             let mut lines = request.common_lines.to_vec();
             super::push_line(&mut lines, "Location", format!("{prefix}/").as_bytes());
             let _ = request.exchange.reply.send_all(302, &lines, b"").await;

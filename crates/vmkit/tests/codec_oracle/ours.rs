@@ -44,7 +44,8 @@ fn wire(socket: TcpStream) -> Wire {
 }
 
 fn lines<'a>(headers: impl Iterator<Item = HeaderLine<'a>>) -> Vec<(String, Vec<u8>)> {
-    let mut lines: Vec<_> = headers.map(|line| (String::from_utf8_lossy(line.name).to_ascii_lowercase(), line.value.to_vec())).collect();
+    let mut lines: Vec<_> =
+        headers.map(|line| (String::from_utf8_lossy(line.name).to_ascii_lowercase(), line.value.to_vec())).collect();
     lines.sort();
     super::without_lengths(lines)
 }
