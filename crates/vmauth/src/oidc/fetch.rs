@@ -62,7 +62,7 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
-    /// All reasons, in the order of [`FailureReason::index`].
+    /// All reasons, in the order of their index.
     pub const ALL: [Self; 5] = [Self::Connect, Self::Timeout, Self::Status, Self::Body, Self::IssuerMismatch];
 
     /// The label in snake case.

@@ -57,7 +57,7 @@ pub struct PeerRegistry {
 }
 
 impl PeerRegistry {
-    /// The peer for an address; `tls` must be the shared identity given by [`tls`](Self::tls).
+    /// The peer for an address; `tls` must be an identity shared by all that use it.
     pub fn peer(&self, host: &str, port: u16, srv: bool, tls: Option<&Arc<ClientTls>>) -> Arc<Peer> {
         let tls_id = tls.map_or(0, |tls| self.tls_id(tls));
         let key = PeerKey { host: host.to_owned(), port, srv, tls: tls_id };

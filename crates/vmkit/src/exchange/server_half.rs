@@ -201,9 +201,14 @@ impl ServerHalf {
         if !self.reply.has_sent() || !self.reply.is_finished() {
             return;
         }
+        // With nothing left unread the system sends no reset that could overtake the reply.
+        let all_read = self.reader.body_is_done() && self.reader.unread().is_empty();
+        if all_read && !self.reply.wire().is_tls() {
+            return;
+        }
         let linger = async {
             let mut dropped = 0;
-            if self.reply.wire().shutdown().await.is_err() {
+            if self.reply.wire().shutdown().await.is_err() || all_read {
                 return;
             }
             while dropped <= MAX_DRAINED {

@@ -86,6 +86,11 @@ impl Wire {
         Self { io: RefCell::new(stream), stats }
     }
 
+    /// Whether the bytes are encrypted.
+    pub(super) fn is_tls(&self) -> bool {
+        !matches!(&*self.io.borrow(), Stream::Plain(_))
+    }
+
     /// Reads into the spare room of `buf`; 0 means that the peer has closed its side.
     pub(super) fn poll_read_buf<B: BufMut>(&self, cx: &mut Context<'_>, buf: &mut B) -> Poll<io::Result<usize>> {
         let result = {
