@@ -60,6 +60,8 @@ pub struct Loaded {
     bytes: Vec<u8>,
     /// Contents of the key files the config names.
     key_files: BTreeMap<String, Vec<u8>>,
+    /// What the log line counts.
+    users: usize,
 }
 
 /// Reads configs and makes generations of them.
@@ -122,7 +124,7 @@ impl Controller {
         let bytes = self.read().await?;
         let generation = Arc::new(self.build(bytes, None).await?);
         self.registry.replace_generation(Some(generation.metrics.clone()));
-        self.metrics.succeeded();
+        self.announce();
         Ok(generation)
     }
 
@@ -135,7 +137,7 @@ impl Controller {
                 let generation = Arc::new(generation);
                 self.registry.replace_generation(Some(generation.metrics.clone()));
                 serving.swap(generation).retire();
-                self.metrics.succeeded();
+                self.announce();
             }
             Err(error) => {
                 self.metrics.successful.set(0);
@@ -173,9 +175,16 @@ impl Controller {
         if let Some(keys) = keys {
             self.issuers.start(keys).await;
         }
-        self.loaded = Some(Loaded { bytes, key_files });
-        vmkit::info!("loaded information about {users} users from -auth.config={}", vmkit::go_text::quote(&self.path));
+        self.loaded = Some(Loaded { bytes, key_files, users });
         Ok(generation)
+    }
+
+    /// Says that the config serves; never before it does, because people and tests wait for this line.
+    fn announce(&self) {
+        self.metrics.succeeded();
+        let users = self.loaded.as_ref().map_or(0, |loaded| loaded.users);
+        let shown = vmkit::go_text::quote(vmkit::net::address::redact_url(&self.path).as_bytes());
+        vmkit::info!("loaded information about {users} users from -auth.config={shown}");
     }
 
     /// Reads certificates of TLS identities that are new, so that the first request does not find them missing.
