@@ -4,20 +4,8 @@
 //! checks: substitution happens per request in the rewrite stage. Messages are literal; prefixes are the caller's.
 
 use super::redact;
+use crate::rewrite::jwt_placeholders::PLACEHOLDERS;
 use vmkit::go_text::quote;
-
-/// All placeholders, in the order in which messages list them.
-const SUPPORTED: [&str; 9] = [
-    "{{.MetricsTenant}}",
-    "{{.MetricsAccountID}}",
-    "{{.MetricsProjectID}}",
-    "{{.MetricsExtraLabels}}",
-    "{{.MetricsExtraFilters}}",
-    "{{.LogsAccountID}}",
-    "{{.LogsProjectID}}",
-    "{{.LogsExtraFilters}}",
-    "{{.LogsExtraStreamFilters}}",
-];
 
 /// Checks the path and the query of a URL; one message a problem.
 pub(super) fn check_url(url: &str, is_jwt: bool) -> Vec<String> {
@@ -29,14 +17,14 @@ pub(super) fn check_url(url: &str, is_jwt: bool) -> Vec<String> {
     let (path, query) = path_and_query(url);
     let path = decode(path, false).unwrap_or_else(|| path.to_owned());
     if path.contains("{{") {
-        let rest = SUPPORTED.iter().fold(path.clone(), |path, placeholder| path.replace(placeholder, ""));
+        let rest = PLACEHOLDERS.iter().fold(path.clone(), |path, placeholder| path.replace(placeholder, ""));
         if !is_jwt {
             messages.push(format!("placeholder: {} is only allowed at JWT token context", quote(&path)));
         } else if rest.contains("{{") {
             messages.push(format!(
                 "invalid placeholder found in URL request path: {}, supported values are: {}",
                 quote(&path),
-                SUPPORTED.join(", ")
+                PLACEHOLDERS.join(", ")
             ));
         }
     }
@@ -50,11 +38,11 @@ pub(super) fn check_url(url: &str, is_jwt: bool) -> Vec<String> {
                     "query param: {} with placeholder: {shown} is only allowed at JWT token context",
                     quote(&name)
                 ));
-            } else if !SUPPORTED.contains(&value.as_str()) {
+            } else if !PLACEHOLDERS.contains(&value.as_str()) {
                 messages.push(format!(
                     "query param: {} has unsupported placeholder string: {shown}, supported values are: {}",
                     quote(&name),
-                    SUPPORTED.join(", ")
+                    PLACEHOLDERS.join(", ")
                 ));
             }
         }
@@ -71,8 +59,8 @@ pub(super) fn check_request_header(name: &str, value: &str, is_jwt: bool) -> Opt
     if !is_jwt {
         return Some(format!("request header: {name} placeholder: {shown} is only supported at JWT context"));
     }
-    (!SUPPORTED.contains(&value)).then(|| {
-        let supported = SUPPORTED.join(", ");
+    (!PLACEHOLDERS.contains(&value)).then(|| {
+        let supported = PLACEHOLDERS.join(", ");
         format!("request header: {name} has unsupported placeholder: {shown}, supported values are: {supported}")
     })
 }
