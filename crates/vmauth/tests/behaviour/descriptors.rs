@@ -78,6 +78,10 @@ fn a_reload_without_descriptors_keeps_the_old_config() {
     client.get("/", &[AUTH]).expect(200);
     assert!(proxy.program.is_running(), "{}", proxy.program.log_text());
     drop(crowd);
+    eventually("the descriptors are free", || {
+        let open = proxy.program.open_files() as u64;
+        if open < LIMIT / 2 { Ok(()) } else { Err(open) }
+    });
     proxy.program.signal(testkit::Signal::Hup);
     eventually("the new config serves", || {
         let reply = client.get("/", &[AUTH]).expect(200);
