@@ -26,7 +26,7 @@ PATIENCE = 20.0
 _lock = threading.Lock()
 _results = {True: 0, False: 0}
 _processes = []
-_folder = Path(tempfile.mkdtemp(prefix="vmauth-real-"))
+_folders = []
 
 
 # ---------------------------------------------------------------- results
@@ -66,7 +66,10 @@ def wait_for(what, condition, patience=PATIENCE, pause=0.05):
 
 def folder(name):
     """A new folder that goes away with the run."""
-    return Path(tempfile.mkdtemp(prefix=name + "-", dir=_folder))
+    with _lock:
+        if not _folders:
+            _folders.append(tempfile.mkdtemp(prefix="vmauth-real-"))
+    return Path(tempfile.mkdtemp(prefix=name + "-", dir=_folders[0]))
 
 
 def free_port():
@@ -121,7 +124,8 @@ def clean_up():
     for process in _processes:
         if process.child.poll() is None:
             process.kill()
-    shutil.rmtree(_folder, ignore_errors=True)
+    for path in _folders:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def leave_cleanly_on_signals():
