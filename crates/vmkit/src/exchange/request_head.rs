@@ -263,43 +263,22 @@ impl RequestHead {
     }
 
     fn check_framing(&mut self) -> Result<(), HeadError> {
-        let (mut length, mut chunked) = (None, false);
-        let mut persistence = Persistence::default();
+        let mut framing = Framing::default();
         self.expect_continue = false;
         for line in &self.lines.0 {
             let value = slice(&self.raw, line.value);
             match line.id {
-                HeaderId::ContentLength => {
-                    let parsed = parse_length(value).ok_or(HeadError::BadContentLength)?;
-                    if length.is_some_and(|before| before != parsed) {
-                        return Err(HeadError::BadContentLength);
-                    }
-                    length = Some(parsed);
-                }
-                HeaderId::TransferEncoding => {
-                    if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(HeadError::UnsupportedCoding);
-                    }
-                    chunked = true;
-                }
-                HeaderId::Connection => persistence.read(value),
                 HeaderId::Expect => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(HeadError::BadExpect);
                     }
                     self.expect_continue = self.version == Version::Http11;
                 }
-                _ => {}
+                id => framing.read(id, value)?,
             }
         }
-        self.keep_alive = persistence.keep_alive(self.version);
-        self.body = match (length, chunked) {
-            (Some(_), true) => return Err(HeadError::LengthAndCoding),
-            (None, true) if self.version == Version::Http10 => return Err(HeadError::CodingInHttp10),
-            (None, true) => BodyKind::Chunked,
-            (Some(length), false) => BodyKind::Length(length),
-            (None, false) => BodyKind::None,
-        };
+        self.keep_alive = framing.persistence.keep_alive(self.version);
+        self.body = framing.body(self.version)?.unwrap_or(BodyKind::None);
         Ok(())
     }
 
@@ -398,6 +377,51 @@ pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
+/// What the lines of a head say about where its body ends and whether its connection stays (RFC 9112 §6 and §9.3).
+///
+/// Requests and replies are read by the same rules, so that neither can be laxer than the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Framing {
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+    pub(super) persistence: Persistence,
+}
+
+impl Framing {
+    /// Reads one line; lines about other things are passed over.
+    pub(super) fn read(&mut self, id: HeaderId, value: &[u8]) -> Result<(), HeadError> {
+        match id {
+            HeaderId::ContentLength => {
+                let parsed = parse_length(value).ok_or(HeadError::BadContentLength)?;
+                if self.length.is_some_and(|before| before != parsed) {
+                    return Err(HeadError::BadContentLength);
+                }
+                self.length = Some(parsed);
+            }
+            HeaderId::TransferEncoding => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::UnsupportedCoding);
+                }
+                self.chunked = true;
+            }
+            HeaderId::Connection => self.persistence.read(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// How the body is delimited; `None` when no line says so.
+    pub(super) fn body(self, version: Version) -> Result<Option<BodyKind>, HeadError> {
+        match (self.length, self.chunked) {
+            (Some(_), true) => Err(HeadError::LengthAndCoding),
+            (None, true) if version == Version::Http10 => Err(HeadError::CodingInHttp10),
+            (None, true) => Ok(Some(BodyKind::Chunked)),
+            (Some(length), false) => Ok(Some(BodyKind::Length(length))),
+            (None, false) => Ok(None),
+        }
+    }
+}
+
 /// What the `Connection` lines of a head say about its connection (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Persistence {
@@ -407,7 +431,7 @@ pub(super) struct Persistence {
 
 impl Persistence {
     /// Reads one `Connection` value.
-    pub(super) fn read(&mut self, value: &[u8]) {
+    fn read(&mut self, value: &[u8]) {
         for token in tokens(value) {
             self.close |= token.eq_ignore_ascii_case(b"close");
             self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
@@ -422,7 +446,7 @@ impl Persistence {
 
 /// Decimal digits only (RFC 9110 §8.6); no sign, list or blank, and nothing beyond 63 bits, which a backend with
 /// signed lengths would read as something else.
-pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
+fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

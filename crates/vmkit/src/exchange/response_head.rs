@@ -6,7 +6,7 @@
 use std::mem::MaybeUninit;
 
 use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
-use super::request_head::{BodyKind, HeadError, MAX_HEADERS, MAX_KEPT, Persistence, Version, parse_length};
+use super::request_head::{BodyKind, Framing, HeadError, MAX_HEADERS, MAX_KEPT, Version};
 
 /// A checked reply head; reused for all replies of a connection.
 #[derive(Debug)]
@@ -84,42 +84,22 @@ impl ResponseHead {
     }
 
     fn check_framing(&mut self, version: Version, to_head: bool) -> Result<(), HeadError> {
-        let (mut length, mut chunked) = (None, false);
-        let mut persistence = Persistence::default();
+        let mut framing = Framing::default();
         for line in &self.lines.0 {
-            let value = slice(&self.raw, line.value);
-            match line.id {
-                HeaderId::ContentLength => {
-                    let parsed = parse_length(value).ok_or(HeadError::BadContentLength)?;
-                    if length.is_some_and(|before| before != parsed) {
-                        return Err(HeadError::BadContentLength);
-                    }
-                    length = Some(parsed);
-                }
-                HeaderId::TransferEncoding => {
-                    if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(HeadError::UnsupportedCoding);
-                    }
-                    chunked = true;
-                }
-                HeaderId::Connection => persistence.read(value),
-                _ => {}
-            }
+            framing.read(line.id, slice(&self.raw, line.value))?;
         }
         // 204 with a length announces what it must not have: the bytes may come, and be taken for the next reply.
-        let contradicts_itself = self.status == 204 && (chunked || length.is_some_and(|length| length > 0));
-        self.keep_alive = persistence.keep_alive(version) && !contradicts_itself;
-        self.content_length = length;
-        self.body = match (length, chunked) {
-            _ if to_head || self.is_interim() || matches!(self.status, 204 | 304) => BodyKind::None,
-            (Some(_), true) => return Err(HeadError::LengthAndCoding),
-            (None, true) if version == Version::Http10 => return Err(HeadError::CodingInHttp10),
-            (None, true) => BodyKind::Chunked,
-            (Some(length), false) => BodyKind::Length(length),
-            (None, false) => {
-                self.keep_alive = false;
-                BodyKind::UntilClose
-            }
+        let announces_body = framing.chunked || framing.length.is_some_and(|length| length > 0);
+        self.keep_alive = framing.persistence.keep_alive(version) && !(self.status == 204 && announces_body);
+        self.content_length = framing.length;
+        let never_has_body = to_head || self.is_interim() || matches!(self.status, 204 | 304);
+        self.body = if never_has_body {
+            BodyKind::None
+        } else if let Some(kind) = framing.body(version)? {
+            kind
+        } else {
+            self.keep_alive = false;
+            BodyKind::UntilClose
         };
         Ok(())
     }
