@@ -19,9 +19,9 @@ use vmauth::rewrite::header_rules::{
 };
 use vmauth::rewrite::jwt_placeholders::PlaceholderValues;
 use vmauth::rewrite::target_url::{NormalPath, TargetInput, TargetUrl};
-use vmauth::route::go_regex::GoRegex;
 use vmauth::route::matcher::{RouteInput, RouteMatcher, RouteTable};
 use vmkit::exchange::{RequestHead, ResponseHead};
+use vmkit::go_regex::GoRegex;
 use vmkit::secret::Secret;
 
 /// A request as an agent or a dashboard sends it.

@@ -26,13 +26,13 @@ use crate::config::{
 use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::{HeaderRuleError, HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
-use crate::route::go_regex::GoRegex;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
 use crate::upstream::balance::{BackendSet, Policy};
 use crate::upstream::discovery::{Discovery, Entry, Lookup, Resolving, Warn};
 use crate::upstream::health_check::{HealthChecker, Probe};
 use crate::upstream::pool::PeerRegistry;
 use crate::user::{Backends, Route, Target, Upstream, User, UserIpFilter, UserMetrics};
+use vmkit::go_regex::GoRegex;
 
 /// What generations are built with; lives as long as the process.
 pub struct Environment {

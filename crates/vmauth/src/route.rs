@@ -1,4 +1,3 @@
 //! Stage 3: which route of a user serves a request.
 
-pub mod go_regex;
 pub mod matcher;

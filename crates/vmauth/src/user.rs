@@ -10,12 +10,12 @@ use crate::config::AccessLogSpec;
 use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
-use crate::route::go_regex::GoRegex;
 use crate::route::matcher::RouteTable;
 use crate::upstream::backend::{DialAddress, HealthTarget};
 use crate::upstream::balance::BackendSet;
 use crate::upstream::discovery::Discovery;
 use crate::upstream::pool::Peer;
+use vmkit::go_regex::GoRegex;
 
 /// One user, or `unauthorized_user`.
 pub struct User {

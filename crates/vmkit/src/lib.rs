@@ -1,12 +1,13 @@
 //! What every VictoriaMetrics-style process needs, and nothing that knows what the process is for.
 //!
 //! Arrows inside the crate: `secret`, `go_text`, `units` → `flags` → `logger` → `metrics` → `net` → `tls` →
-//! `http_client`; `exchange` and `http_server` stand on `net`, `tls` and `metrics`. Nothing points back.
+//! `http_client`; `go_regex` stands alone; `exchange` and `http_server` stand on `net`, `tls` and `metrics`. Nothing points back.
 
 pub mod cpu_profile;
 pub mod env_template;
 pub mod exchange;
 pub mod flags;
+pub mod go_regex;
 pub mod go_text;
 pub mod http_client;
 pub mod http_server;

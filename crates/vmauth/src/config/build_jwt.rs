@@ -10,9 +10,9 @@ use super::model::{JwtSpec, KeyOrigin, KeySource, MatchClaim, PublicKey};
 use super::raw::RawJwt;
 use super::redact;
 use crate::rewrite::target_url::TargetUrl;
-use crate::route::go_regex::GoRegex;
 use std::io;
 use std::time::Duration;
+use vmkit::go_regex::GoRegex;
 use vmkit::go_text::{os_error, quote};
 use vmkit::units::GoDuration;
 

@@ -15,8 +15,8 @@ use super::raw::{RawRoute, RawSettings, RawUrls};
 use super::redact;
 use super::src_query_arg;
 use crate::rewrite::target_url::TargetUrl;
-use crate::route::go_regex::GoRegex;
 use std::sync::Arc;
+use vmkit::go_regex::GoRegex;
 use vmkit::go_text::quote;
 
 impl Builder<'_, '_> {

@@ -12,11 +12,11 @@ use super::model::{AccessLogSpec, AuthConfig, ClientTls, Credential, IpFilterSpe
 use super::place::Place;
 use super::raw::{RawMtls, RawUser};
 use super::yaml_tree::{NodeId, Tree};
-use crate::route::go_regex::GoRegex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
 use std::sync::Arc;
+use vmkit::go_regex::GoRegex;
 use vmkit::go_text::quote;
 use vmkit::secret::Secret;
 use xxhash_rust::xxh64::xxh64;

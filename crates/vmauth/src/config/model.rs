@@ -5,10 +5,10 @@
 //! in the order in which they apply, so that the rewrite stage compiles them as it likes.
 
 use crate::rewrite::target_url::TargetUrl;
-use crate::route::go_regex::GoRegex;
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
+use vmkit::go_regex::GoRegex;
 use vmkit::secret::Secret;
 
 /// Name and value of a header rule, both trimmed; an empty value removes the header.

@@ -14,9 +14,9 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use vmkit::exchange::{HeaderId, RequestHead};
 
-use super::go_regex::GoRegex;
 use crate::rewrite::percent;
 use pattern_index::PatternIndex;
+use vmkit::go_regex::GoRegex;
 
 /// One item of `src_query_args`: an argument of this exact name with a matching value.
 #[derive(Clone, Debug, PartialEq, Eq)]

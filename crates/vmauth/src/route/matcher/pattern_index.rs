@@ -9,7 +9,7 @@ use std::fmt;
 use foldhash::fast::RandomState;
 use regex_automata::{Anchored, Input, meta};
 
-use crate::route::go_regex::{self, GoRegex, Tail};
+use vmkit::go_regex::{self, GoRegex, Tail};
 
 /// From so many patterns on they get a common automaton.
 const COMMON_PROGRAM_FROM: usize = 4;

@@ -19,7 +19,7 @@ use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
 pub use parser::GoRegexError;
-pub(super) use simple::{Simple, Tail};
+pub use simple::{Simple, Tail};
 
 /// Bytes that the compiled form of one pattern may take.
 const PROGRAM_LIMIT: usize = 4 << 20;
@@ -85,7 +85,7 @@ impl GoRegex {
     }
 
     /// The literals and prefixes this pattern consists of, if it is that simple.
-    pub(super) fn simple(&self) -> Option<&[Simple]> {
+    pub fn simple(&self) -> Option<&[Simple]> {
         match &self.kind {
             Kind::Simple(list) => Some(list),
             Kind::Program(..) => None,
@@ -93,7 +93,7 @@ impl GoRegex {
     }
 
     /// The anchored syntax tree of a pattern that is not simple.
-    pub(super) fn hir(&self) -> Option<&Hir> {
+    pub fn hir(&self) -> Option<&Hir> {
         match &self.kind {
             Kind::Simple(_) => None,
             Kind::Program(_, hir) => Some(hir),
@@ -116,13 +116,13 @@ impl PartialEq for GoRegex {
 impl Eq for GoRegex {}
 
 /// Compiles anchored trees into one program; `None` when it would take more than `limit` bytes.
-pub(super) fn build(trees: &[Hir], limit: usize) -> Option<meta::Regex> {
+pub fn build(trees: &[Hir], limit: usize) -> Option<meta::Regex> {
     let config = meta::Config::new().nfa_size_limit(Some(limit)).hybrid_cache_capacity(1 << 20);
     meta::Builder::new().configure(config).build_many_from_hir(trees).ok()
 }
 
 /// The text as Go decodes it: every byte outside valid UTF-8 becomes U+FFFD. Valid text is borrowed.
-pub(super) fn replace_bad_bytes(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn replace_bad_bytes(text: &[u8]) -> Cow<'_, [u8]> {
     if str::from_utf8(text).is_ok() {
         return Cow::Borrowed(text);
     }

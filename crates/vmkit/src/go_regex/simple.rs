@@ -14,23 +14,30 @@ const MAX_CLASS: u32 = 16;
 
 /// A text, and what may follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::route) struct Simple {
-    pub(in crate::route) text: Box<[u8]>,
-    pub(in crate::route) tail: Tail,
+pub struct Simple {
+    /// The text that must come first.
+    pub text: Box<[u8]>,
+    /// What may follow it.
+    pub tail: Tail,
 }
 
 /// What may follow the text of a [`Simple`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::route) enum Tail {
+pub enum Tail {
     /// The text is all.
     Nothing,
     /// `.*`, or `.+` when `non_empty`; with `newline` the dot matches line feeds too.
-    Any { non_empty: bool, newline: bool },
+    Any {
+        /// Whether at least one character must follow.
+        non_empty: bool,
+        /// Whether a line feed may be among them.
+        newline: bool,
+    },
 }
 
 impl Tail {
     /// Whether `rest`, what follows the text, is allowed.
-    pub(in crate::route) fn accepts(self, rest: &[u8]) -> bool {
+    pub fn accepts(self, rest: &[u8]) -> bool {
         match self {
             Self::Nothing => rest.is_empty(),
             Self::Any { non_empty, newline } => {

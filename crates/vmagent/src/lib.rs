@@ -1,0 +1,8 @@
+//! The agent: scrapes targets, relabels their samples, keeps them in a queue while the remote is away, and pushes them.
+//!
+//! ```text
+//! discovery ─► scrape/pool ─► worker ─► fetch ─► exposition ─► relabel ─► remote_write ─► batch ─► queue ─► client
+//! ```
+//!
+//! Nothing that was accepted is lost: a sample that leaves a scrape or a push is in memory for seconds at most, then
+//! on its way or on disk.
