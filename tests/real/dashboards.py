@@ -1,18 +1,16 @@
 """Public dashboards and alert rules find every metric name, label and value they read on vmauth's metrics page.
 
-Reads `vmauth.json`, `alerts-vmauth.yml` and `alerts-health.yml` of a folder that is not part of the project. The pages
-compared are those of a process that has had requests and each kind of error, first without and then with routes for
-requests without credentials.
+What they read is kept in `readings/vmauth.json`; `readings.py` says where it comes from. The pages compared are those of a
+process that has had requests and each kind of error, first without and then with routes for requests without credentials.
 """
 
-import json
 import re
 import socket
 import threading
 import urllib.parse
-from pathlib import Path
 
-from kit import Store, Vmauth, basic, check, note, parse_page, request, wait_for
+from kit import Store, Vmauth, basic, check, parse_page, request, wait_for
+from readings import SCRAPERS, load
 
 # Names of others, with the reason why vmauth has none.
 NOT_OURS = {
@@ -22,69 +20,6 @@ NOT_OURS = {
     "vm_concurrent_select_limit_timeout_total": "of components that answer queries",
     "vm_rows_ignored_total": "of components that take samples",
 }
-# Labels that the scraper adds.
-SCRAPERS = {"job", "instance"}
-
-KEYWORDS = {"by", "without", "or", "and", "unless", "on", "ignoring", "group_left", "group_right", "offset", "bool"}
-TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\[[^\]]*\]|\$\w+|[a-zA-Z_:][\w:]*|\{|\}|\S')
-MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"')
-GROUPING = re.compile(r"\b(?:by|on|group_left|group_right)\s*\(([^)]*)\)")
-
-
-# ---------------------------------------------------------------- what is read
-
-class Reading:
-    """An expression's selectors, the labels it groups by, and where it stands."""
-
-    def __init__(self, place, expression, more_labels=()):
-        self.place = place
-        made = set(re.findall(r'(?s)label_replace\(.*?"(\w+)",\s*"\$1"', expression))
-        self.selectors = selectors(expression)
-        labels = {name for names in GROUPING.findall(expression) for name in re.findall(r"\w+", names)}
-        self.labels = (labels | set(more_labels)) - made - SCRAPERS
-
-
-def selectors(expression):
-    """(name, [(label, operator, value)]) of every selector."""
-    bare = GROUPING.sub(" ", re.sub(r"\bwithout\s*\([^)]*\)", " ", expression))
-    found, position = [], 0
-    while match := TOKEN.search(bare, position):
-        word, position = match.group(), match.end()
-        rest = bare[position:].lstrip()
-        if not re.match(r"[a-zA-Z_:]", word) or word.lower() in KEYWORDS or rest.startswith("("):
-            continue
-        matchers = []
-        if rest.startswith("{"):
-            end = bare.index("}", position)
-            matchers, position = MATCHER.findall(bare[position:end]), end + 1
-        found.append((word, matchers))
-    return found
-
-
-def rules(path):
-    """The alerts of a rule file; each expression stands on one line there."""
-    for rule in re.split(r"(?m)^\s*- alert:\s*", path.read_text())[1:]:
-        expression = re.search(r"(?m)^\s+expr:\s*(\S.*)$", rule).group(1)
-        if expression in "|>":
-            raise ValueError(f"{path.name}: an expression of several lines")
-        yield Reading(f"{path.name}: {rule.split()[0]}", expression, re.findall(r"\$labels\.(\w+)", rule))
-
-
-def panels(node, title=""):
-    """Expressions and variables anywhere in a dashboard."""
-    if isinstance(node, list):
-        for one in node:
-            yield from panels(one, title)
-    elif isinstance(node, dict):
-        title = node.get("title") or node.get("name") or title
-        for field, value in node.items():
-            variable = re.fullmatch(r"label_values\((.*),\s*(\w+)\)", value) if isinstance(value, str) else None
-            if variable:
-                yield Reading(f"dashboard: ${title}", variable.group(1), [variable.group(2)])
-            elif field == "expr" and isinstance(value, str):
-                yield Reading(f"dashboard: {title}", value)
-            else:
-                yield from panels(value, title)
 
 
 # ---------------------------------------------------------------- against a page
@@ -212,11 +147,7 @@ def errors_of_nobody(vmauth, store):
     check("dashboards: each of them is counted once, too", not missing, (missing, vmauth.page()))
 
 
-def public_dashboards(options):
-    folder = Path(options.dashboards)
-    if not folder.is_dir():
-        note(f"dashboards: skipped, there is no folder {folder}")
-        return
+def public_dashboards():
     store = Store()
     routes = ROUTES.format(store=store.url)
     static = STATIC.format(routes=routes)
@@ -226,11 +157,7 @@ def public_dashboards(options):
     errors_of_nobody(vmauth, store)
     samples = parse_page(vmauth.page())
 
-    readings = {
-        "dashboard": list(panels(json.loads((folder / "vmauth.json").read_text()))),
-        "alerts-vmauth.yml": list(rules(folder / "alerts-vmauth.yml")),
-        "alerts-health.yml": list(rules(folder / "alerts-health.yml")),
-    }
+    readings = load("vmauth")
     for source, found in readings.items():
         names = {name for reading in found for name, _ in reading.selectors}
         missing = [problem for reading in found for problem in problems(reading, samples)]
@@ -241,7 +168,7 @@ def public_dashboards(options):
     # A check that cannot fail is none.
     lost = [sample for sample in samples if sample[0] != "vmauth_user_requests_total"]
     check("dashboards: a lost metric would be noticed",
-          any("vmauth_user_requests_total" in problem for reading in readings["dashboard"] for problem in problems(reading, lost)))
+          any("vmauth_user_requests_total" in problem for reading in readings["vmauth.json"] for problem in problems(reading, lost)))
     vmauth.stop()
 
 

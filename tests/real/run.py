@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """vmauth among real neighbours: an OpenID provider, Prometheus, a store, dashboards, the profiler's format.
 
-    run.py VMAUTH [--dashboards FOLDER] [--only NAME]
+    run.py VMAUTH [--only NAME]
 
 One line a check; ends with `N passed, N failed`, and with status 1 if anything failed.
 """
@@ -19,7 +19,6 @@ MODULES = ("oidc", "prometheus", "dashboards", "profile_format")
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("vmauth")
-    parser.add_argument("--dashboards", default="../shared/dashboards")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     kit.Vmauth.binary = options.vmauth
@@ -41,7 +40,7 @@ def run(options):
                 continue
             begun = time.monotonic()
             try:
-                part(options) if module.__name__ == "dashboards" else part()
+                part()
             except Exception:
                 kit.check(name, False, traceback.format_exc())
             kit.note(f"{name}: {time.monotonic() - begun:.1f} s")
