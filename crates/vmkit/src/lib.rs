@@ -1,7 +1,7 @@
 //! What every VictoriaMetrics-style process needs, and nothing that knows what the process is for.
 //!
 //! Arrows inside the crate: `secret`, `go_text`, `units` → `flags` → `logger` → `metrics` → `net` → `tls` →
-//! `http_client`; `go_regex` stands alone; `exchange` and `http_server` stand on `net`, `tls` and `metrics`. Nothing points back.
+//! `http_client`; `go_regex` stands alone, `yaml` needs `go_text`; `exchange` and `http_server` stand on `net`, `tls` and `metrics`. Nothing points back.
 
 pub mod cpu_profile;
 pub mod env_template;
@@ -18,3 +18,4 @@ pub mod process;
 pub mod secret;
 pub mod tls;
 pub mod units;
+pub mod yaml;

@@ -4,17 +4,17 @@
 //! load; keys of an identity provider are never fetched here. Beyond upstream: `jwks_url`, `audience`, `clock_skew`.
 
 use super::build_users::{Builder, Owner, UserContext};
-use super::decode::{At, Text, TextList};
-use super::error::Stage;
 use super::model::{JwtSpec, KeyOrigin, KeySource, MatchClaim, PublicKey};
 use super::raw::RawJwt;
 use super::redact;
+use super::stage::Stage;
 use crate::rewrite::target_url::TargetUrl;
 use std::io;
 use std::time::Duration;
 use vmkit::go_regex::GoRegex;
 use vmkit::go_text::{os_error, quote};
 use vmkit::units::GoDuration;
+use vmkit::yaml::{At, Text, TextList};
 
 /// The largest tolerance; more would make expiry meaningless.
 const MAX_CLOCK_SKEW: GoDuration = GoDuration(600_000_000_000);

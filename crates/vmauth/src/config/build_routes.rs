@@ -4,20 +4,20 @@
 //! left out. Each distinct pattern is compiled once a config.
 
 use super::build_users::{Builder, UserContext};
-use super::decode::{Text, TextList};
-use super::error::Stage;
 use super::inherit::{Level, headers};
 use super::ip_filters;
 use super::model::{QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec};
-use super::place::Place;
 use super::placeholders;
 use super::raw::{RawRoute, RawSettings, RawUrls};
 use super::redact;
 use super::src_query_arg;
+use super::stage::Stage;
 use crate::rewrite::target_url::TargetUrl;
 use std::sync::Arc;
 use vmkit::go_regex::GoRegex;
 use vmkit::go_text::quote;
+use vmkit::yaml::Place;
+use vmkit::yaml::{Text, TextList};
 
 impl Builder<'_, '_> {
     /// Builds `url_map`.

@@ -4,14 +4,11 @@
 //! that authentication will use (auth.md §2); the keys themselves never reach a message.
 
 use super::Inputs;
-use super::decode::{At, Decoder, Text};
-use super::error::{Problems, Stage};
 use super::inherit::{Level, statuses};
 use super::ip_filters;
 use super::model::{AccessLogSpec, AuthConfig, ClientTls, Credential, IpFilterSpec, MtlsSpec, UserSpec};
-use super::place::Place;
-use super::raw::{RawMtls, RawUser};
-use super::yaml_tree::{NodeId, Tree};
+use super::raw::{RawMtls, RawUser, Reader};
+use super::stage::{Decoder, Problems, Stage};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
@@ -19,18 +16,23 @@ use std::sync::Arc;
 use vmkit::go_regex::GoRegex;
 use vmkit::go_text::quote;
 use vmkit::secret::Secret;
+use vmkit::yaml::Place;
+use vmkit::yaml::{At, Text};
+use vmkit::yaml::{NodeId, Tree};
 use xxhash_rust::xxh64::xxh64;
 
 const UNAUTHORIZED: &str = "unauthorized_user";
+/// The place of the whole file.
+const ROOT: Place<'static> = Place::root();
 const MISSING_ROUTE: &str = "missing `url_prefix` or `url_map`";
 
 /// Builds everything below the top level.
 pub(super) fn build(tree: &Tree<'_>, inputs: &Inputs<'_>, problems: &mut Problems) -> AuthConfig {
-    let raw = Decoder { tree, problems }.config();
+    let raw = Reader(Decoder { tree, problems }).config();
     let mut real_ip_header = inputs.defaults.real_ip_header.clone();
     let mut config = AuthConfig::default();
     if let Some(raw) = &raw.ip_filters {
-        let place = super::ROOT.field("ip_filters");
+        let place = ROOT.field("ip_filters");
         let filter = ip_filters::build(raw, &place, real_ip_header.as_deref(), problems);
         real_ip_header.clone_from(&filter.real_ip_header);
         config.ip_filters = Some(filter);
@@ -39,7 +41,7 @@ pub(super) fn build(tree: &Tree<'_>, inputs: &Inputs<'_>, problems: &mut Problem
     if let Some(id) = raw.unauthorized_user {
         config.unauthorized_user = Some(builder.unauthorized_user(id));
     }
-    let place = super::ROOT.field("users");
+    let place = ROOT.field("users");
     config.users.reserve_exact(raw.users.len());
     for (index, &id) in raw.users.iter().enumerate() {
         if let Some(user) = builder.user(index, id, &place.index(index)) {
@@ -95,8 +97,8 @@ impl<'t, 'b> Builder<'t, 'b> {
     }
 
     fn unauthorized_user(&mut self, id: NodeId) -> UserSpec {
-        let place = super::ROOT.field(UNAUTHORIZED);
-        let raw = Decoder { tree: self.tree, problems: self.problems }.user(id, &place);
+        let place = ROOT.field(UNAUTHORIZED);
+        let raw = Reader(Decoder { tree: self.tree, problems: self.problems }).user(id, &place);
         let written = |text: Option<Text<'_>>| text.filter(|text| !text.value.is_empty()).map(|text| text.mark);
         let credentials = [
             ("username", written(raw.username)),
@@ -116,7 +118,7 @@ impl<'t, 'b> Builder<'t, 'b> {
     }
 
     fn user(&mut self, index: usize, id: NodeId, place: &Place<'_>) -> Option<UserSpec> {
-        let mut raw = Decoder { tree: self.tree, problems: self.problems }.user(id, place);
+        let mut raw = Reader(Decoder { tree: self.tree, problems: self.problems }).user(id, place);
         let jwt = raw.jwt.take();
         let stage = if jwt.is_some() { Stage::JwtUsers } else { Stage::Users };
         let context = UserContext { place, stage, is_jwt: jwt.is_some() };

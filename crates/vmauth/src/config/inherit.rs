@@ -3,14 +3,14 @@
 //! A [`Level`] is the resolved state of all settings that a `url_prefix` depends on; each level is made from the one
 //! around it. Differs from upstream on purpose: `headers`, `response_headers` and `keep_original_host` are inherited, too.
 
-use super::decode::{Text, TextList};
-use super::error::{Problems, Stage};
 use super::model::{ConfigDefaults, HeaderPair, LoadBalancingPolicy, TargetSpec};
-use super::place::{Mark, Place};
 use super::raw::RawSettings;
 use super::redact;
+use super::stage::{Problems, Stage};
 use crate::rewrite::target_url::TargetUrl;
 use vmkit::go_text::quote;
+use vmkit::yaml::{Mark, Place};
+use vmkit::yaml::{Text, TextList};
 
 /// Resolved settings of the flags, of a user or of an entry of `url_map`.
 #[derive(Clone, Debug, Default)]

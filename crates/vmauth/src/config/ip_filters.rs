@@ -3,14 +3,14 @@
 //! Nothing may vanish silently here, unlike in other lists: a `null` item or an allow list that turned out empty (an
 //! unset variable, say) would open what the list was to close.
 
-use super::decode::{Text, TextList};
-use super::error::{Problems, Stage};
 use super::model::IpFilterSpec;
-use super::place::Place;
 use super::raw::RawIpFilters;
+use super::stage::{Problems, Stage};
 use ipnet::{IpNet, Ipv4Net};
 use std::net::IpAddr;
 use vmkit::go_text::quote;
+use vmkit::yaml::Place;
+use vmkit::yaml::{Text, TextList};
 
 /// Builds the filter at `place`; `outer_header` is the enclosing level's header.
 pub(super) fn build(

@@ -3,11 +3,10 @@
 //! Turns tree nodes into structs of borrowed texts; nothing is parsed, inherited or checked here beyond types. The
 //! structs live only while one user is built and never leave this area.
 
-use super::decode::{At, Decoder, Field, Text, TextList};
-use super::error::Stage;
-use super::place::{Mark, Place};
-use super::scalars::Scalar;
-use super::yaml_tree::{Kind, NodeId};
+use super::stage::{Decoder, Stage};
+use std::ops::{Deref, DerefMut};
+use vmkit::yaml::tree::Kind;
+use vmkit::yaml::{At, Field, Mark, NodeId, Place, Text, TextList};
 
 const USER_FIELDS: &[&str] = &[
     "name",
@@ -182,12 +181,29 @@ pub(super) struct RawJwt<'t> {
     pub(super) clock_skew: Option<Text<'t>>,
 }
 
-impl<'t> Decoder<'t, '_> {
+/// A decoder that knows the fields of this config.
+pub(super) struct Reader<'t, 'p>(pub(super) Decoder<'t, 'p>);
+
+impl<'t, 'p> Deref for Reader<'t, 'p> {
+    type Target = Decoder<'t, 'p>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Reader<'_, '_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl<'t> Reader<'t, '_> {
     /// Reads the top level.
     pub(super) fn config(&mut self) -> RawConfig<'t> {
         let mut raw = RawConfig::default();
         let Some(root) = self.tree.root() else { return raw };
-        let place = &super::ROOT;
+        let place = &Place::root();
         let known = &["users", "unauthorized_user", "ip_filters"];
         for (field, id) in self.fields(root, place, "main.AuthConfig", known).unwrap_or_default() {
             let place = &place.field(field);
@@ -308,7 +324,7 @@ impl<'t> Decoder<'t, '_> {
         let items = match &node.kind {
             Kind::Sequence(items) => items,
             Kind::Scalar { .. } | Kind::Mapping(_) => {
-                return match go_type(tree, id) {
+                return match self.go_type(id) {
                     "<nil>" => None,
                     "string" => self.text(id, place).map(|text| RawUrls { mark, urls: vec![(None, text)] }),
                     other => {
@@ -326,7 +342,7 @@ impl<'t> Decoder<'t, '_> {
         let mut urls = Vec::with_capacity(items.len());
         for (index, &item) in items.iter().enumerate() {
             let place = &place.index(index);
-            match go_type(tree, item) {
+            match self.go_type(item) {
                 "string" => urls.extend(self.text(item, place).map(|text| (Some(index), text))),
                 other => {
                     let message = format!("`url_prefix` must contain array of strings; got {other}");
@@ -431,15 +447,5 @@ impl<'t> Decoder<'t, '_> {
             }
         }
         Some(claim)
-    }
-}
-
-/// The name of the Go type that a value decodes into when none is asked for.
-fn go_type(tree: &super::yaml_tree::Tree<'_>, id: NodeId) -> &'static str {
-    let node = tree.node(id);
-    match &node.kind {
-        Kind::Sequence(_) => "[]interface {}",
-        Kind::Mapping(_) => "map[interface {}]interface {}",
-        Kind::Scalar { .. } => Scalar::of(node).go_type(),
     }
 }

@@ -4,8 +4,8 @@
 //! kept for scalars. What is no scalar (`[a-c].*`, `{b}`, `*x`) or would mean "nothing" (`null`, `~`, an empty text) is
 //! taken literally instead of failing at load or at the first request.
 
-use super::yaml_tree::{Kind, ScalarTag, Tree};
 use std::borrow::Cow;
+use vmkit::yaml::tree::{Kind, ScalarTag, Tree};
 
 /// An item taken apart.
 #[derive(Debug, PartialEq)]

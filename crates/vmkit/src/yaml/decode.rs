@@ -1,58 +1,63 @@
 //! Typed reading of tree nodes: yaml.v2's strict decoding, with every mismatch collected instead of the first.
 //!
-//! Knows objects, lists, texts, numbers and booleans, and the literal wording of their errors; knows no field of the
+//! Knows objects, lists, texts, numbers and booleans, and the literal wording of their errors; knows no field of any
 //! config. Every reader returns nothing for `null` and for a mismatch, which it has reported then.
 
-use super::error::{Problems, Stage};
 use super::place::{Mark, Place};
-use super::redact;
-use super::scalars::Scalar;
-use super::yaml_tree::{Kind, Node, NodeId, ScalarTag, Tree};
+use super::problems::{Problems, Stage};
+use super::scalar::Scalar;
+use super::tree::{Kind, Node, NodeId, ScalarTag, Tree};
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct At<T> {
-    pub(super) value: T,
-    pub(super) mark: Mark,
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Where its first character stands.
+    pub mark: Mark,
 }
 
 /// A text of the file.
-pub(super) type Text<'t> = At<&'t str>;
+pub type Text<'t> = At<&'t str>;
 
 /// A list of texts; `null` items are dropped but remembered.
 #[derive(Debug, Default)]
-pub(super) struct TextList<'t> {
-    pub(super) mark: Mark,
+pub struct TextList<'t> {
+    /// Where the list stands.
+    pub mark: Mark,
     /// Number of items including `null`s.
-    pub(super) written: usize,
+    pub written: usize,
     /// Index and text of the others.
-    pub(super) items: Vec<(usize, Text<'t>)>,
+    pub items: Vec<(usize, Text<'t>)>,
     /// Where the first `null` item stands.
-    pub(super) null_at: Option<(usize, Mark)>,
+    pub null_at: Option<(usize, Mark)>,
 }
 
 /// A known field of an object and its value.
-pub(super) type Field = (&'static str, NodeId);
+pub type Field = (&'static str, NodeId);
 
 /// Reads nodes of one tree.
-pub(super) struct Decoder<'t, 'p> {
-    pub(super) tree: &'t Tree<'t>,
-    pub(super) problems: &'p mut Problems,
+pub struct Decoder<'t, 'p, S> {
+    /// What is read.
+    pub tree: &'t Tree<'t>,
+    /// Where mismatches go.
+    pub problems: &'p mut Problems<S>,
 }
 
-impl<'t> Decoder<'t, '_> {
-    pub(super) fn mark(&self, id: NodeId) -> Mark {
+impl<'t, S: Stage> Decoder<'t, '_, S> {
+    /// Where a value stands.
+    pub fn mark(&self, id: NodeId) -> Mark {
         self.tree.node(id).mark
     }
 
     /// Whether the value is `null`, `~` or empty.
-    pub(super) fn is_null(&self, id: NodeId) -> bool {
+    pub fn is_null(&self, id: NodeId) -> bool {
         let node = self.tree.node(id);
         matches!(node.kind, Kind::Scalar { .. }) && Scalar::of(node) == Scalar::Null
     }
 
     /// Reads an object with known fields, merge keys resolved. `type_name` is the name that messages show.
-    pub(super) fn fields(
+    pub fn fields(
         &mut self,
         id: NodeId,
         place: &Place<'_>,
@@ -64,9 +69,9 @@ impl<'t> Decoder<'t, '_> {
         for entry in entries {
             let (key, mark) = (entry.key.value, entry.key.mark);
             let Some(&name) = known.iter().find(|&&name| name == key) else {
-                let shown = redact::field_name(key);
+                let shown = shown_name(key, 64);
                 let message = format!("field {shown} not found in type {type_name}");
-                self.problems.push(Stage::Types, &place.field(&shown), mark, message, suggestion(key, known));
+                self.problems.push(S::TYPES, &place.field(&shown), mark, message, suggestion(key, known));
                 continue;
             };
             match (fields.iter_mut().find(|(field, _)| *field == name), entry.merged) {
@@ -74,7 +79,7 @@ impl<'t> Decoder<'t, '_> {
                 (Some(_), true) => {}
                 (Some(_), false) => {
                     let message = format!("field {name} already set in type {type_name}");
-                    self.problems.push(Stage::Types, &place.field(name), mark, message, "remove one of them");
+                    self.problems.push(S::TYPES, &place.field(name), mark, message, "remove one of them");
                 }
             }
         }
@@ -82,7 +87,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads an object with free keys and text values, in file order.
-    pub(super) fn text_map(&mut self, id: NodeId, place: &Place<'_>) -> Option<Vec<(Text<'t>, Text<'t>)>> {
+    pub fn text_map(&mut self, id: NodeId, place: &Place<'_>) -> Option<Vec<(Text<'t>, Text<'t>)>> {
         let entries = self.entries(id, place, "map[string]string")?;
         let mut seen = std::collections::HashSet::with_capacity(entries.len());
         let mut pairs = Vec::with_capacity(entries.len());
@@ -90,8 +95,8 @@ impl<'t> Decoder<'t, '_> {
             let (key, mark) = (entry.key.value, entry.key.mark);
             if !seen.insert(key) {
                 if !entry.merged {
-                    let message = format!("key {} already set in map", vmkit::go_text::quote(key));
-                    self.problems.push(Stage::Types, &place.field(key), mark, message, "remove one of them");
+                    let message = format!("key {} already set in map", crate::go_text::quote(key));
+                    self.problems.push(S::TYPES, &place.field(key), mark, message, "remove one of them");
                 }
                 continue;
             }
@@ -142,7 +147,7 @@ impl<'t> Decoder<'t, '_> {
         let all_maps = sources.iter().all(|&source| matches!(self.tree.node(source).kind, Kind::Mapping(_)));
         if sources.is_empty() || !all_maps {
             let message = "map merge requires map or sequence of maps as the value";
-            self.problems.push(Stage::Types, &place.field("<<"), node.mark, message, "write `<<: *anchor`");
+            self.problems.push(S::TYPES, &place.field("<<"), node.mark, message, "write `<<: *anchor`");
             return;
         }
         for &source in sources {
@@ -152,7 +157,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads a list; single values are not promoted to lists.
-    pub(super) fn items(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<&'t [NodeId]> {
+    pub fn items(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<&'t [NodeId]> {
         match &self.tree.node(id).kind {
             Kind::Sequence(items) => Some(items),
             _ if self.is_null(id) => None,
@@ -164,7 +169,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads a list of texts. `type_name` is that of the list.
-    pub(super) fn texts(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<TextList<'t>> {
+    pub fn texts(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<TextList<'t>> {
         let ids = self.items(id, place, type_name)?;
         let items = Vec::with_capacity(ids.len());
         let mut list = TextList { mark: self.mark(id), written: ids.len(), items, null_at: None };
@@ -179,7 +184,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads a text; numbers, booleans and dates keep their source text.
-    pub(super) fn text(&mut self, id: NodeId, place: &Place<'_>) -> Option<Text<'t>> {
+    pub fn text(&mut self, id: NodeId, place: &Place<'_>) -> Option<Text<'t>> {
         let node = self.tree.node(id);
         match &node.kind {
             _ if self.is_null(id) => None,
@@ -192,7 +197,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads a boolean.
-    pub(super) fn boolean(&mut self, id: NodeId, place: &Place<'_>) -> Option<bool> {
+    pub fn boolean(&mut self, id: NodeId, place: &Place<'_>) -> Option<bool> {
         let node = self.tree.node(id);
         match Scalar::of(node) {
             Scalar::Bool(value) => Some(value),
@@ -205,7 +210,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads an integer.
-    pub(super) fn integer(&mut self, id: NodeId, place: &Place<'_>) -> Option<i64> {
+    pub fn integer(&mut self, id: NodeId, place: &Place<'_>) -> Option<i64> {
         if self.is_null(id) {
             return None;
         }
@@ -217,7 +222,7 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads a number from 0 to 4294967295.
-    pub(super) fn uint32(&mut self, id: NodeId, place: &Place<'_>) -> Option<u32> {
+    pub fn uint32(&mut self, id: NodeId, place: &Place<'_>) -> Option<u32> {
         if self.is_null(id) {
             return None;
         }
@@ -229,16 +234,26 @@ impl<'t> Decoder<'t, '_> {
     }
 
     /// Reads a list of integers; `null` items are ignored.
-    pub(super) fn integers(&mut self, id: NodeId, place: &Place<'_>) -> Option<Vec<i64>> {
+    pub fn integers(&mut self, id: NodeId, place: &Place<'_>) -> Option<Vec<i64>> {
         let ids = self.items(id, place, "[]int")?;
         Some(ids.iter().enumerate().filter_map(|(index, &item)| self.integer(item, &place.index(index))).collect())
     }
 
+    /// The name of the Go type that a value decodes into when none is asked for.
+    pub fn go_type(&self, id: NodeId) -> &'static str {
+        let node = self.tree.node(id);
+        match &node.kind {
+            Kind::Sequence(_) => "[]interface {}",
+            Kind::Mapping(_) => "map[interface {}]interface {}",
+            Kind::Scalar { .. } => Scalar::of(node).go_type(),
+        }
+    }
+
     /// Reports that a value is not of type `wanted`.
-    pub(super) fn mismatch(&mut self, id: NodeId, place: &Place<'_>, wanted: &str) {
+    pub fn mismatch(&mut self, id: NodeId, place: &Place<'_>, wanted: &str) {
         let node = self.tree.node(id);
         let message = format!("cannot unmarshal {} into {wanted}", shown(node));
-        self.problems.push(Stage::Types, place, node.mark, message, advice(node, wanted));
+        self.problems.push(S::TYPES, place, node.mark, message, advice(node, wanted));
     }
 }
 
@@ -246,6 +261,14 @@ struct Entry<'t> {
     key: Text<'t>,
     value: NodeId,
     merged: bool,
+}
+
+/// The part of `text` that can be a name, cut after `longest` characters: `password:s3cret` without a blank is a key, too.
+pub fn shown_name(text: &str, longest: usize) -> String {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '<');
+    let name: &str = text.split(|c| !is_name(c)).next().unwrap_or_default();
+    let shown: String = if name.chars().count() > longest { name.chars().take(7).collect() } else { name.to_owned() };
+    if shown.len() == text.len() { shown } else { shown + "..." }
 }
 
 /// Tag and value as yaml.v2 shows them: values longer than ten bytes by their first seven.
@@ -308,6 +331,28 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct OneStage;
+
+    impl Stage for OneStage {
+        const SYNTAX: Self = Self;
+        const TYPES: Self = Self;
+
+        fn prefix(self) -> &'static str {
+            ""
+        }
+    }
+
+    #[test]
+    fn names_stay_and_values_go() {
+        let f = |text, want| assert_eq!(shown_name(text, 32), want);
+        f("foobar", "foobar");
+        f("password:hunter2", "password...");
+        f("Authorization Bearer s3cret", "Authorization...");
+        f("0123456789012345678901234567890123456789", "0123456...");
+        f("", "");
+    }
+
     #[test]
     fn unknown_fields_get_suggestions() {
         let known = ["url_prefix", "url_map", "name", "jwt"];
@@ -323,7 +368,7 @@ mod tests {
     fn merge_keys_add_what_is_not_set() {
         let text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {<<: [*a, *b], x: 5}\n";
         let tree = Tree::parse(text).unwrap();
-        let mut problems = Problems::default();
+        let mut problems = Problems::<OneStage>::default();
         let mut decoder = Decoder { tree: &tree, problems: &mut problems };
         let place = Place::root();
         let top = decoder.fields(tree.root().unwrap(), &place, "T", &["a", "b", "c"]).unwrap();

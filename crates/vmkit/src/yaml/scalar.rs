@@ -3,25 +3,32 @@
 //! Only values wanted as numbers or booleans are resolved; fields of type string keep the source text. `010` is eight,
 //! `1_000` a thousand, `yes` true, a quoted `"10"` text. Pure functions, no positions, no messages.
 
-use super::yaml_tree::{Kind, Node, ScalarTag};
+use super::tree::{Kind, Node, ScalarTag};
 
 /// A resolved scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Scalar {
+pub enum Scalar {
+    /// `null`, `~` or nothing.
     Null,
+    /// `true`, `yes`, `on` and their opposites.
     Bool(bool),
+    /// A whole number.
     Int(i64),
     /// Above `i64::MAX`.
     Uint(u64),
+    /// A decimal fraction, an infinity or NaN.
     Float(f64),
+    /// A date, with or without a time.
     Timestamp,
+    /// `<<`
     Merge,
+    /// Anything else.
     Text,
 }
 
 impl Scalar {
     /// Reads the scalar `node`; collections count as text.
-    pub(super) fn of(node: &Node<'_>) -> Self {
+    pub fn of(node: &Node<'_>) -> Self {
         let Kind::Scalar { text, plain } = &node.kind else { return Self::Text };
         match node.tag {
             ScalarTag::Implicit if *plain => Self::resolve(text),
@@ -31,7 +38,7 @@ impl Scalar {
     }
 
     /// The short tag that messages show.
-    pub(super) fn tag(self) -> &'static str {
+    pub fn tag(self) -> &'static str {
         match self {
             Self::Null => "!!null",
             Self::Bool(_) => "!!bool",
@@ -44,7 +51,7 @@ impl Scalar {
     }
 
     /// The name of the Go type that such a value decodes into when none is asked for.
-    pub(super) fn go_type(self) -> &'static str {
+    pub fn go_type(self) -> &'static str {
         match self {
             Self::Null => "<nil>",
             Self::Bool(_) => "bool",
@@ -56,7 +63,7 @@ impl Scalar {
     }
 
     /// The value for an integer field; fractions are cut off.
-    pub(super) fn as_i64(self) -> Option<i64> {
+    pub fn as_i64(self) -> Option<i64> {
         match self {
             Self::Null => Some(0),
             Self::Int(value) => Some(value),

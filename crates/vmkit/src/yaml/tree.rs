@@ -17,15 +17,17 @@ const MAX_EXPANDED_BYTES: u64 = 64 << 20;
 
 /// Index of a node in its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NodeId(u32);
+pub struct NodeId(u32);
 
 /// A value of the file.
 #[derive(Debug)]
-pub(super) struct Node<'t> {
-    pub(super) kind: Kind<'t>,
-    pub(super) tag: ScalarTag,
+pub struct Node<'t> {
+    /// Its content.
+    pub kind: Kind<'t>,
+    /// How its text is to be read.
+    pub tag: ScalarTag,
     /// Where its first character stands.
-    pub(super) mark: Mark,
+    pub mark: Mark,
     /// Levels below, aliases followed.
     depth: usize,
     nodes: u64,
@@ -34,9 +36,14 @@ pub(super) struct Node<'t> {
 
 /// What a node is.
 #[derive(Debug)]
-pub(super) enum Kind<'t> {
+pub enum Kind<'t> {
     /// Text with all escapes resolved; `plain` = written without quotes.
-    Scalar { text: Cow<'t, str>, plain: bool },
+    Scalar {
+        /// The text.
+        text: Cow<'t, str>,
+        /// Whether quotes are absent.
+        plain: bool,
+    },
     /// Items in order.
     Sequence(Vec<NodeId>),
     /// Keys and values in order, `<<` included.
@@ -45,7 +52,7 @@ pub(super) enum Kind<'t> {
 
 /// An explicit tag, as far as it decides how a scalar is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ScalarTag {
+pub enum ScalarTag {
     /// None: plain scalars are resolved, quoted ones are text.
     Implicit,
     /// `!!str`, `!` and tags of applications: text.
@@ -56,14 +63,16 @@ pub(super) enum ScalarTag {
 
 /// Why a text is no config.
 #[derive(Debug)]
-pub(super) struct TreeError {
-    pub(super) mark: Mark,
-    pub(super) message: String,
+pub struct TreeError {
+    /// Where reading stopped.
+    pub mark: Mark,
+    /// What is wrong.
+    pub message: String,
 }
 
 /// The first document of a text.
 #[derive(Debug)]
-pub(super) struct Tree<'t> {
+pub struct Tree<'t> {
     nodes: Vec<Node<'t>>,
     root: Option<NodeId>,
 }
@@ -73,7 +82,7 @@ impl<'t> Tree<'t> {
     ///
     /// # Errors
     /// The text is no YAML up to the end of its first document, or over a limit.
-    pub(super) fn parse(text: &'t str) -> Result<Self, TreeError> {
+    pub fn parse(text: &'t str) -> Result<Self, TreeError> {
         check_characters(text)?;
         let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: Vec::new(), root: None };
         let mut parser = Parser::<StrInput<'_>>::new_from_str(text);
@@ -92,11 +101,12 @@ impl<'t> Tree<'t> {
     }
 
     /// The document's value; `None` for an empty text.
-    pub(super) fn root(&self) -> Option<NodeId> {
+    pub fn root(&self) -> Option<NodeId> {
         self.root
     }
 
-    pub(super) fn node(&self, id: NodeId) -> &Node<'t> {
+    /// The node `id`, which must come from this tree.
+    pub fn node(&self, id: NodeId) -> &Node<'t> {
         self.nodes.get(id.0 as usize).expect("BUG: node ids come from this tree")
     }
 }

@@ -7,20 +7,23 @@ use std::fmt;
 
 /// Line and column of a value, both from 1; columns count characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub struct Mark {
+    /// From 1.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
 }
 
 impl Mark {
-    pub(super) fn new(line: usize, column: usize) -> Self {
+    /// The place `column` in `line`, both from 1.
+    pub fn new(line: usize, column: usize) -> Self {
         Self { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
     }
 }
 
 /// The path of a value, such as `users[3].url_map[0].src_paths[1]`.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
+pub struct Place<'p> {
     parent: Option<&'p Self>,
     step: Step<'p>,
 }
@@ -34,17 +37,17 @@ enum Step<'p> {
 
 impl<'p> Place<'p> {
     /// The whole file.
-    pub(super) const fn root() -> Self {
+    pub const fn root() -> Self {
         Self { parent: None, step: Step::Root }
     }
 
     /// The field `name` of the object at this place.
-    pub(super) fn field<'a>(&'a self, name: &'a str) -> Place<'a> {
+    pub fn field<'a>(&'a self, name: &'a str) -> Place<'a> {
         Place { parent: Some(self), step: Step::Field(name) }
     }
 
     /// The item `index`, from 0, of the list at this place.
-    pub(super) fn index(&self, index: usize) -> Place<'_> {
+    pub fn index(&self, index: usize) -> Place<'_> {
         Place { parent: Some(self), step: Step::Index(index) }
     }
 }
