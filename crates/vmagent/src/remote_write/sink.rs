@@ -1,0 +1,237 @@
+//! Where producers hand over their blocks, and how they are held back.
+//!
+//! A [`Sink`] is a bounded channel: bounded in bytes over all blocks that were handed over and are not processed yet.
+//! A producer waits for room in memory only; the [`Intake`] at the other end is emptied by a thread that never waits
+//! for a remote. Blocks go back and forth, so their capacity is used again.
+//!
+//! When samples can be neither sent nor kept (`-remoteWrite.disableOnDiskQueue`), the sink is blocked: push handlers
+//! ask [`Sink::is_blocked`] before they take a request, everything else pushes on and the loss is counted.
+
+use super::SeriesBlock;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Empty blocks that are kept for reuse.
+const MAX_SPARE: usize = 16;
+/// Granularity of the memory account, so that a permit count fits in 32 bits.
+const UNIT: usize = 1024;
+
+/// The agent is stopping: the block was not taken and is still the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is stopping")]
+pub struct PushError;
+
+/// Takes blocks of series. Cheap to clone; one per process, shared by all producers.
+///
+/// In tests, [`Sink::new`] gives the other end as well: read what was pushed from the [`Intake`].
+#[derive(Clone)]
+pub struct Sink {
+    blocks: mpsc::UnboundedSender<Taken>,
+    shared: Arc<Shared>,
+}
+
+/// The other end of a [`Sink`].
+pub struct Intake {
+    blocks: mpsc::UnboundedReceiver<Taken>,
+    shared: Arc<Shared>,
+}
+
+struct Taken {
+    block: SeriesBlock,
+    /// Room in memory, given back when the block has been processed.
+    room: OwnedSemaphorePermit,
+}
+
+struct Shared {
+    room: Arc<Semaphore>,
+    units: u32,
+    blocked: AtomicBool,
+    spare: Mutex<Vec<SeriesBlock>>,
+}
+
+impl Sink {
+    /// A sink that holds about `max_bytes` of blocks which nobody has processed yet.
+    pub fn new(max_bytes: usize) -> (Self, Intake) {
+        let units = u32::try_from(max_bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
+        let room = Arc::new(Semaphore::new((units as usize).min(Semaphore::MAX_PERMITS)));
+        let shared = Shared { room, units, blocked: AtomicBool::new(false), spare: Mutex::default() };
+        let shared = Arc::new(shared);
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { blocks: sender, shared: Arc::clone(&shared) }, Intake { blocks: receiver, shared })
+    }
+
+    /// Hands over all series and metadata of `block` and leaves it empty, ready to be filled again.
+    ///
+    /// Waits while the memory of the sink is used up; cancelling the wait leaves the block as it is. Blocks of one
+    /// producer keep their order. An empty block is not passed on.
+    ///
+    /// # Errors
+    /// [`PushError`] after the other end is gone; the block keeps its content.
+    pub async fn push(&self, block: &mut SeriesBlock) -> Result<(), PushError> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        // A block larger than the whole account takes all of it, alone.
+        let units = u32::try_from(block.size_bytes().div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.shared.units);
+        let room = Arc::clone(&self.shared.room).acquire_many_owned(units).await.map_err(|_| PushError)?;
+        let spare = self.shared.take_spare();
+        let taken = Taken { block: std::mem::replace(block, spare), room };
+        self.blocks.send(taken).map_err(|mpsc::error::SendError(taken)| {
+            *block = taken.block;
+            PushError
+        })
+    }
+
+    /// Whether a request should be refused with 429, because its samples could only be dropped.
+    pub fn is_blocked(&self) -> bool {
+        self.shared.blocked.load(Ordering::Relaxed)
+    }
+
+    /// An empty block, with the capacity of one that was processed if there is one.
+    pub fn block(&self) -> SeriesBlock {
+        self.shared.take_spare()
+    }
+}
+
+impl Intake {
+    /// The next block and the room it takes, which is free again when the guard is dropped. `None` when every sink is
+    /// gone and nothing is left.
+    pub async fn recv(&mut self) -> Option<(SeriesBlock, impl Sized + Send + 'static)> {
+        self.blocks.recv().await.map(|taken| (taken.block, taken.room))
+    }
+
+    /// As [`Self::recv`], for a thread without a runtime.
+    pub fn blocking_recv(&mut self) -> Option<(SeriesBlock, impl Sized + Send + 'static)> {
+        self.blocks.blocking_recv().map(|taken| (taken.block, taken.room))
+    }
+
+    /// The next block if one is there.
+    pub fn try_recv(&mut self) -> Option<(SeriesBlock, impl Sized + Send + 'static)> {
+        self.blocks.try_recv().ok().map(|taken| (taken.block, taken.room))
+    }
+
+    /// Lets producers use the capacity of a block again.
+    pub fn recycle(&self, block: SeriesBlock) {
+        self.shared.recycle(block);
+    }
+
+    /// What [`Sink::is_blocked`] answers.
+    pub fn set_blocked(&self, blocked: bool) {
+        self.shared.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Takes nothing more: pushes fail from now on, what was taken can still be received.
+    pub fn close(&mut self) {
+        self.shared.room.close();
+        self.blocks.close();
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn take_spare(&self) -> SeriesBlock {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn recycle(&self, mut block: SeriesBlock) {
+        block.clear();
+        block.shrink();
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < MAX_SPARE {
+            spare.push(block);
+        }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").field("blocked", &self.is_blocked()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("free_units", &self.shared.room.available_permits()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(samples: usize) -> SeriesBlock {
+        let mut block = SeriesBlock::new();
+        for at in 0..samples {
+            block.begin_series();
+            block.push_label(b"__name__", b"m");
+            block.push_sample(at as i64, 1.0);
+            assert!(block.end_series());
+        }
+        block
+    }
+
+    #[tokio::test]
+    async fn blocks_arrive_in_order_and_come_back_empty() {
+        let (sink, mut intake) = Sink::new(1 << 20);
+        for samples in 1..=3 {
+            let mut pushed = block(samples);
+            sink.push(&mut pushed).await.unwrap();
+            assert!(pushed.is_empty());
+        }
+        sink.push(&mut SeriesBlock::new()).await.unwrap();
+        for samples in 1..=3 {
+            let (received, _room) = intake.recv().await.unwrap();
+            assert_eq!(received.sample_count(), samples);
+            intake.recycle(received);
+        }
+        assert!(intake.try_recv().is_none());
+        drop(sink);
+        assert!(intake.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn producers_wait_for_room() {
+        let (sink, mut intake) = Sink::new(4096);
+        let mut large = block(1000);
+        sink.push(&mut large).await.unwrap();
+        let mut second = block(1);
+        {
+            let mut waiting = std::pin::pin!(sink.push(&mut second));
+            let polled = std::future::poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+        }
+        assert_eq!(second.sample_count(), 1, "a cancelled push leaves the block alone");
+        let (first, room) = intake.recv().await.unwrap();
+        assert_eq!(first.sample_count(), 1000);
+        drop(room);
+        sink.push(&mut second).await.unwrap();
+        assert_eq!(intake.recv().await.unwrap().0.sample_count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_closed_sink_gives_the_block_back() {
+        let (sink, mut intake) = Sink::new(4096);
+        sink.push(&mut block(1)).await.unwrap();
+        intake.close();
+        let mut late = block(2);
+        assert_eq!(sink.push(&mut late).await, Err(PushError));
+        assert_eq!(late.sample_count(), 2);
+        assert_eq!(intake.recv().await.unwrap().0.sample_count(), 1, "what was taken is still there");
+        assert!(intake.recv().await.is_none());
+    }
+
+    #[test]
+    fn blocked_is_seen_by_producers() {
+        let (sink, intake) = Sink::new(1);
+        assert!(!sink.is_blocked());
+        intake.set_blocked(true);
+        assert!(sink.is_blocked());
+    }
+}
