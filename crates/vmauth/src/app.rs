@@ -65,7 +65,7 @@ pub fn dry_run(start: &Start) -> Result<(), Fatal> {
     }
     let runtime = runtime()?;
     let client = Client::new(ClientTlsOptions::default());
-    let shown = vmkit::go_text::quote(vmkit::net::address::redact_url(path).as_bytes());
+    let shown = vmkit::go_text::quote(vmkit::redact::url(path).as_bytes());
     let bytes = runtime
         .block_on(crate::control::source::read(path, &client))
         .map_err(|cause| format!("failed to parse {shown}: failed to read -auth.config={shown}: {cause}"))?;

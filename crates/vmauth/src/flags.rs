@@ -120,7 +120,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("pprofAuthKey", Password, "", "Key that /debug/pprof/* asks for in the authKey arg. Goes before -httpAuth.*"),
     FlagDef::new("pushmetrics.disableCompression", Bool, "", "Push metrics without compressing them"),
     FlagDef::new("pushmetrics.extraLabel", TextList, "", "Labels that are added to all pushed metrics, each as name=\"value\""),
-    FlagDef::new("pushmetrics.header", TextList, "", "HTTP headers that are sent along with pushed metrics, each as Name: value"),
+    FlagDef::new("pushmetrics.header", TextList, "", "HTTP headers that are sent along with pushed metrics, each as Name: value").secret(),
     FlagDef::new("pushmetrics.interval", Duration, "10s", "How often metrics are pushed"),
     FlagDef::new("pushmetrics.url", TextList, "", "URLs that the metrics of this process are pushed to").secret(),
     FlagDef::new("reloadAuthKey", Password, "", "Key that /-/reload asks for in the authKey arg. Goes before -httpAuth.*"),

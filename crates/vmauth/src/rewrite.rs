@@ -8,6 +8,7 @@ pub mod header_rules;
 mod hop_by_hop;
 pub mod jwt_placeholders;
 mod normal_path;
-pub(crate) mod percent;
 pub mod response_headers;
 pub mod target_url;
+
+pub(crate) use vmkit::percent;

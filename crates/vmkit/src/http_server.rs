@@ -30,7 +30,7 @@ use crate::exchange::{Deadline, Exchange};
 use crate::tls::client_identity::Subject;
 
 pub use options::{AppRoute, BasicGate, Listener, PageSource, ServerOptions};
-pub use pages::{Line, push_line, send_plain_error, unescape};
+pub use pages::{Line, push_line, send_plain_error};
 pub use request_text::{log_text, push_remote_addr, push_request_uri};
 pub use worker::{ServerMetrics, Worker, WorkerPlan};
 

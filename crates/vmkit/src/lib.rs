@@ -1,7 +1,8 @@
 //! What every VictoriaMetrics-style process needs, and nothing that knows what the process is for.
 //!
-//! Arrows inside the crate: `secret`, `go_text`, `units` → `flags` → `logger` → `metrics` → `net` → `tls` →
-//! `http_client`; `go_regex` stands alone, `yaml` needs `go_text`; `exchange` and `http_server` stand on `net`, `tls` and `metrics`. Nothing points back.
+//! Arrows inside the crate: `percent`, `redact`, `secret`, `go_text`, `units` → `flags` → `logger` → `metrics` → `net` →
+//! `tls` → `http_client`; `go_regex` stands alone, `yaml` needs `go_text`; `exchange` and `http_server` stand on `net`,
+//! `tls` and `metrics`; `service` on all of them. Nothing points back.
 
 pub mod cpu_profile;
 pub mod env_template;
@@ -14,7 +15,9 @@ pub mod http_server;
 pub mod logger;
 pub mod metrics;
 pub mod net;
+pub mod percent;
 pub mod process;
+pub mod redact;
 pub mod secret;
 pub mod tls;
 pub mod units;

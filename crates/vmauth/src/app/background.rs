@@ -56,7 +56,7 @@ fn reloads(app: &App, mut controller: Controller) -> impl Future<Output = ()> + 
             };
             tokio::select! {
                 () = reload.notified() => {
-                    let shown = vmkit::go_text::quote(vmkit::net::address::redact_url(&path).as_bytes());
+                    let shown = vmkit::go_text::quote(vmkit::redact::url(&path).as_bytes());
                     vmkit::info!("SIGHUP received; loading -auth.config={shown}");
                 }
                 () = tick => {}

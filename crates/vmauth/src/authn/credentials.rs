@@ -5,7 +5,7 @@
 
 use base64::Engine;
 use vmkit::exchange::{HeaderId, RequestHead};
-use vmkit::http_server::unescape;
+use vmkit::percent::decode_strict;
 
 /// `-httpAuthHeader`: the headers that are looked at, in order.
 #[derive(Debug)]
@@ -61,9 +61,9 @@ fn basic_of(userinfo: &[u8]) -> Option<Vec<u8>> {
         Some(at) => (&userinfo[..at], &userinfo[at + 1..]),
         None => (userinfo, &b""[..]),
     };
-    let mut pair = unescape(user, false).filter(|user| !user.is_empty())?;
+    let mut pair = decode_strict(user, false).filter(|user| !user.is_empty())?.into_owned();
     pair.push(b':');
-    pair.extend(unescape(password, false)?);
+    pair.extend_from_slice(&decode_strict(password, false)?);
     Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)).into_bytes())
 }
 

@@ -135,7 +135,7 @@ impl<'t> Builder<'t, '_> {
     fn check_http_url(&mut self, Text { value, mark }: Text<'_>, what: &str, context: UserContext<'_>) {
         let field = what.split(' ').next_back().unwrap_or_default();
         let place = context.place.field(field);
-        let shown = quote(redact::url(value));
+        let shown = quote(redact::url(value).as_bytes());
         let message = match TargetUrl::parse(value) {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => {
                 format!("{what} {shown} must have http or https scheme")

@@ -164,7 +164,7 @@ impl Builder<'_, '_> {
 
     fn url(&mut self, Text { value: text, mark }: Text<'_>, place: &Place<'_>, stage: Stage) -> Option<TargetUrl> {
         let hint = "write a URL such as http://backend:8428/";
-        let shown = quote(redact::url(text));
+        let shown = quote(redact::url(text).as_bytes());
         let url = match TargetUrl::parse(text) {
             Ok(url) => url,
             Err(error) => {

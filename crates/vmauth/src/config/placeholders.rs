@@ -88,20 +88,8 @@ fn path_and_query(url: &str) -> (&str, &str) {
 
 /// Percent-decoding; `None` for a bad escape. Bytes that are no UTF-8 are replaced, they cannot be part of a placeholder.
 fn decode(text: &str, is_query: bool) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let high = char::from(bytes.next()?).to_digit(16)?;
-                let low = char::from(bytes.next()?).to_digit(16)?;
-                u8::try_from(high * 16 + low).ok()?
-            }
-            b'+' if is_query => b' ',
-            other => other,
-        });
-    }
-    Some(String::from_utf8_lossy(&out).into_owned())
+    let decoded = vmkit::percent::decode_strict(text.as_bytes(), is_query)?;
+    Some(String::from_utf8_lossy(&decoded).into_owned())
 }
 
 #[cfg(test)]

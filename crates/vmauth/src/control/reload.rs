@@ -159,7 +159,7 @@ impl Controller {
     async fn read(&self) -> Result<Vec<u8>, LoadError> {
         let path = &self.path;
         source::read(path, &self.client).await.map_err(|cause| {
-            let shown = vmkit::go_text::quote(vmkit::net::address::redact_url(path).as_bytes());
+            let shown = vmkit::go_text::quote(vmkit::redact::url(path).as_bytes());
             LoadError::Read(shown, cause)
         })
     }
@@ -183,7 +183,7 @@ impl Controller {
     fn announce(&self) {
         self.metrics.succeeded();
         let users = self.loaded.as_ref().map_or(0, |loaded| loaded.users);
-        let shown = vmkit::go_text::quote(vmkit::net::address::redact_url(&self.path).as_bytes());
+        let shown = vmkit::go_text::quote(vmkit::redact::url(&self.path).as_bytes());
         vmkit::info!("loaded information about {users} users from -auth.config={shown}");
     }
 

@@ -24,7 +24,7 @@ pub async fn read(path: &str, client: &Client) -> Result<Vec<u8>, String> {
         return std::fs::read(path)
             .map_err(|error| format!("cannot read {}: open {path}: {}", quote(path), os_error(&error)));
     }
-    let shown = quote(vmkit::net::address::redact_url(path).as_bytes());
+    let shown = quote(vmkit::redact::url(path).as_bytes());
     let mut request = FetchRequest::get(path);
     request.timeout = TIMEOUT;
     request.max_body = MAX_CONFIG;

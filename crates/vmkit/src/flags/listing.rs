@@ -6,8 +6,8 @@
 use super::flag_set::FlagSet;
 use super::value::Value;
 use crate::go_text::quote;
+use crate::redact;
 
-const TELLING_PARTS: [&str; 4] = ["pass", "key", "secret", "token"];
 const EXTRA_NAMES: &str = "secret.flags";
 
 /// A flag as it may be shown to anybody.
@@ -53,7 +53,7 @@ impl FlagSet {
         let name = def.name.to_ascii_lowercase();
         def.secret
             || matches!(self.value_at(index), Value::Password(_))
-            || TELLING_PARTS.iter().any(|part| name.contains(part))
+            || redact::is_secret_name(def.name)
             || self.index_of(EXTRA_NAMES).is_some_and(|extra| match self.value_at(extra) {
                 Value::Texts(names) => {
                     names.iter().any(|extra| extra.trim_start_matches('-').eq_ignore_ascii_case(&name))

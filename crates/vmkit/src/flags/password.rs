@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::local_time;
 use crate::go_text::{os_error, quote};
+use crate::redact;
 use crate::secret::Secret;
 
 /// Reads the body behind an `http(s)://` URL; the error text must not show credentials. It may block, so the
@@ -100,7 +101,7 @@ impl Inner {
                 None
             }
             Err(cause) => {
-                let (flag, place) = (self.flag, quote(without_userinfo(place)));
+                let (flag, place) = (self.flag, quote(redact::url(place).as_bytes()));
                 Some(format!(
                     "flagutil: fall back to the previous password for -{flag}, since failed to re-read it from {place}: {cause}"
                 ))
@@ -116,17 +117,6 @@ fn read_file(path: &str) -> Result<Vec<u8>, String> {
 
 fn no_fetcher() -> Result<Vec<u8>, String> {
     Err("there is no HTTP client yet".to_string())
-}
-
-/// Credentials in a URL are not for the log.
-fn without_userinfo(place: &str) -> String {
-    let Some((scheme, rest)) = place.split_once("://") else { return place.to_string() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{host}{tail}"),
-        None => place.to_string(),
-    }
 }
 
 fn random_secret() -> Secret {
@@ -202,7 +192,7 @@ mod tests {
         let password = password("http://user:pw@host/key");
         let start = Instant::now();
         let at = |seconds: u64| password.lock().secret_at(start + Duration::from_secs(seconds));
-        assert!(at(0).1.unwrap().ends_with("from \"http://host/key\": there is no HTTP client yet"));
+        assert!(at(0).1.unwrap().ends_with("from \"http://xxxxx@host/key\": there is no HTTP client yet"));
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = calls.clone();
         password.provide_fetcher(Arc::new(move |url| {

@@ -6,6 +6,7 @@
 use super::password::Password;
 use super::{FlagDef, Kind, array};
 use crate::go_text::quote;
+use crate::redact;
 use crate::units::{ByteSize, GoDuration};
 
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ impl Value {
         Ok(())
     }
 
-    /// Text for the log, `/flags` and the `flag` metric.
+    /// Text for the log, `/flags` and the `flag` metric: URLs without userinfo and query.
     pub(crate) fn render(&self) -> String {
         fn joined<T: ToString>(items: &[T]) -> String {
             items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
@@ -77,11 +78,11 @@ impl Value {
                 crate::go_text::push_f64(&mut out, *value);
                 String::from_utf8(out).unwrap_or_default()
             }
-            Self::Text(value) => value.clone(),
+            Self::Text(value) => redact::url(value).into_owned(),
             Self::Duration(value) => value.to_string(),
             Self::Bytes(value) => value.to_string(),
             Self::Password(_) => "secret".to_string(),
-            Self::Texts(values) => array::join(values),
+            Self::Texts(values) => array::join(&values.iter().map(|item| redact::url(item).into()).collect::<Vec<_>>()),
             Self::Ints(values) => joined(values),
             Self::Bools(values) => joined(values),
         }

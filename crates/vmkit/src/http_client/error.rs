@@ -3,7 +3,7 @@
 //! The URL is redacted when the error is made, so no later formatting can undo it. Causes come from the transport and
 //! name addresses and certificates only.
 
-use crate::net::address::redact_url;
+use crate::redact;
 use crate::tls::handshake_error;
 use hyper::Method;
 use std::error::Error;
@@ -55,7 +55,7 @@ impl FetchError {
         let (first, rest) = name.split_at_checked(1).unwrap_or((name, ""));
         Self {
             operation: format!("{}{}", first.to_ascii_uppercase(), rest.to_ascii_lowercase()),
-            url: redact_url(url).into_owned(),
+            url: redact::url(url).into_owned(),
             cause,
         }
     }

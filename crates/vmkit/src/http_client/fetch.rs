@@ -107,7 +107,7 @@ impl FetchRequest {
 impl fmt::Debug for FetchRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FetchRequest")
-            .field("url", &crate::net::address::redact_url(&self.url))
+            .field("url", &crate::redact::url(&self.url))
             .field("method", &self.method)
             .finish_non_exhaustive()
     }

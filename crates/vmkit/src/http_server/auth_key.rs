@@ -2,10 +2,10 @@
 
 use base64::Engine;
 
-use super::pages::arg;
 use super::{Request, Shared};
 use crate::exchange::HeaderId;
 use crate::flags::Password;
+use crate::percent::arg;
 
 /// Largest form that is read for its `authKey`.
 const MAX_FORM: usize = 64 * 1024;
@@ -17,7 +17,7 @@ pub(super) async fn pass_key(request: &mut Request<'_>, shared: &Shared, key: &P
     }
     let given = match form_key(request).await {
         Some(value) => value,
-        None => request.exchange.head.query().and_then(|query| arg(query, "authKey")).unwrap_or_default(),
+        None => request.exchange.head.query().and_then(|query| arg(query, "authKey")).unwrap_or_default().into_owned(),
     };
     let message = if given.is_empty() {
         format!("Expected to receive non-empty authKey when {flag} is set")
@@ -47,7 +47,7 @@ async fn form_key(request: &mut Request<'_>) -> Option<Vec<u8>> {
             return None;
         }
     }
-    arg(&form, "authKey")
+    arg(&form, "authKey").map(std::borrow::Cow::into_owned)
 }
 
 /// Checks `-httpAuth.*`; answers and returns false when the request may not pass.

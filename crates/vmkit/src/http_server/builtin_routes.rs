@@ -4,8 +4,8 @@
 //! handler; on a listener that is internal only, it is an error instead.
 
 use super::auth_key::{pass_gate, pass_key};
-use super::pages::unescape;
 use super::{Handler, Listener, Request, Shared, pprof_routes};
+use crate::percent::{arg, decode_strict, escape_at};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 /// A 16×16 icon of a single colour: 62 bytes of ICO header and bitmap header, then the pixels.
@@ -20,14 +20,14 @@ pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Liste
         return answer_options(&mut request, shared).await;
     }
     if listener.internal {
-        let Some(path) = unescape(request.path, false) else {
+        let Some(path) = decode_strict(request.path, false) else {
             return request.plain_error(400, "malformed request path", &[]).await;
         };
         if builtin(&mut request, shared, &path).await {
             return;
         }
         for route in &shared.options.app_routes {
-            if route.path.as_bytes() == path {
+            if *route.path.as_bytes() == *path {
                 let (key, flag) = &route.key;
                 if pass_key(&mut request, shared, key, flag).await {
                     route.requests.inc();
@@ -69,8 +69,8 @@ async fn strip_prefix(request: &mut Request<'_>, shared: &Shared) -> bool {
             shared.metrics.unsupported.inc();
             let message = format!(
                 "missing -http.pathPrefix={} in the requested path {}",
-                crate::go_text::quote(prefix.trim_start_matches('/')),
-                crate::go_text::quote(unescape(path, false).unwrap_or_default())
+                crate::go_text::quote(prefix),
+                crate::go_text::quote(decode_strict(path, false).unwrap_or_default())
             );
             crate::warn!("{}", request.log_text(&message));
             request.plain_error(400, &message, &[]).await;
@@ -98,10 +98,7 @@ fn after_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
 
 fn first_decoded(text: &[u8]) -> Option<(u8, usize)> {
     match text {
-        [b'%', high, low, ..] => {
-            let decoded = unescape(&[b'%', *high, *low], false)?;
-            Some((*decoded.first()?, 3))
-        }
+        [b'%', ..] => Some((escape_at(text)?, 3)),
         [b, ..] => Some((*b, 1)),
         [] => None,
     }
@@ -119,7 +116,7 @@ async fn answer_options(request: &mut Request<'_>, shared: &Shared) {
 
 async fn unsupported(request: &mut Request<'_>, shared: &Shared) {
     shared.metrics.unsupported.inc();
-    let path = unescape(request.path, false).unwrap_or_default();
+    let path = decode_strict(request.path, false).unwrap_or_default();
     let message = format!("unsupported path requested: {}", crate::go_text::quote(path));
     crate::warn!("{}", request.log_text(&message));
     request.plain_error(400, &message, &[]).await;
@@ -144,7 +141,7 @@ async fn builtin(request: &mut Request<'_>, shared: &Shared, path: &[u8]) -> boo
                 .exchange
                 .head
                 .query()
-                .is_some_and(|query| super::pages::arg(query, "verbose").is_some_and(|value| value == b"true"));
+                .is_some_and(|query| arg(query, "verbose").is_some_and(|value| *value == *b"true"));
             let status = if verbose { 200 } else { 204 };
             request.page(shared, status, "", b"").await;
         }

@@ -87,53 +87,9 @@ fn accepts_gzip(head: &RequestHead) -> bool {
     })
 }
 
-/// Percent-decodes; with `plus` a `+` is a space. `None` when a `%` is not followed by two hexadecimal digits.
-pub fn unescape(text: &[u8], plus: bool) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&b, after)) = rest.split_first() {
-        rest = after;
-        match b {
-            b'%' => {
-                let (digits, after) = rest.split_at_checked(2)?;
-                let high = char::from(digits[0]).to_digit(16)?;
-                let low = char::from(digits[1]).to_digit(16)?;
-                out.push((high * 16 + low) as u8);
-                rest = after;
-            }
-            b'+' if plus => out.push(b' '),
-            _ => out.push(b),
-        }
-    }
-    Some(out)
-}
-
-/// First value of an arg in a query or form.
-pub(super) fn arg(query: &[u8], name: &str) -> Option<Vec<u8>> {
-    query.split(|b| *b == b'&').find_map(|piece| {
-        let (key, value) = match memchr::memchr(b'=', piece) {
-            Some(at) => (&piece[..at], &piece[at + 1..]),
-            None => (piece, &b""[..]),
-        };
-        if unescape(key, true)? == name.as_bytes() { unescape(value, true) } else { None }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn args() {
-        let f = |query: &str, want: Option<&str>| {
-            assert_eq!(arg(query.as_bytes(), "authKey").as_deref(), want.map(str::as_bytes), "{query:?}");
-        };
-        f("authKey=a+b%21", Some("a b!"));
-        f("x=1&auth%4Bey=k&authKey=l", Some("k"));
-        f("authKey", Some(""));
-        f("authKey=%zz", None);
-        f("x=authKey", None);
-    }
 
     #[test]
     fn gzip_negotiation() {

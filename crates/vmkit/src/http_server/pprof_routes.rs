@@ -3,9 +3,9 @@
 //! `profile` is a real CPU profile in the format of `go tool pprof`. `cmdline` shows the arguments with secrets
 //! masked. Profiles of Go's runtime that have no equivalent answer 501 with the reason; unknown names answer 404.
 
-use super::pages::arg;
 use super::{Request, Shared};
 use crate::cpu_profile::{self, CpuProfileError};
+use crate::percent::arg;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "<html><head><title>/debug/pprof/</title></head><body><h1>/debug/pprof/</h1><ul>\
@@ -65,7 +65,7 @@ async fn profile(request: &mut Request<'_>, shared: &Shared) {
         .head
         .query()
         .and_then(|query| arg(query, "seconds"))
-        .and_then(|value| String::from_utf8(value).ok())
+        .and_then(|value| String::from_utf8(value.into_owned()).ok())
         .map_or(Some(30), |value| value.parse::<u64>().ok());
     let Some(seconds) = seconds.filter(|seconds| (1..=600).contains(seconds)) else {
         return request.plain_error(400, "seconds must be a whole number from 1 to 600", &[]).await;

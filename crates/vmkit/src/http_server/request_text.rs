@@ -1,11 +1,11 @@
 //! How a request is named in log lines (spec metrics-and-logs.md §6): where it came from and what it asked for.
 //!
-//! Keys never get into a log: the value of `authKey` is replaced in the query and in forms, and the credentials of an
-//! absolute-form target are left out.
+//! Secrets never get into a log: values of args that are called keys, tokens or passwords are replaced in the query and
+//! in forms, and the credentials of an absolute-form target are left out.
 
 use super::{Client, Request};
 use crate::exchange::{HeaderId, RequestHead};
-use crate::go_text;
+use crate::{go_text, redact};
 
 impl Request<'_> {
     /// `remoteAddr: "…"; requestURI: …; message`
@@ -58,33 +58,17 @@ pub fn push_request_uri(out: &mut Vec<u8>, head: &RequestHead, form: Option<&[u8
         && memchr::memmem::find(query, b"=").is_some()
     {
         out.truncate(out.len() - query.len());
-        push_masked(out, query);
+        redact::push_args(out, query);
     }
     let form = form.unwrap_or_default();
     if !form.is_empty() {
         out.push(if had_query { b'&' } else { b'?' });
-        push_masked(out, form);
+        redact::push_args(out, form);
     }
     for byte in &mut out[start..] {
         // A form may hold anything; a log line must stay one line.
         if byte.is_ascii_control() {
             *byte = b'.';
-        }
-    }
-}
-
-fn push_masked(out: &mut Vec<u8>, args: &[u8]) {
-    for (i, piece) in args.split(|b| *b == b'&').enumerate() {
-        if i > 0 {
-            out.push(b'&');
-        }
-        let name = piece.split(|b| *b == b'=').next().unwrap_or_default();
-        let is_key = super::unescape(name, true).is_some_and(|name| name == b"authKey");
-        if is_key && piece.len() > name.len() {
-            out.extend_from_slice(name);
-            out.extend_from_slice(b"=secret");
-        } else {
-            out.extend_from_slice(piece);
         }
     }
 }

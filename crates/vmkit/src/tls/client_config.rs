@@ -8,7 +8,7 @@
 use super::cert_store::{self, Fingerprint, Roots};
 use super::server_verifier::{AcceptAny, ChainOrPinned};
 use super::{LastFailure, Refreshed};
-use crate::net::address::redact_url;
+use crate::redact;
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::client::WebPkiServerVerifier;
@@ -93,9 +93,9 @@ impl ClientTlsOptions {
 impl fmt::Debug for ClientTlsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTlsOptions")
-            .field("ca_file", &self.ca_file.as_deref().map(redact_url))
-            .field("cert_file", &self.cert_file.as_deref().map(redact_url))
-            .field("key_file", &self.key_file.as_deref().map(redact_url))
+            .field("ca_file", &self.ca_file.as_deref().map(redact::url))
+            .field("cert_file", &self.cert_file.as_deref().map(redact::url))
+            .field("key_file", &self.key_file.as_deref().map(redact::url))
             .field("server_name", &self.server_name)
             .field("insecure_skip_verify", &self.insecure_skip_verify)
             .finish()
@@ -218,7 +218,7 @@ fn build(options: &ClientTlsOptions, files: &Files) -> Result<ClientConfig, Stri
             Ok(_) if options.insecure_skip_verify => Arc::new(AcceptAny(Arc::clone(&provider))),
             Ok(roots) => pinned_or_chain(roots)?,
             Err(cause) => {
-                let file = redact_url(given(&options.ca_file).unwrap_or_default());
+                let file = redact::url(given(&options.ca_file).unwrap_or_default());
                 return Err(ca_error(format!("cannot parse {file:?}: {cause}")));
             }
         },
@@ -256,7 +256,7 @@ fn pinned_or_chain(roots: Roots) -> Result<Arc<ChainOrPinned>, String> {
 fn client_pair(options: &ClientTlsOptions, files: &Files) -> Result<Option<Arc<CertifiedKey>>, String> {
     let Some((cert, key)) = &files.pair else { return Ok(None) };
     cert_store::certified_key(cert, key).map(Some).map_err(|cause| {
-        let file = |file: &Option<String>| redact_url(given(file).unwrap_or_default()).into_owned();
+        let file = |file: &Option<String>| redact::url(given(file).unwrap_or_default()).into_owned();
         format!(
             "cannot initialize TLS certificate: cannot load TLS certificate from {:?} and key from {:?}: {cause}",
             file(&options.cert_file),
@@ -282,11 +282,11 @@ fn ca_error(cause: String) -> String {
 }
 
 fn unreadable_ca(file: &str, cause: &str) -> String {
-    ca_error(format!("cannot read {:?}: {cause}", redact_url(file)))
+    ca_error(format!("cannot read {:?}: {cause}", redact::url(file)))
 }
 
 fn unreadable_pair(what: &str, file: &str, cause: &str) -> String {
-    format!("cannot initialize TLS certificate: cannot read TLS {what} from {:?}: {cause}", redact_url(file))
+    format!("cannot initialize TLS certificate: cannot read TLS {what} from {:?}: {cause}", redact::url(file))
 }
 
 /// An empty name is no name.

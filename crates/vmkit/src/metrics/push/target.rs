@@ -1,14 +1,13 @@
 //! The URL metrics are pushed to, split into what is sent and what may be shown.
 //!
-//! User information becomes a Basic header; the shown form has the password replaced. Nothing here prints the password.
+//! User information becomes a Basic header; the shown form has neither user information nor query.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::PushError;
-
-/// What replaces a password.
-const MASK: &str = "xxxxx";
+use crate::percent::decode_path;
+use crate::redact;
 
 /// A checked push URL.
 pub(super) struct Target {
@@ -26,11 +25,7 @@ impl Target {
             Some((user_info, host)) => (Some(user_info), host),
             None => (None, authority),
         };
-        let shown = match user_info.map(|info| info.split_once(':').ok_or(info)) {
-            None => text.to_owned(),
-            Some(Ok((user, _))) => format!("{scheme}://{user}:{MASK}@{host}{tail}"),
-            Some(Err(user)) => format!("{scheme}://{user}@{host}{tail}"),
-        };
+        let shown = redact::url(text).into_owned();
         if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
             return Err(PushError::InvalidUrl { url: shown, reason: "space or control character" });
         }
@@ -52,7 +47,7 @@ impl Target {
         &self.url
     }
 
-    /// The URL as given, its password masked.
+    /// The URL as it may be shown.
     pub(super) fn shown(&self) -> &str {
         &self.shown
     }
@@ -65,27 +60,10 @@ impl Target {
 
 fn basic(user_info: &str) -> String {
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
-    let mut pair = percent_decoded(user);
+    let mut pair = decode_path(user.as_bytes()).into_owned();
     pair.push(b':');
-    pair.extend(percent_decoded(password));
+    pair.extend_from_slice(&decode_path(password.as_bytes()));
     format!("Basic {}", STANDARD.encode(pair))
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let hex = |at: usize| behind.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        rest = behind;
-        match (byte, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            _ => out.push(byte),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -98,13 +76,13 @@ mod tests {
             let target = Target::parse(text).unwrap();
             assert_eq!((target.url(), target.shown(), target.authorization()), (url, shown, authorization), "{text}");
         };
-        f("http://h/p?q=1", "http://h/p?q=1", "http://h/p?q=1", None);
+        f("http://h/p?q=1", "http://h/p?q=1", "http://h/p?xxxxx", None);
         f("HTTPS://h:1#x", "https://h:1/", "HTTPS://h:1#x", None);
-        f("http://h?a=b", "http://h/?a=b", "http://h?a=b", None);
+        f("http://h?a=b", "http://h/?a=b", "http://h?xxxxx", None);
         f("http://[::1]:80/x", "http://[::1]:80/x", "http://[::1]:80/x", None);
-        f("http://u:p@h/", "http://h/", "http://u:xxxxx@h/", Some("Basic dTpw"));
-        f("http://u@h/", "http://h/", "http://u@h/", Some("Basic dTo="));
-        f("http://u:p%40%zz@h/", "http://h/", "http://u:xxxxx@h/", Some("Basic dTpwQCV6eg=="));
+        f("http://u:p@h/", "http://h/", "http://xxxxx@h/", Some("Basic dTpw"));
+        f("http://u@h/", "http://h/", "http://xxxxx@h/", Some("Basic dTo="));
+        f("http://u:p%40%zz@h/", "http://h/", "http://xxxxx@h/", Some("Basic dTpwQCV6eg=="));
         f("http://h/a@b:c", "http://h/a@b:c", "http://h/a@b:c", None);
     }
 
@@ -116,9 +94,9 @@ mod tests {
         f("foo", "unsupported scheme in pushURL=\"foo\"; expecting 'http' or 'https'");
         f("", "unsupported scheme in pushURL=\"\"; expecting 'http' or 'https'");
         f("ftp://h/", "unsupported scheme in pushURL=\"ftp://h/\"; expecting 'http' or 'https'");
-        f("ftp://u:topsecret@h/", "unsupported scheme in pushURL=\"ftp://u:xxxxx@h/\"; expecting 'http' or 'https'");
+        f("ftp://u:topsecret@h/", "unsupported scheme in pushURL=\"ftp://xxxxx@h/\"; expecting 'http' or 'https'");
         f("http:///x", "missing host in pushURL=\"http:///x\"");
-        f("http://u:topsecret@/x", "missing host in pushURL=\"http://u:xxxxx@/x\"");
+        f("http://u:topsecret@/x", "missing host in pushURL=\"http://xxxxx@/x\"");
         f("http://:80/x", "missing host in pushURL=\"http://:80/x\"");
         f("http://h/ x", "cannot parse pushURL=\"http://h/ x\": space or control character");
     }

@@ -87,7 +87,7 @@ async fn pushes_every_interval_until_cancelled() {
     assert_eq!(*seen.lock().unwrap(), [(10, body.clone()), (20, body.clone()), (30, body)]);
     let page = text(&set);
     let f = |name: &str, value: &str| {
-        let line = format!("metrics_push_{name}{{url=\"http://u:xxxxx@h/p\"}} {value}");
+        let line = format!("metrics_push_{name}{{url=\"http://xxxxx@h/p\"}} {value}");
         assert!(page.lines().any(|shown| shown == line), "{line} in\n{page}");
     };
     f("total", "3");
@@ -116,8 +116,8 @@ async fn outcomes() {
     };
     f(Some(Ok(200)), Ok(()), 0).await;
     f(Some(Ok(299)), Ok(()), 0).await;
-    let shown = "unexpected status code in response from \"http://u:xxxxx@h/\": 302; expecting 2xx";
+    let shown = "unexpected status code in response from \"http://xxxxx@h/\": 302; expecting 2xx";
     f(Some(Ok(302)), Err(shown), 1).await;
-    f(Some(Err("no route".into())), Err("cannot push metrics to \"http://u:xxxxx@h/\": no route"), 2).await;
-    f(None, Err("cannot push metrics to \"http://u:xxxxx@h/\": no reply in 11s"), 3).await;
+    f(Some(Err("no route".into())), Err("cannot push metrics to \"http://xxxxx@h/\": no route"), 2).await;
+    f(None, Err("cannot push metrics to \"http://xxxxx@h/\": no reply in 11s"), 3).await;
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 /// Bytes that may stand unescaped.
-pub(crate) type ByteSet = [bool; 256];
+pub type ByteSet = [bool; 256];
 
 /// Letters, digits and these.
 const fn set(punctuation: &[u8]) -> ByteSet {
@@ -26,22 +26,22 @@ const fn set(punctuation: &[u8]) -> ByteSet {
 }
 
 /// An encoded path of a client: `pchar`, `/` and escapes (RFC 3986 §3.3).
-pub(crate) const CLIENT_PATH: ByteSet = set(b"-_.~!$&'()*+,;=:@/%");
+pub const CLIENT_PATH: ByteSet = set(b"-_.~!$&'()*+,;=:@/%");
 /// An encoded path of the config or of a shown URL; Go keeps brackets there.
-pub(crate) const SHOWN_PATH: ByteSet = set(b"-_.~!$&'()*+,;=:@/%[]");
-/// A decoded path (routing.md §4.5).
-pub(crate) const DECODED_PATH: ByteSet = set(b"-_.~$&+,/:;=@");
+pub const SHOWN_PATH: ByteSet = set(b"-_.~!$&'()*+,;=:@/%[]");
+/// A decoded path, as Go writes it.
+pub const DECODED_PATH: ByteSet = set(b"-_.~$&+,/:;=@");
 /// An encoded query of a client: as RFC 3986 §3.4, but no `;`, which some backends take for a separator.
-pub(crate) const CLIENT_QUERY: ByteSet = set(b"-_.~!$&'()*+,=:@/?%");
+pub const CLIENT_QUERY: ByteSet = set(b"-_.~!$&'()*+,=:@/?%");
 /// An encoded query of the config.
-pub(crate) const CONFIG_QUERY: ByteSet = set(b"-_.~!$&'()*+,;=:@/?%");
+pub const CONFIG_QUERY: ByteSet = set(b"-_.~!$&'()*+,;=:@/?%");
 /// A decoded name or value of a query argument; blanks become `+`.
 const FORM: ByteSet = set(b"-_.~");
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Appends `text`, escaping all bytes that are not in `allowed`.
-pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &[u8], allowed: &ByteSet) {
+pub fn push_escaped(out: &mut Vec<u8>, text: &[u8], allowed: &ByteSet) {
     let mut rest = text;
     loop {
         let run = rest.iter().position(|b| !allowed[*b as usize]).unwrap_or(rest.len());
@@ -54,7 +54,7 @@ pub(crate) fn push_escaped(out: &mut Vec<u8>, text: &[u8], allowed: &ByteSet) {
 }
 
 /// Appends a decoded name or value of a query argument.
-pub(crate) fn push_form(out: &mut Vec<u8>, text: &[u8]) {
+pub fn push_form(out: &mut Vec<u8>, text: &[u8]) {
     for &byte in text {
         match byte {
             b' ' => out.push(b'+'),
@@ -69,19 +69,35 @@ fn push_escape(out: &mut Vec<u8>, byte: u8) {
 }
 
 /// The byte an escape at the start of `text` stands for.
-pub(crate) fn escape_at(text: &[u8]) -> Option<u8> {
+pub fn escape_at(text: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = text else { return None };
     let digit = |b: u8| char::from(b).to_digit(16);
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
+/// Decodes; with `plus` a `+` is a blank. `None` when a `%` begins no escape.
+pub fn decode_strict(text: &[u8], plus: bool) -> Option<Cow<'_, [u8]>> {
+    if !is_valid(text) {
+        return None;
+    }
+    Some(if plus { decode_arg_leniently(text) } else { decode_path(text) })
+}
+
+/// First value of an arg in a query or form; `None` also when its value has a bad escape.
+pub fn arg<'a>(query: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
+    query.split(|b| *b == b'&').find_map(|piece| {
+        let (key, value) = split_arg(piece);
+        if *decode_arg(key)? == *name.as_bytes() { decode_arg(value) } else { None }
+    })
+}
+
 /// Whether every `%` begins an escape.
-pub(crate) fn is_valid(text: &[u8]) -> bool {
+pub fn is_valid(text: &[u8]) -> bool {
     memchr::memchr_iter(b'%', text).all(|at| escape_at(text.get(at..).unwrap_or_default()).is_some())
 }
 
 /// Decodes a path; a `%` that begins no escape stays as it is.
-pub(crate) fn decode_path(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn decode_path(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', text).is_none() {
         return Cow::Borrowed(text);
     }
@@ -89,12 +105,12 @@ pub(crate) fn decode_path(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Decodes a name or value of a query argument, where `+` is a blank; `None` on a bad escape.
-pub(crate) fn decode_arg(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub fn decode_arg(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     is_valid(text).then(|| decode_arg_leniently(text))
 }
 
 /// Like [`decode_arg`], but a `%` that begins no escape stays as it is.
-pub(crate) fn decode_arg_leniently(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn decode_arg_leniently(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', text).is_none() {
         return Cow::Borrowed(text);
     }
@@ -120,7 +136,7 @@ fn decode(text: &[u8], plus_is_blank: bool) -> Vec<u8> {
 }
 
 /// Name and value of one piece of a query; without `=` the value is empty.
-pub(crate) fn split_arg(piece: &[u8]) -> (&[u8], &[u8]) {
+pub fn split_arg(piece: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'=', piece) {
         Some(at) => (piece.get(..at).unwrap_or_default(), piece.get(at + 1..).unwrap_or_default()),
         None => (piece, &[]),
@@ -143,6 +159,18 @@ mod tests {
         f("100%", "100%", None);
         f("%4", "%4", None);
         f("", "", Some(""));
+    }
+
+    #[test]
+    fn args() {
+        let f = |query: &str, want: Option<&str>| {
+            assert_eq!(arg(query.as_bytes(), "authKey").as_deref(), want.map(str::as_bytes), "{query:?}");
+        };
+        f("authKey=a+b%21", Some("a b!"));
+        f("x=1&auth%4Bey=k&authKey=l", Some("k"));
+        f("authKey", Some(""));
+        f("authKey=%zz", None);
+        f("x=authKey", None);
     }
 
     #[test]
