@@ -7,4 +7,5 @@
 //! Nothing that was accepted is lost: a sample that leaves a scrape or a push is in memory for seconds at most, then
 //! on its way or on disk.
 
+pub mod discovery;
 pub mod remote_write;
