@@ -10,6 +10,7 @@ pub mod certs;
 pub mod client;
 pub mod deadline;
 pub mod dns_server;
+pub mod doc_page;
 pub mod metrics;
 pub mod process;
 pub mod wire;
