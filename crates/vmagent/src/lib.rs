@@ -8,4 +8,6 @@
 //! on its way or on disk.
 
 pub mod discovery;
+pub mod labels;
+pub mod relabel;
 pub mod remote_write;

@@ -8,7 +8,9 @@
 
 mod classes;
 mod parser;
+mod pattern;
 mod simple;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -18,8 +20,12 @@ use std::fmt;
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
+use parser::Reading;
+
 pub use parser::GoRegexError;
+pub use pattern::{GoPattern, Groups};
 pub use simple::{Simple, Tail};
+pub use template::{Piece, Template};
 
 /// Bytes that the compiled form of one pattern may take.
 const PROGRAM_LIMIT: usize = 4 << 20;
@@ -42,14 +48,19 @@ enum Kind {
 impl GoRegex {
     /// Compiles a pattern. Errors have Go's wording for the wrapped form `^(?:P)$`.
     pub fn new(pattern: &str) -> Result<Self, GoRegexError> {
-        Self::compile(pattern, parser::parse_wrapped(pattern)?)
+        Self::compile(pattern, parser::parse_wrapped(pattern, Reading::default())?)
     }
 
     /// Compiles a pattern that errors are to quote as it was written, without `^(?:` and `)$`.
     ///
     /// It matches like [`GoRegex::new`]; claims of tokens are worded so (config.md §4.2).
     pub fn new_bare(pattern: &str) -> Result<Self, GoRegexError> {
-        Self::compile(pattern, parser::parse_bare(pattern)?)
+        Self::compile(pattern, parser::parse_bare(pattern, Reading::default())?)
+    }
+
+    /// Like [`GoRegex::new`], with a dot that matches line feeds too: how relabeling decides whether a rule matches.
+    pub fn new_dot_all(pattern: &str) -> Result<Self, GoRegexError> {
+        Self::compile(pattern, parser::parse_wrapped(pattern, Reading { groups: false, dot_newline: true })?)
     }
 
     /// A pattern that matches exactly this text.

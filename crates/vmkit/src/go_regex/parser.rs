@@ -2,11 +2,13 @@
 //!
 //! Builds the syntax tree of the Rust engine, so that no text of the config is ever read by another dialect's rules.
 //! Refuses what Go refuses, with Go's wording. It works with an explicit stack: nesting is bounded, and so is the
-//! size of the tree. Greediness and group names are checked and dropped: only "does it match" is ever asked.
+//! size of the tree. Groups are kept for patterns whose groups are asked for; elsewhere only "does it match" is.
 
 mod escapes;
 
-use regex_syntax::hir::{Class, ClassUnicode, Dot, Hir, Look, Repetition};
+use std::borrow::Cow;
+
+use regex_syntax::hir::{Capture, Class, ClassUnicode, Dot, Hir, Look, Repetition};
 
 use super::classes;
 
@@ -41,10 +43,22 @@ const NO_PAREN: &str = "missing closing )";
 const STRAY_PAREN: &str = "unexpected )";
 const TOO_DEEP: &str = "expression nests too deeply";
 
+/// Name of a group, if it has one.
+pub(super) type GroupName = Option<Box<str>>;
+
+/// What a tree has to keep and how the dot begins.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Reading {
+    /// Whether groups become part of the tree.
+    pub(super) groups: bool,
+    /// Whether the dot matches line feeds from the start, as behind `(?s)`.
+    pub(super) dot_newline: bool,
+}
+
 /// Tree of `pattern`, which errors quote as `^(?:pattern)$`.
-pub(super) fn parse_wrapped(pattern: &str) -> Result<Hir, GoRegexError> {
+pub(super) fn parse_wrapped(pattern: &str, reading: Reading) -> Result<Hir, GoRegexError> {
     let text = format!("^(?:{pattern})$");
-    let mut parser = Parser::new(&text);
+    let mut parser = Parser::new(&text, reading);
     parser.outer_close = Some(text.len() - 2);
     let mut items = parser.run()?;
     // The anchors are ours: only what stands between them is wanted.
@@ -53,9 +67,19 @@ pub(super) fn parse_wrapped(pattern: &str) -> Result<Hir, GoRegexError> {
 }
 
 /// Tree of `pattern`, which errors quote as it is.
-pub(super) fn parse_bare(pattern: &str) -> Result<Hir, GoRegexError> {
-    let items = Parser::new(pattern).run()?;
+pub(super) fn parse_bare(pattern: &str, reading: Reading) -> Result<Hir, GoRegexError> {
+    let items = Parser::new(pattern, reading).run()?;
     Ok(Hir::concat(items.into_iter().map(|item| item.hir).collect()))
+}
+
+/// Tree of `pattern` with its groups, and their names. An anchored one is quoted by errors as `^(?:pattern)$`.
+pub(super) fn parse_groups(pattern: &str, anchored: bool) -> Result<(Hir, Vec<GroupName>), GoRegexError> {
+    let text = if anchored { Cow::Owned(format!("^(?:{pattern})$")) } else { Cow::Borrowed(pattern) };
+    let mut parser = Parser::new(&text, Reading { groups: true, dot_newline: false });
+    parser.outer_close = anchored.then(|| text.len() - 2);
+    let items = parser.run()?;
+    let hir = Hir::concat(items.into_iter().map(|item| item.hir).collect());
+    Ok((hir, std::mem::take(&mut parser.groups)))
 }
 
 #[derive(Clone, Copy, Default)]
@@ -82,6 +106,8 @@ impl Item {
 
 /// An open parenthesis, or the whole pattern at the bottom.
 struct Frame {
+    /// Number of the group that the parenthesis opened, from one, if groups are kept.
+    group: Option<u32>,
     /// Flags to return to at the closing parenthesis.
     outer_flags: Flags,
     branches: Vec<Item>,
@@ -94,18 +120,32 @@ struct Parser<'a> {
     flags: Flags,
     frames: Vec<Frame>,
     ranges: usize,
+    /// Whether groups become part of the tree.
+    keep_groups: bool,
+    /// Names of the groups so far.
+    groups: Vec<GroupName>,
     /// Where the parenthesis around a wrapped pattern has to close.
     outer_close: Option<usize>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str) -> Self {
-        let bottom = Frame { outer_flags: Flags::default(), branches: Vec::new(), items: Vec::new() };
-        Self { text, at: 0, flags: Flags::default(), frames: vec![bottom], ranges: 0, outer_close: None }
+    fn new(text: &'a str, reading: Reading) -> Self {
+        let flags = Flags { dot_newline: reading.dot_newline, ..Flags::default() };
+        let bottom = Frame { group: None, outer_flags: flags, branches: Vec::new(), items: Vec::new() };
+        Self {
+            text,
+            at: 0,
+            flags,
+            frames: vec![bottom],
+            ranges: 0,
+            keep_groups: reading.groups,
+            groups: Vec::new(),
+            outer_close: None,
+        }
     }
 
     /// The items of the whole pattern.
-    fn run(mut self) -> Result<Vec<Item>, GoRegexError> {
+    fn run(&mut self) -> Result<Vec<Item>, GoRegexError> {
         if self.text.len() > MAX_PATTERN {
             return Err(GoRegexError::too_large(self.text));
         }
@@ -216,7 +256,7 @@ impl<'a> Parser<'a> {
             b'(' if self.rest().starts_with("(?") => self.open_special(),
             b'(' => {
                 self.at += 1;
-                self.open(self.flags)
+                self.open_group(None)
             }
             b'|' => {
                 self.at += 1;
@@ -241,11 +281,20 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn open_group(&mut self, name: Option<&str>) -> Result<(), GoRegexError> {
+        self.open(self.flags)?;
+        if self.keep_groups {
+            self.groups.push(name.map(Into::into));
+            self.top().group = u32::try_from(self.groups.len()).ok();
+        }
+        Ok(())
+    }
+
     fn open(&mut self, inner: Flags) -> Result<(), GoRegexError> {
         if self.frames.len() as u32 > MAX_DEPTH {
             return Err(GoRegexError::new(TOO_DEEP, self.text));
         }
-        self.frames.push(Frame { outer_flags: self.flags, branches: Vec::new(), items: Vec::new() });
+        self.frames.push(Frame { group: None, outer_flags: self.flags, branches: Vec::new(), items: Vec::new() });
         self.flags = inner;
         Ok(())
     }
@@ -258,7 +307,12 @@ impl<'a> Parser<'a> {
         self.at += 1;
         if let Some(mut frame) = self.frames.pop() {
             self.flags = frame.outer_flags;
-            let item = self.finish(&mut frame)?;
+            let mut item = self.finish(&mut frame)?;
+            if let Some(index) = frame.group {
+                item.depth += 1;
+                // Go lets names repeat, the engine does not: names stay outside.
+                item.hir = Hir::capture(Capture { index, name: None, sub: Box::new(item.hir) });
+            }
             self.top().items.push(item);
         }
         Ok(())
@@ -334,7 +388,7 @@ impl<'a> Parser<'a> {
             return Err(GoRegexError::new(BAD, whole));
         }
         self.at += end + 1;
-        self.open(self.flags)
+        self.open_group(Some(name))
     }
 
     /// Counts of `{n}`, `{n,}`, `{n,m}` at the current place, moving behind them. `None`: the brace is a literal.
@@ -382,8 +436,10 @@ impl<'a> Parser<'a> {
         last_repeat: Option<usize>,
         counted: bool,
     ) -> Result<(), GoRegexError> {
+        let mut greedy = !self.flags.non_greedy;
         if self.peek() == Some(b'?') {
             self.at += 1;
+            greedy = !greedy;
         }
         if let Some(before) = last_repeat {
             return self.fail("invalid nested repetition operator", before);
@@ -402,7 +458,6 @@ impl<'a> Parser<'a> {
         if depth >= MAX_DEPTH {
             return Err(GoRegexError::new(TOO_DEEP, self.text));
         }
-        let greedy = !self.flags.non_greedy;
         let hir = Hir::repetition(Repetition { min, max, greedy, sub: Box::new(hir) });
         self.top().items.push(Item { hir, repeats, depth: depth + 1 });
         Ok(())

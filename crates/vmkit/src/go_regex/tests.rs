@@ -387,7 +387,7 @@ proptest! {
     /// The comparison of bytes and the automaton answer alike.
     #[test]
     fn simple_forms_are_equal_to_programs(pattern in pattern(), text in r"[ab/kK.é\n]{0,5}") {
-        if let (Ok(compiled), Ok(inner)) = (GoRegex::new(&pattern), parser::parse_wrapped(&pattern)) {
+        if let (Ok(compiled), Ok(inner)) = (GoRegex::new(&pattern), parser::parse_wrapped(&pattern, Reading::default())) {
             let hir = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
             let program = build(&[hir], PROGRAM_LIMIT).unwrap();
             prop_assert_eq!(compiled.is_match(text.as_bytes()), program.is_match(&text), "{:?} {:?}", pattern, text);
