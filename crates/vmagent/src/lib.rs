@@ -8,6 +8,7 @@
 //! on its way or on disk.
 
 pub mod discovery;
+pub mod exposition;
 pub mod labels;
 pub mod relabel;
 pub mod remote_write;
