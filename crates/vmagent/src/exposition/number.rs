@@ -96,7 +96,10 @@ mod tests {
         f("-nAn", Some(f64::NAN));
         f("+Infinity", Some(f64::INFINITY));
         f("-INF", Some(f64::NEG_INFINITY));
-        for bad in ["", ".", "-", "+", "-.", "1e", "--5", "1,5", "0x1F", "1_000", "0b1", "infin", "NaNN", "1.2.3", " 1", "\u{664}"] {
+        for bad in [
+            "", ".", "-", "+", "-.", "1e", "--5", "1,5", "0x1F", "1_000", "0b1", "infin", "NaNN", "1.2.3", " 1",
+            "\u{664}",
+        ] {
             f(bad, None);
         }
     }

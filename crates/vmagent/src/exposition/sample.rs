@@ -108,7 +108,8 @@ impl LineParser {
         let (time, rest) = token(skip_blanks(rest));
         let timestamp_ms = if time.is_empty() { None } else { Some(number::timestamp_ms(time)?) };
         // Behind a hash there are exemplars and comments.
-        matches!(skip_blanks(rest).first(), None | Some(b'#')).then(|| self.line(line, name, series_end, value, timestamp_ms))
+        matches!(skip_blanks(rest).first(), None | Some(b'#'))
+            .then(|| self.line(line, name, series_end, value, timestamp_ms))
     }
 
     /// Reads name and labels, and tells where they end.
