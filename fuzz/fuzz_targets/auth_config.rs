@@ -11,7 +11,6 @@ fuzz_target!(|bytes: &[u8]| {
         expand: &|text| text.to_owned(),
         defaults: &ConfigDefaults::default(),
         read_file: &|_| Err(io::ErrorKind::NotFound.into()),
-        parse_key: &|_| Ok(()),
     };
     match parse(bytes, &inputs) {
         Ok(config) => drop(format!("{config:?}")),

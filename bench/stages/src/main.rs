@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use jwt::VmAccess;
 use vmauth::authn::credentials::AuthHeaders;
 use vmauth::authn::jwt_users::AcceptedToken;
 use vmauth::authn::token_users::TokenUsers;
@@ -15,9 +16,8 @@ use vmauth::authn::verified_tokens::{CacheMetrics, VerifiedTokens};
 use vmauth::config::Credential;
 use vmauth::rewrite::form_body;
 use vmauth::rewrite::header_rules::{
-    ForwardContext, HeaderRules, ResponseRules, write_request_headers, write_response_headers,
+    ForwardContext, HeaderRule, HeaderRules, ResponseRules, write_request_headers, write_response_headers,
 };
-use vmauth::rewrite::jwt_placeholders::PlaceholderValues;
 use vmauth::rewrite::target_url::{NormalPath, TargetInput, TargetUrl};
 use vmauth::route::matcher::{RouteInput, RouteMatcher, RouteTable};
 use vmkit::exchange::{RequestHead, ResponseHead};
@@ -112,7 +112,7 @@ fn verified_token(count: u32) {
     let values: Vec<_> = (0..500).map(|n| format!("Bearer {}.{n:03}", "e".repeat(560)).into_bytes()).collect();
     let tokens = VerifiedTokens::new(CacheMetrics::default());
     for value in &values {
-        let accepted = AcceptedToken { user: 1, placeholders: PlaceholderValues::default(), exp: 2000, nbf: 0 };
+        let accepted = AcceptedToken { user: 1, placeholders: VmAccess::default(), exp: 2000, nbf: 0 };
         tokens.insert(value, (1, 0), &Arc::new(accepted));
     }
     for _ in 0..count {
@@ -153,13 +153,12 @@ fn target_url(count: u32) {
     assert!(out.starts_with(want), "{}", String::from_utf8_lossy(&out));
 }
 
-fn rules(list: &[(&str, &str)]) -> Vec<(String, String)> {
-    list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn rules(list: &[&str]) -> Vec<HeaderRule> {
+    list.iter().map(|item| HeaderRule::parse(item).expect("BUG: the headers are valid")).collect()
 }
 
 fn request_headers(count: u32) {
-    let rules = HeaderRules::build(&rules(&[("AccountID", "7"), ("Authorization", "Basic Zm9vOmJhcg==")]), false)
-        .expect("BUG: the headers are valid");
+    let rules = HeaderRules::new(&rules(&["AccountID: 7", "Authorization: Basic Zm9vOmJhcg=="]), false);
     let context =
         ForwardContext { client_ip: "10.1.2.3", remove_xff: false, upstream_host: "vmselect:8481", placeholders: None };
     let (head, mut out) = (parsed_request(), Vec::with_capacity(1024));
@@ -179,8 +178,7 @@ fn response_head(count: u32) {
 }
 
 fn response_headers(count: u32) {
-    let rules = ResponseRules::build(&rules(&[("X-Server-Hostname", ""), ("Cache-Control", "no-store")]))
-        .expect("BUG: the headers are valid");
+    let rules = ResponseRules::new(&rules(&["X-Server-Hostname:", "Cache-Control: no-store"]));
     let (mut head, mut out) = (ResponseHead::default(), Vec::with_capacity(1024));
     assert_eq!(head.parse(RESPONSE, false), Ok(Some(RESPONSE.len())));
     for _ in 0..count {

@@ -28,7 +28,7 @@ pub use error::{FieldError, PartError, Problem, RefusalCause, TimeError, TokenEr
 pub use header::Header;
 pub use json::{JsonError, MAX_DEPTH};
 pub use jwks::{Jwk, Jwks, JwksError, MAX_JWKS_BYTES, MAX_JWKS_KEYS, SkipReason, SkippedKey};
-pub use public_key::{KeyError, KeyKind, PemKeyError, PublicKey};
+pub use public_key::{KeyError, KeyKind, PublicKey};
 pub use token::{MAX_TOKEN_BYTES, Token, bearer_jwt, fingerprint};
 pub use verifier::KeySet;
 pub use vm_access::VmAccess;

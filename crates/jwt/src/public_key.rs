@@ -23,8 +23,6 @@ use x509_parser::pem::Pem;
 use x509_parser::public_key::RSAPublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-mod quote;
-
 const MAX_PEM_BYTES: usize = 64 * 1024;
 const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
@@ -118,15 +116,6 @@ pub enum KeyError {
     Ed25519,
 }
 
-/// A key of the configuration that cannot be used, with as much of its text as may be shown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("failed to parse key {shown}: {error}")]
-pub struct PemKeyError {
-    shown: String,
-    /// The reason.
-    pub error: KeyError,
-}
-
 /// A parsed public key; cheap to clone, equal if the keys are equal.
 #[derive(Clone)]
 pub struct PublicKey(Arc<Inner>);
@@ -152,11 +141,7 @@ struct RsaKey {
 impl PublicKey {
     /// Reads the first PEM block of `text`: `PUBLIC KEY` (RFC 5280), `RSA PUBLIC KEY` (PKCS#1) or `CERTIFICATE`, of
     /// which only the key counts: neither its dates nor its issuer are checked.
-    pub fn from_pem(text: &str) -> Result<Self, PemKeyError> {
-        Self::read_pem(text).map_err(|error| PemKeyError { shown: quote::shown_key(text, &error), error })
-    }
-
-    fn read_pem(text: &str) -> Result<Self, KeyError> {
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         if text.len() > MAX_PEM_BYTES {
             return Err(KeyError::NotPem);
         }

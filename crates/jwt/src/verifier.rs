@@ -7,7 +7,7 @@
 use crate::algorithm::Algorithm;
 use crate::error::VerifyError;
 use crate::jwks::{Jwk, Jwks};
-use crate::public_key::PublicKey;
+use crate::public_key::{KeyKind, PublicKey};
 use crate::token::Token;
 
 /// Keys that are trusted together. Equal if they hold equal keys in equal order.
@@ -38,6 +38,11 @@ impl KeySet {
     /// The number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// The kinds of the keys, in their order.
+    pub fn kinds(&self) -> impl Iterator<Item = KeyKind> {
+        self.keys.iter().map(|key| key.key.kind())
     }
 
     /// Says whether there is no key, so that nothing can be verified.

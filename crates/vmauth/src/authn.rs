@@ -17,9 +17,9 @@ use vmkit::http_server::Client;
 
 use crate::generation::Generation;
 use crate::oidc::refetch_all;
-use crate::rewrite::jwt_placeholders::PlaceholderValues;
 use crate::user::User;
 use credentials::AuthHeaders;
+use jwt::VmAccess;
 use jwt_users::{AcceptedToken, JwtOutcome, Refusal};
 use verified_tokens::VerifiedTokens;
 
@@ -35,7 +35,7 @@ pub struct Principal<'g> {
 
 impl Principal<'_> {
     /// Values of the token for placeholders.
-    pub fn placeholders(&self) -> Option<&PlaceholderValues> {
+    pub fn placeholders(&self) -> Option<&VmAccess> {
         self.token.as_deref().map(|token| &token.placeholders)
     }
 }

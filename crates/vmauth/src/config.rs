@@ -8,6 +8,8 @@
 mod build_jwt;
 mod build_routes;
 mod build_users;
+mod dump;
+mod fields;
 mod inherit;
 mod ip_filters;
 mod model;
@@ -17,10 +19,10 @@ mod redact;
 mod src_query_arg;
 mod stage;
 
+pub use dump::dump;
 pub use model::{
-    AccessLogSpec, AuthConfig, ClientTls, ConfigDefaults, Credential, DefaultVmAccess, HeaderPair, IpFilterSpec,
-    JwtSpec, KeyOrigin, KeySource, LoadBalancingPolicy, MatchClaim, MtlsSpec, PublicKey, QueryValue, RouteSpec,
-    SrcHeader, SrcQueryArg, TargetSpec, UserSpec,
+    AccessLogSpec, AuthConfig, ClientTls, ConfigDefaults, Credential, IpFilterSpec, JwtSpec, KeySource, MatchClaim,
+    MtlsSpec, QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec, UserSpec,
 };
 pub use stage::{ConfigError, ConfigErrors, Stage};
 
@@ -36,8 +38,6 @@ pub struct Inputs<'a> {
     pub defaults: &'a ConfigDefaults,
     /// Reads a file of `public_key_files`.
     pub read_file: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
-    /// Tells whether a PEM text holds a usable public key; the error is the bare cause, without the key.
-    pub parse_key: &'a dyn Fn(&str) -> Result<(), String>,
 }
 
 /// Parses and checks a config. An empty text is a valid config without users.

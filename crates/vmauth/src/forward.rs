@@ -19,13 +19,13 @@ use crate::admission::body_buffer::{BufferLimits, BufferedBody};
 use crate::proxy::error::ProxyError;
 use crate::proxy::request_scope::RequestScope;
 use crate::rewrite::header_rules::{ForwardContext, write_request_headers};
-use crate::rewrite::jwt_placeholders::PlaceholderValues;
 use crate::rewrite::target_url::{NormalPath, TargetInput};
 use crate::upstream::backend::Lease;
 use crate::upstream::health_check::HealthChecker;
 use crate::upstream::pool::{Pool, Pooled};
 use crate::user::{Target, Upstream, User};
 use attempt::{Outgoing, Sent, TryError, attempt, may_come_late};
+use jwt::VmAccess;
 use reply::RelayError;
 use retry_policy::{Failure, Outcome, Situation, Step, next_step};
 
@@ -59,7 +59,7 @@ pub struct Forward<'r, 'c> {
     /// Normalised path.
     pub path: &'r NormalPath<'r>,
     /// Values of the token.
-    pub placeholders: Option<&'r PlaceholderValues>,
+    pub placeholders: Option<&'r VmAccess>,
     /// What was read of the body.
     pub buffered: BufferedBody,
     /// Header lines of every reply.

@@ -20,18 +20,16 @@ use crate::admission::ip_filter::IpFilter;
 use crate::authn::client_cert_users::ClientCertUsers;
 use crate::authn::jwt_users::JwtUsers;
 use crate::authn::token_users::TokenUsers;
-use crate::config::{
-    AuthConfig, Credential, IpFilterSpec, LoadBalancingPolicy, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec,
-};
+use crate::config::{AuthConfig, Credential, IpFilterSpec, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec};
 use crate::rewrite::form_body::ProtectedArgs;
-use crate::rewrite::header_rules::{HeaderRuleError, HeaderRules, ResponseRules};
+use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
 use crate::upstream::balance::{BackendSet, Policy};
 use crate::upstream::discovery::{Discovery, Entry, Lookup, Resolving, Warn};
 use crate::upstream::health_check::{HealthChecker, Probe};
 use crate::upstream::pool::PeerRegistry;
-use crate::user::{Backends, Route, Target, Upstream, User, UserIpFilter, UserMetrics};
+use crate::user::{Backends, DeniedPaths, Route, Target, Upstream, User, UserIpFilter, UserMetrics};
 use vmkit::go_regex::GoRegex;
 
 /// What generations are built with; lives as long as the process.
@@ -132,7 +130,7 @@ impl Generation {
         self.cancel.cancel();
     }
 
-    /// Builds everything and starts nothing. What could fail was checked by [`check`].
+    /// Builds everything and starts nothing.
     pub fn build(
         config: AuthConfig,
         jwt_users: Option<JwtUsers>,
@@ -180,24 +178,6 @@ impl Generation {
     }
 }
 
-/// Checks what the config's own types do not: header rules that could never be sent. Each problem names its place.
-pub fn check(config: &AuthConfig) -> Result<(), Vec<String>> {
-    let mut problems = Vec::new();
-    for user in config.users.iter().chain(&config.unauthorized_user) {
-        let own = user.url_prefix.iter().chain(&user.default_url).map(|target| (&user.place, target));
-        let routes = user.routes.iter().map(|route| (&route.place, &route.target));
-        for (place, target) in own.chain(routes) {
-            let mut add = |field: &str, error: Option<HeaderRuleError>| {
-                problems.extend(error.map(|error| format!("{place}.{field}: {error}")));
-            };
-            add("headers", HeaderRules::build(&target.request_headers, target.keep_original_host).err());
-            add("response_headers", ResponseRules::build(&target.response_headers).err());
-        }
-    }
-    problems.dedup();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
-}
-
 struct Builder<'a> {
     environment: &'a Environment,
     previous: Option<&'a Generation>,
@@ -233,7 +213,8 @@ impl<'a> Builder<'a> {
         let mut matchers = Vec::with_capacity(spec.routes.len());
         let mut routes = Vec::with_capacity(spec.routes.len());
         for route in spec.routes {
-            let RouteSpec { src_paths, src_hosts, src_query_args, src_headers, target, ip_filters, .. } = route;
+            let RouteSpec { src_paths, src_hosts, src_query_args, src_headers, deny_paths, target, ip_filters, .. } =
+                route;
             matchers.push(RouteMatcher {
                 paths: src_paths.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
                 hosts: src_hosts.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
@@ -241,7 +222,8 @@ impl<'a> Builder<'a> {
                 headers: src_headers.into_iter().map(|header| (header.name, header.value)).collect(),
             });
             let target = Arc::new(self.target(target, tls_options, false));
-            routes.push(Route { target, ip_filter: ip_filters.as_ref().map(ip_filter) });
+            let ip_filter = ip_filters.as_ref().map(ip_filter);
+            routes.push(Route { target, deny_paths: DeniedPaths::new(deny_paths), ip_filter });
         }
         User {
             display_name: spec.display_name,
@@ -254,7 +236,7 @@ impl<'a> Builder<'a> {
             access_log: spec.access_log,
             dump_request_on_errors: spec.dump_request_on_errors,
             ip_filter: spec.ip_filters.as_ref().map(ip_filter),
-            deny_paths: spec.deny_paths,
+            deny_paths: DeniedPaths::new(spec.deny_paths),
             has_url_fields: spec.has_url_fields,
             is_anonymous,
         }
@@ -293,15 +275,10 @@ impl<'a> Builder<'a> {
                 protected_form_args.extend(&of_url);
             }
         }
-        let policy = match spec.load_balancing_policy {
-            LoadBalancingPolicy::LeastLoaded => Policy::LeastLoaded,
-            LoadBalancingPolicy::FirstAvailable => Policy::FirstAvailable,
-        };
-        let request_rules = HeaderRules::build(&spec.request_headers, spec.keep_original_host);
-        let response_rules = ResponseRules::build(&spec.response_headers);
+        let policy = spec.load_balancing_policy;
         Target {
-            request_rules: request_rules.expect("BUG: checked with the config"),
-            response_rules: response_rules.expect("BUG: checked with the config"),
+            request_rules: HeaderRules::new(&spec.request_headers, spec.keep_original_host),
+            response_rules: ResponseRules::new(&spec.response_headers),
             backends: if spec.discover_backend_ips {
                 Backends::Discovered(self.discovery(policy, &spec.urls, tls))
             } else {
@@ -367,11 +344,8 @@ fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) 
 }
 
 fn ip_filter(spec: &IpFilterSpec) -> UserIpFilter {
-    let texts = |networks: &[ipnet::IpNet]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let allow = Some(texts(&spec.allow_list)).filter(|list| !list.is_empty());
-    let filter = IpFilter::build(allow.as_deref(), &texts(&spec.deny_list));
     UserIpFilter {
-        filter: filter.expect("BUG: the config has checked the networks"),
+        filter: IpFilter::new(&spec.allow_list, &spec.deny_list),
         real_ip_header: spec.real_ip_header.clone(),
     }
 }

@@ -181,8 +181,8 @@ impl Proxy {
         let buffered = self.read_ahead(facts, io.body, deadline, scope).await?;
         let _slot = user_slot(user, io.body, deadline).await?;
         let path = NormalPath::of(facts.path);
-        if user.deny_paths.iter().any(|pattern| pattern.is_match(path.decoded())) {
-            return Err(ProxyError::PathDenied);
+        if user.deny_paths.contains(path.decoded()) {
+            return Err(path_denied(generation, user));
         }
         let target = self.route(generation, principal, facts, &path)?;
         let forward = Forward {
@@ -259,6 +259,9 @@ impl Proxy {
             RouteInput { host: facts.head.host(), path: path.decoded(), query: facts.head.query(), head: facts.head };
         if let Some(route) = user.table.select(&input).and_then(|index| user.routes.get(index)) {
             check_ip(user, route.ip_filter.as_ref(), facts)?;
+            if route.deny_paths.contains(path.decoded()) {
+                return Err(path_denied(generation, user));
+            }
             return Ok(&route.target);
         }
         if let Some(target) = user.url_prefix.as_deref().or(user.default_url.as_deref()) {
@@ -321,7 +324,7 @@ impl Proxy {
         if error.is_logged() {
             vmkit::warn!("{}", scope.log_text(&text));
         }
-        let Some(status) = error.status(user.is_anonymous) else {
+        let Some(status) = error.status() else {
             // Nothing that makes sense can follow what was sent.
             return io.reply.set_close();
         };
@@ -346,6 +349,10 @@ impl Proxy {
 /// Header names whose values are credentials whatever the flags say.
 fn is_credential(name: &[u8]) -> bool {
     ["authorization", "proxy-authorization", "cookie"].iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+}
+
+fn path_denied(generation: &Generation, user: &User) -> ProxyError {
+    ProxyError::PathDenied { ask: user.is_anonymous && !generation.users.is_empty() }
 }
 
 fn passes(filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {

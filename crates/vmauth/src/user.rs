@@ -40,7 +40,7 @@ pub struct User {
     /// Addresses that may use this user.
     pub ip_filter: Option<UserIpFilter>,
     /// Paths that are refused.
-    pub deny_paths: Vec<Arc<GoRegex>>,
+    pub deny_paths: DeniedPaths,
     /// Whether there is anything to proxy to.
     pub has_url_fields: bool,
     /// True for `unauthorized_user`.
@@ -63,10 +63,29 @@ pub struct UserIpFilter {
     pub real_ip_header: Option<String>,
 }
 
+/// Paths that are refused.
+#[derive(Debug, Default)]
+pub struct DeniedPaths(Vec<Arc<GoRegex>>);
+
+impl DeniedPaths {
+    /// Refuses what any of the patterns matches.
+    pub fn new(patterns: Vec<Arc<GoRegex>>) -> Self {
+        Self(patterns)
+    }
+
+    /// Whether the normalised path is refused, as it is or without the slash at its end.
+    pub fn contains(&self, path: &[u8]) -> bool {
+        let bare = path.strip_suffix(b"/").unwrap_or(path);
+        self.0.iter().any(|pattern| pattern.is_match(path) || (bare.len() < path.len() && pattern.is_match(bare)))
+    }
+}
+
 /// An entry of `url_map`.
 pub struct Route {
     /// Where its requests go.
     pub target: Arc<Target>,
+    /// Paths that are refused although the entry matches them.
+    pub deny_paths: DeniedPaths,
     /// Addresses that may use it.
     pub ip_filter: Option<UserIpFilter>,
 }

@@ -6,12 +6,14 @@
 //! program's: it has a [`Stage`] of its own. Nothing here reads a file or expands the environment.
 
 pub mod decode;
+pub mod fields;
 pub mod place;
 pub mod problems;
 pub mod scalar;
 pub mod tree;
 
 pub use decode::{At, Decoder, Field, Text, TextList};
+pub use fields::{FieldDef, Member, Object, ValueType};
 pub use place::{Mark, Place};
 pub use problems::{Problem, ProblemList, Problems, Stage};
 pub use tree::{NodeId, Tree};

@@ -42,22 +42,12 @@ fn reads_what_verifies() {
 }
 
 #[test]
-fn refuses_with_literal_texts() {
-    let f = |text: &str, want: &str| assert_eq!(PublicKey::from_pem(text).unwrap_err().to_string(), want, "{text}");
-    let no_pem = "failed to decode PEM block containing public key";
-    f("", &format!(r#"failed to parse key "": {no_pem}"#));
-    f("invalid", &format!(r#"failed to parse key "invalid": {no_pem}"#));
-    f("foo\n", &format!(r#"failed to parse key "foo\n": {no_pem}"#));
-    f(
-        &format!("-----BEGIN PUBLIC KEY-----\n{}", "A".repeat(100_000)),
-        &format!(r#"failed to parse key "-----BEGIN PUBLIC KEY-----\nAAAAA...": {no_pem}"#),
-    );
-}
-
-#[test]
 fn refuses_unusable_keys() {
-    let f = |text: &str, want: KeyError| assert_eq!(PublicKey::from_pem(text).unwrap_err().error, want, "{text}");
+    let f = |text: &str, want: KeyError| assert_eq!(PublicKey::from_pem(text).unwrap_err(), want, "{text}");
     let block = |label: &str, text: &str| format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n");
+    f("", KeyError::NotPem);
+    f("invalid", KeyError::NotPem);
+    f(&format!("-----BEGIN PUBLIC KEY-----\n{}", "A".repeat(100_000)), KeyError::NotPem);
     f(include_str!("keys/rsa1024.pub"), KeyError::RsaSize(1024));
     f(include_str!("keys/p224.pub"), KeyError::Curve);
     f(include_str!("keys/secp256k1.pub"), KeyError::Curve);
@@ -73,16 +63,6 @@ fn refuses_unusable_keys() {
     f(&block("CERTIFICATE REQUEST", "AAAA"), KeyError::Label("CERTIFICATE REQUEST".into()));
     for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
         f(&block(label, "c2VjcmV0"), KeyError::PrivateKey);
-    }
-}
-
-#[test]
-fn never_shows_a_private_key() {
-    let whole = "-----BEGIN RSA PRIVATE KEY-----\nc2VjcmV0\n-----END RSA PRIVATE KEY-----\n";
-    for text in [whole, &whole[..45], &format!("x\n{whole}")] {
-        let shown = PublicKey::from_pem(text).unwrap_err().to_string();
-        assert!(shown.starts_with("failed to parse key "), "{shown}");
-        assert!(!shown.contains("c2V"), "{shown}");
     }
 }
 

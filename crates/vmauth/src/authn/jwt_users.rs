@@ -10,16 +10,15 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jwt::{ClaimMatcher, ClaimPath, Claims, KeySet, PemKeyError, PublicKey, Token, VmAccess};
+use jwt::{ClaimMatcher, ClaimPath, Claims, KeySet, Token, VmAccess};
 use smallvec::SmallVec;
 
 use crate::oidc::KeyLocation;
-use crate::rewrite::jwt_placeholders::PlaceholderValues;
 use refusal::Miss;
 
 pub use crate::oidc::IssuerKeys;
@@ -43,7 +42,7 @@ pub struct JwtUserInput {
     /// Paths with patterns; all must match.
     pub match_claims: Vec<(String, ClaimPattern)>,
     /// Used as a whole when the token has no `vm_access`.
-    pub default_claim: Option<PlaceholderValues>,
+    pub default_claim: Option<VmAccess>,
 }
 
 /// What signatures of a user's tokens are checked with.
@@ -51,31 +50,10 @@ pub struct JwtUserInput {
 pub enum KeyInput {
     /// Nothing: the token is believed.
     SkipVerify,
-    /// Keys of the configuration; share equal sets through [`StaticKeys`].
+    /// Keys of the configuration.
     Static(Arc<KeySet>),
     /// Keys of a provider; if it has an issuer, tokens must name it byte for byte.
     Provider(Arc<IssuerKeys>),
-}
-
-/// Parsed key sets by their PEM texts, so that users with equal keys share one; for the time of building a
-/// configuration.
-#[derive(Debug, Default)]
-pub struct StaticKeys(HashMap<Vec<String>, Arc<KeySet>>);
-
-impl StaticKeys {
-    /// The set of these keys.
-    ///
-    /// # Errors
-    /// The first key that cannot be used.
-    pub fn get(&mut self, pems: Vec<String>) -> Result<Arc<KeySet>, PemKeyError> {
-        if let Some(known) = self.0.get(&pems) {
-            return Ok(known.clone());
-        }
-        let keys = pems.iter().map(|pem| PublicKey::from_pem(pem)).collect::<Result<Vec<_>, _>>()?;
-        let keys = Arc::new(KeySet::from_keys(keys));
-        self.0.insert(pems, keys.clone());
-        Ok(keys)
-    }
 }
 
 /// A token that was accepted.
@@ -84,7 +62,7 @@ pub struct AcceptedToken {
     /// [`JwtUserInput::user`].
     pub user: u32,
     /// What the token grants.
-    pub placeholders: PlaceholderValues,
+    pub placeholders: VmAccess,
     /// The last second at which it is valid, since 1970, the user's clock skew included.
     pub exp: u64,
     /// The first second at which it is valid, since 1970, the user's clock skew included; 0 if it does not say.
@@ -138,7 +116,7 @@ struct JwtUser {
     audience: Vec<String>,
     skew: u64,
     claims: Vec<ClaimMatcher<ClaimPattern>>,
-    default_claim: Option<PlaceholderValues>,
+    default_claim: Option<VmAccess>,
 }
 
 /// Verdicts on one token's signature by address of the key set.
@@ -250,7 +228,7 @@ impl JwtUser {
         now: u64,
         verdicts: &mut Verdicts,
         refetch: &mut Vec<Arc<IssuerKeys>>,
-    ) -> Result<PlaceholderValues, Miss> {
+    ) -> Result<VmAccess, Miss> {
         let claims = token.claims();
         if !self.claims.iter().all(|claim| claim.matches(claims)) {
             return Err(Miss::Claims);
@@ -262,7 +240,7 @@ impl JwtUser {
         claims.check_time(now, self.skew).map_err(Miss::Time)?;
         self.check_signature(token, verdicts, refetch)?;
         match claims.vm_access() {
-            Some(access) => Ok(placeholders(access)),
+            Some(access) => Ok(access.clone()),
             None => self.default_claim.clone().ok_or(Miss::VmAccess),
         }
     }
@@ -306,7 +284,7 @@ impl JwtUser {
         verdict
     }
 
-    fn accepted(&self, claims: &Claims, placeholders: PlaceholderValues) -> AcceptedToken {
+    fn accepted(&self, claims: &Claims, placeholders: VmAccess) -> AcceptedToken {
         let skew = i64::try_from(self.skew).unwrap_or(i64::MAX);
         let seconds = |date: i64| u64::try_from(date).unwrap_or(0);
         AcceptedToken {
@@ -330,17 +308,4 @@ fn check_provider(issuer: &Arc<IssuerKeys>, token: &Token, refetch: &mut Vec<Arc
         }
         Miss::Signature { error, is_provider: issuer.location().issuer().is_some() }
     })
-}
-
-fn placeholders(access: &VmAccess) -> PlaceholderValues {
-    PlaceholderValues {
-        metrics_account_id: access.metrics_account_id,
-        metrics_project_id: access.metrics_project_id,
-        metrics_extra_labels: access.metrics_extra_labels.clone(),
-        metrics_extra_filters: access.metrics_extra_filters.clone(),
-        logs_account_id: access.logs_account_id,
-        logs_project_id: access.logs_project_id,
-        logs_extra_filters: access.logs_extra_filters.clone(),
-        logs_extra_stream_filters: access.logs_extra_stream_filters.clone(),
-    }
 }

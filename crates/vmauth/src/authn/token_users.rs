@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-use base64::Engine;
 use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 use vmkit::secret::Secret;
@@ -22,9 +21,9 @@ pub struct TokenUsers {
 impl TokenUsers {
     /// Makes the values of `credential` lead to the user with this index.
     pub fn add(&mut self, credential: &Credential, user: u32) {
-        for value in lookup_values(credential) {
-            let hash = self.state.hash_one(value.as_bytes());
-            self.by_hash.entry(hash).or_default().push((Secret::from(value), user));
+        for value in credential.lookup_values() {
+            let hash = self.state.hash_one(value.expose().as_bytes());
+            self.by_hash.entry(hash).or_default().push((value, user));
         }
     }
 
@@ -37,19 +36,6 @@ impl TokenUsers {
     /// Whether there are no static credentials at all.
     pub fn is_empty(&self) -> bool {
         self.by_hash.is_empty()
-    }
-}
-
-/// The header values that belong to a credential (spec auth.md §2).
-fn lookup_values(credential: &Credential) -> Vec<String> {
-    let basic = |user: &str, password: &str| {
-        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
-    };
-    match credential {
-        Credential::Basic { username, password } => vec![basic(username, password.expose())],
-        Credential::Bearer(token) => vec![format!("Bearer {}", token.expose()), basic(token.expose(), "")],
-        Credential::AuthToken(value) => vec![value.expose().to_owned()],
-        Credential::Jwt(_) | Credential::Mtls(_) | Credential::None => Vec::new(),
     }
 }
 

@@ -239,11 +239,11 @@ impl Hasher for KeptHash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rewrite::jwt_placeholders::PlaceholderValues;
+    use jwt::VmAccess;
     use proptest::prelude::*;
 
     fn accepted(user: u32, nbf: u64, exp: u64) -> Arc<AcceptedToken> {
-        Arc::new(AcceptedToken { user, placeholders: PlaceholderValues::default(), exp, nbf })
+        Arc::new(AcceptedToken { user, placeholders: VmAccess::default(), exp, nbf })
     }
 
     fn cache(entries: usize, bytes: usize) -> VerifiedTokens {
@@ -318,7 +318,7 @@ mod tests {
         let cache = cache(100, 64 << 10);
         cache.insert(&[b'x'; 5 << 10], FIRST, &accepted(1, 0, 100));
         assert!(cache.is_empty());
-        let values = PlaceholderValues { metrics_extra_labels: vec!["x".repeat(5 << 10)], ..Default::default() };
+        let values = VmAccess { metrics_extra_labels: vec!["x".repeat(5 << 10)], ..Default::default() };
         cache.insert(b"t", FIRST, &Arc::new(AcceptedToken { user: 1, placeholders: values, exp: 100, nbf: 0 }));
         assert!(cache.is_empty());
         cache.insert(&[b'x'; 3 << 10], FIRST, &accepted(1, 0, 100));

@@ -1,15 +1,19 @@
 //! `jwt` of a user: key sources, issuer, claims.
 //!
-//! Reads key files through the given closure and lets the given parser judge every key, so that a bad key is found at
-//! load; keys of an identity provider are never fetched here. Beyond upstream: `jwks_url`, `audience`, `clock_skew`.
+//! Reads key files through the given closure and parses every key, so that a bad key is found at load; keys of an
+//! identity provider are never fetched here. Beyond upstream: `jwks_url`, `audience`, `clock_skew`.
 
+use super::build_routes::Subject;
 use super::build_users::{Builder, Owner, UserContext};
-use super::model::{JwtSpec, KeyOrigin, KeySource, MatchClaim, PublicKey};
+use super::model::{JwtSpec, KeySource, MatchClaim};
 use super::raw::RawJwt;
 use super::redact;
 use super::stage::Stage;
+use crate::oidc::KeyLocation;
 use crate::rewrite::target_url::TargetUrl;
+use jwt::{KeySet, PublicKey};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use vmkit::go_regex::GoRegex;
 use vmkit::go_text::{os_error, quote};
@@ -72,17 +76,16 @@ impl<'t> Builder<'t, '_> {
         }
         if let Some(issuer) = jwt.oidc_issuer {
             self.check_issuer(issuer, context);
-            return KeySource::Oidc { issuer: issuer.value.to_owned() };
+            return KeySource::Provider(KeyLocation::Oidc { issuer: issuer.value.to_owned() });
         }
         if let Some(url) = jwt.jwks_url {
             self.check_http_url(url, "jwks_url", context);
-            return KeySource::JwksUrl(url.value.to_owned());
+            return KeySource::Provider(KeyLocation::JwksUrl(url.value.to_owned()));
         }
         if jwt.skip_verify { KeySource::SkipVerify } else { KeySource::Static(keys) }
     }
 
-    fn public_keys(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Vec<PublicKey> {
-        let mut keys = Vec::new();
+    fn public_keys(&mut self, raw: &RawJwt<'_>, context: UserContext<'_>) -> Arc<KeySet> {
         for (field, list) in [("public_keys", &raw.public_keys), ("public_key_files", &raw.public_key_files)] {
             if let Some((index, mark)) = list.as_ref().and_then(|list| list.null_at) {
                 let message = format!("an item of `{field}` cannot be null");
@@ -90,36 +93,43 @@ impl<'t> Builder<'t, '_> {
                 self.problems.push(context.stage, &place.index(index), mark, message, "remove the item");
             }
         }
+        let (mut pems, mut keys) = (Vec::new(), Vec::new());
         let place = context.place.field("public_keys");
         for &(index, Text { value: pem, mark }) in raw.public_keys.iter().flat_map(|list| &list.items) {
-            if let Err(cause) = (self.inputs.parse_key)(pem) {
-                let message = format!("failed to parse key {}: {cause}", redact::pem(pem));
-                let hint = "write a PEM block of a public key";
-                self.problems.push(context.stage, &place.index(index), mark, message, hint);
+            pems.push(pem.to_owned());
+            match PublicKey::from_pem(pem) {
+                Ok(key) => keys.push(key),
+                Err(error) => {
+                    let message = format!("failed to parse key {}: {error}", redact::pem(pem));
+                    self.problems.push(context.stage, &place.index(index), mark, message, pem_hint(pem));
+                }
             }
-            keys.push(PublicKey { origin: KeyOrigin::Inline, pem: pem.to_owned() });
         }
         let place = context.place.field("public_key_files");
         for &(index, Text { value: path, mark }) in raw.public_key_files.iter().flat_map(|list| &list.items) {
-            let message = match (self.inputs.read_file)(path) {
-                Err(error) => format!("cannot read public key from file {}: {}", quote(path), open_error(path, &error)),
-                Ok(bytes) => {
-                    let pem = String::from_utf8_lossy(&bytes).into_owned();
-                    let result = (self.inputs.parse_key)(&pem);
-                    keys.push(PublicKey { origin: KeyOrigin::File(path.to_owned()), pem });
-                    match result {
-                        Ok(()) => continue,
-                        // The file may be anything, so none of it is shown.
-                        Err(cause) => format!(
-                            "cannot parse public key from file {}: failed to parse key \"...\": {cause}",
-                            quote(path)
-                        ),
-                    }
+            match self.key_file(path) {
+                Ok((pem, key)) => {
+                    pems.push(pem);
+                    keys.push(key);
                 }
-            };
-            self.problems.push(context.stage, &place.index(index), mark, message, "");
+                Err(message) => self.problems.push(context.stage, &place.index(index), mark, message, ""),
+            }
         }
-        keys
+        let set = self.key_sets.entry(pems).or_insert_with(|| Arc::new(KeySet::from_keys(keys)));
+        Arc::clone(set)
+    }
+
+    /// The text of a file with a public key, and the key; or the message that says why there is none.
+    fn key_file(&self, path: &str) -> Result<(String, PublicKey), String> {
+        let bytes = (self.inputs.read_file)(path).map_err(|error| {
+            format!("cannot read public key from file {}: {}", quote(path), open_error(path, &error))
+        })?;
+        let pem = String::from_utf8_lossy(&bytes).into_owned();
+        // The file may be anything, so none of it is shown.
+        let key = PublicKey::from_pem(&pem).map_err(|error| {
+            format!("cannot parse public key from file {}: failed to parse key \"...\": {error}", quote(path))
+        })?;
+        Ok((pem, key))
     }
 
     fn check_issuer(&mut self, Text { value, mark }: Text<'_>, context: UserContext<'_>) {
@@ -150,11 +160,11 @@ impl<'t> Builder<'t, '_> {
         let place = context.place.field("match_claims");
         let mut claims = Vec::with_capacity(raw.value.match_claims.len());
         for &(key, value) in &raw.value.match_claims {
-            match self.pattern(value.value) {
+            match self.pattern(value.value, Subject::Text) {
                 Ok(pattern) => claims.push(MatchClaim { path: key.value.to_owned(), value: pattern }),
                 Err(cause) => {
                     // Messages quote claims without the wrapping that those of paths show.
-                    let cause = GoRegex::new_bare(value.value).err().map_or(cause, |error| error.to_string());
+                    let cause = GoRegex::new_bare(value.value).err().unwrap_or(cause);
                     let shown = quote(value.value);
                     let message = format!(
                         "incorrect match claim, key={}, value regex={shown}: cannot parse value match re={shown}: {cause}",
@@ -181,8 +191,10 @@ impl<'t> Builder<'t, '_> {
         claims.sort();
         let claims = claims.join(",");
         let issuer = match keys {
-            KeySource::Oidc { issuer } => issuer.clone(),
-            KeySource::SkipVerify | KeySource::Static(_) | KeySource::JwksUrl(_) => String::new(),
+            KeySource::Provider(KeyLocation::Oidc { issuer }) => issuer.clone(),
+            KeySource::Provider(KeyLocation::JwksUrl(_)) | KeySource::SkipVerify | KeySource::Static(_) => {
+                String::new()
+            }
         };
         match self.claim_sets.entry((issuer, claims)) {
             std::collections::hash_map::Entry::Vacant(entry) => {
@@ -225,6 +237,13 @@ impl<'t> Builder<'t, '_> {
                 Duration::ZERO
             }
         }
+    }
+}
+
+fn pem_hint(pem: &str) -> &'static str {
+    match pem {
+        _ if pem.contains("...") => "its content is cut: copy the whole block",
+        _ => "write a PEM block of a public key",
     }
 }
 

@@ -4,7 +4,7 @@
 //! left out. Each distinct pattern is compiled once a config.
 
 use super::build_users::{Builder, UserContext};
-use super::inherit::{Level, headers};
+use super::inherit::Level;
 use super::ip_filters;
 use super::model::{QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec};
 use super::placeholders;
@@ -12,12 +12,22 @@ use super::raw::{RawRoute, RawSettings, RawUrls};
 use super::redact;
 use super::src_query_arg;
 use super::stage::Stage;
+use crate::rewrite::header_rules::split_header;
 use crate::rewrite::target_url::TargetUrl;
 use std::sync::Arc;
-use vmkit::go_regex::GoRegex;
+use vmkit::go_regex::{GoRegex, GoRegexError};
 use vmkit::go_text::quote;
 use vmkit::yaml::Place;
 use vmkit::yaml::{Text, TextList};
+
+/// What a pattern is matched against.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// A path. A line feed is an ordinary character there: `%0A` must not slip past `.*`.
+    Path,
+    /// Anything else.
+    Text,
+}
 
 impl Builder<'_, '_> {
     /// Builds `url_map`.
@@ -58,8 +68,10 @@ impl Builder<'_, '_> {
         }
         self.check_placeholders(&raw.settings, "url_map", context);
         let level = user.inner(&raw.settings, place, stage, self.problems);
-        let (src_paths, never_path) = self.criterion(raw.src_paths.as_ref(), &place.field("src_paths"), Self::patterns);
-        let (src_hosts, never_host) = self.criterion(raw.src_hosts.as_ref(), &place.field("src_hosts"), Self::patterns);
+        let (src_paths, never_path) =
+            self.criterion(raw.src_paths.as_ref(), &place.field("src_paths"), Self::path_patterns);
+        let (src_hosts, never_host) =
+            self.criterion(raw.src_hosts.as_ref(), &place.field("src_hosts"), Self::host_patterns);
         let query_place = place.field("src_query_args");
         let (src_query_args, never_query) = self.criterion(raw.src_query_args.as_ref(), &query_place, Self::query_args);
         let header_place = place.field("src_headers");
@@ -67,12 +79,13 @@ impl Builder<'_, '_> {
         let ip_filters = raw.settings.ip_filters.as_ref();
         let ip_filters =
             ip_filters.map(|raw| ip_filters::build(raw, &place.field("ip_filters"), real_ip_header, self.problems));
+        let deny_paths = self.deny_paths(raw.settings.deny_paths.as_ref(), place);
         let target = self.target(raw.settings.url_prefix.as_ref()?, "url_prefix", place, level, stage)?;
         if never_path || never_host || never_query || never_header {
             return None;
         }
         let place = place.to_string();
-        Some(RouteSpec { place, src_paths, src_hosts, src_query_args, src_headers, target, ip_filters })
+        Some(RouteSpec { place, src_paths, src_hosts, src_query_args, src_headers, deny_paths, target, ip_filters })
     }
 
     /// Builds a criterion; true = it was written but no item can match.
@@ -88,11 +101,19 @@ impl Builder<'_, '_> {
         (items, never)
     }
 
-    /// Compiles a list of regexes.
-    pub(super) fn patterns(&mut self, list: &TextList<'_>, place: &Place<'_>) -> Vec<Arc<GoRegex>> {
+    fn host_patterns(&mut self, list: &TextList<'_>, place: &Place<'_>) -> Vec<Arc<GoRegex>> {
+        self.patterns(list, place, Subject::Text)
+    }
+
+    /// Compiles patterns of paths.
+    pub(super) fn path_patterns(&mut self, list: &TextList<'_>, place: &Place<'_>) -> Vec<Arc<GoRegex>> {
+        self.patterns(list, place, Subject::Path)
+    }
+
+    fn patterns(&mut self, list: &TextList<'_>, place: &Place<'_>, subject: Subject) -> Vec<Arc<GoRegex>> {
         let mut patterns = Vec::with_capacity(list.items.len());
         for &(index, Text { value, mark }) in &list.items {
-            match self.pattern(value) {
+            match self.pattern(value, subject) {
                 Ok(pattern) => patterns.push(pattern),
                 Err(cause) => {
                     let message = format!("cannot build regexp from {}: {cause}", quote(value));
@@ -104,12 +125,17 @@ impl Builder<'_, '_> {
     }
 
     /// Compiles a regex, or finds it among those compiled before.
-    pub(super) fn pattern(&mut self, text: &str) -> Result<Arc<GoRegex>, String> {
-        if let Some(known) = self.regexes.get(text) {
+    pub(super) fn pattern(&mut self, text: &str, subject: Subject) -> Result<Arc<GoRegex>, GoRegexError> {
+        let known = self.regexes.entry(subject).or_default();
+        if let Some(known) = known.get(text) {
             return known.clone();
         }
-        let result = GoRegex::new(text).map(Arc::new).map_err(|error| error.to_string());
-        self.regexes.insert(text.to_owned(), result.clone());
+        let compiled = match subject {
+            Subject::Path => GoRegex::new_dot_all(text),
+            Subject::Text => GoRegex::new(text),
+        };
+        let result = compiled.map(Arc::new);
+        known.insert(text.to_owned(), result.clone());
         result
     }
 
@@ -119,7 +145,7 @@ impl Builder<'_, '_> {
             // Without `=` an item never matches.
             let Some(arg) = src_query_arg::split(item) else { continue };
             let value = if arg.is_regex {
-                match self.pattern(&arg.value) {
+                match self.pattern(&arg.value, Subject::Text) {
                     Ok(pattern) => QueryValue::Regex(pattern),
                     Err(cause) => {
                         let (name, value) = (quote(arg.name), quote(arg.value.as_ref()));
@@ -139,8 +165,16 @@ impl Builder<'_, '_> {
     }
 
     fn src_headers(&mut self, list: &TextList<'_>, place: &Place<'_>) -> Vec<SrcHeader> {
-        let pairs = headers(list, place, self.problems);
-        pairs.into_iter().map(|(name, value)| SrcHeader { name, value }).collect()
+        let mut headers = Vec::with_capacity(list.items.len());
+        for &(index, Text { value: item, mark }) in &list.items {
+            match split_header(item) {
+                Ok((name, value)) => headers.push(SrcHeader { name: name.to_owned(), value: value.to_owned() }),
+                Err(error) => {
+                    self.problems.push(Stage::Values, &place.index(index), mark, error.to_string(), error.hint());
+                }
+            }
+        }
+        headers
     }
 
     /// Builds the target of the field `name` of the object at `place`.

@@ -1,23 +1,23 @@
 //! Users: credentials, names, labels, limits, and whose credential it already was.
 //!
 //! Reads and builds one user at a time, `unauthorized_user` first. Duplicates are found by one hash of the lookup keys
-//! that authentication will use (auth.md §2); the keys themselves never reach a message.
+//! that authentication will use (`docs/reference/auth.md`); the keys themselves never reach a message.
 
 use super::Inputs;
+use super::build_routes::Subject;
 use super::inherit::{Level, statuses};
 use super::ip_filters;
 use super::model::{AccessLogSpec, AuthConfig, ClientTls, Credential, IpFilterSpec, MtlsSpec, UserSpec};
 use super::raw::{RawMtls, RawUser, Reader};
 use super::stage::{Decoder, Problems, Stage};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use jwt::KeySet;
 use std::collections::HashMap;
 use std::sync::Arc;
-use vmkit::go_regex::GoRegex;
+use vmkit::go_regex::{GoRegex, GoRegexError};
 use vmkit::go_text::quote;
 use vmkit::secret::Secret;
 use vmkit::yaml::Place;
-use vmkit::yaml::{At, Text};
+use vmkit::yaml::{At, Text, TextList};
 use vmkit::yaml::{NodeId, Tree};
 use xxhash_rust::xxh64::xxh64;
 
@@ -45,11 +45,7 @@ pub(super) fn build(tree: &Tree<'_>, inputs: &Inputs<'_>, problems: &mut Problem
     config.users.reserve_exact(raw.users.len());
     for (index, &id) in raw.users.iter().enumerate() {
         if let Some(user) = builder.user(index, id, &place.index(index)) {
-            config.lookup_keys += match user.credential {
-                Credential::Bearer(_) => 2,
-                Credential::None => 0,
-                Credential::Basic { .. } | Credential::AuthToken(_) | Credential::Jwt(_) | Credential::Mtls(_) => 1,
-            };
+            config.lookup_keys += user.credential.lookup_keys();
             config.users.push(user);
         }
     }
@@ -68,9 +64,11 @@ pub(super) struct Builder<'t, 'b> {
     pub(super) tree: &'t Tree<'t>,
     pub(super) inputs: &'b Inputs<'b>,
     pub(super) problems: &'b mut Problems,
-    /// One compilation a pattern; `None` = it was refused.
-    pub(super) regexes: HashMap<String, Result<Arc<GoRegex>, String>>,
+    /// One compilation a pattern and subject.
+    pub(super) regexes: HashMap<Subject, HashMap<String, Result<Arc<GoRegex>, GoRegexError>>>,
     pub(super) claim_sets: HashMap<(String, String), &'t str>,
+    /// One set for equal lists of keys.
+    pub(super) key_sets: HashMap<Vec<String>, Arc<KeySet>>,
     owners: HashMap<String, Owner<'t>>,
     flags: Level,
     real_ip_header: Option<String>,
@@ -92,8 +90,17 @@ impl<'t, 'b> Builder<'t, 'b> {
         problems: &'b mut Problems,
     ) -> Self {
         let flags = Level::of_flags(inputs.defaults);
-        let (regexes, claim_sets, owners) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { tree, inputs, problems, regexes, claim_sets, owners, flags, real_ip_header }
+        Self {
+            tree,
+            inputs,
+            problems,
+            regexes: HashMap::new(),
+            claim_sets: HashMap::new(),
+            key_sets: HashMap::new(),
+            owners: HashMap::new(),
+            flags,
+            real_ip_header,
+        }
     }
 
     fn unauthorized_user(&mut self, id: NodeId) -> UserSpec {
@@ -188,14 +195,12 @@ impl<'t, 'b> Builder<'t, 'b> {
             self.refuse_duplicate("mtls", vec![mtls_name(&spec)], raw, context);
             return Some(Credential::Mtls(spec));
         }
-        let (keys, credential) = if !auth_token.is_empty() {
-            (vec![format!("http_auth:{auth_token}")], Credential::AuthToken(Secret::from(auth_token)))
+        let credential = if !auth_token.is_empty() {
+            Credential::AuthToken(Secret::from(auth_token))
         } else if !bearer_token.is_empty() {
-            let keys = vec![format!("http_auth:Bearer {bearer_token}"), basic_key(bearer_token, "")];
-            (keys, Credential::Bearer(Secret::from(bearer_token)))
+            Credential::Bearer(Secret::from(bearer_token))
         } else if !username.is_empty() {
-            let credential = Credential::Basic { username: username.to_owned(), password: Secret::from(password) };
-            (vec![basic_key(username, password)], credential)
+            Credential::Basic { username: username.to_owned(), password: Secret::from(password) }
         } else {
             if !raw.damaged {
                 let message = "missing authorization options; bearer_token or username must be set";
@@ -204,6 +209,7 @@ impl<'t, 'b> Builder<'t, 'b> {
             }
             return None;
         };
+        let keys = credential.lookup_values().iter().map(|value| format!("header: {}", value.expose())).collect();
         self.refuse_duplicate("auth token", keys, raw, context);
         Some(credential)
     }
@@ -286,7 +292,6 @@ impl<'t, 'b> Builder<'t, 'b> {
             place: place.to_string(),
             metric_labels: self.metric_labels(raw, context, &display_name),
             credential,
-            name: text_of(raw.name).to_owned(),
             display_name,
             max_concurrent_requests: max_concurrent_requests
                 .map_or(self.inputs.defaults.max_concurrent_requests_per_user, |limit| {
@@ -299,7 +304,7 @@ impl<'t, 'b> Builder<'t, 'b> {
             access_log: raw.access_log.as_ref().map(|codes| AccessLogSpec { skip_status_codes: statuses(codes) }),
             dump_request_on_errors: raw.dump_request_on_errors,
             ip_filters,
-            deny_paths: self.deny_paths(raw, place),
+            deny_paths: self.deny_paths(raw.settings.deny_paths.as_ref(), place),
             tls: client_tls(raw, &self.inputs.defaults.backend_tls),
         }
     }
@@ -310,14 +315,15 @@ impl<'t, 'b> Builder<'t, 'b> {
         Some(ip_filters::build(raw, &place, self.real_ip_header.as_deref(), self.problems))
     }
 
-    fn deny_paths(&mut self, raw: &RawUser<'_>, place: &Place<'_>) -> Vec<Arc<GoRegex>> {
-        let Some(list) = &raw.deny_paths else { return Vec::new() };
+    /// Compiles `deny_paths` of the object at `place`.
+    pub(super) fn deny_paths(&mut self, list: Option<&TextList<'_>>, place: &Place<'_>) -> Vec<Arc<GoRegex>> {
+        let Some(list) = list else { return Vec::new() };
         let place = place.field("deny_paths");
         if let Some((index, mark)) = list.null_at {
             let message = "an item of `deny_paths` cannot be null";
             self.problems.push(Stage::Values, &place.index(index), mark, message, "write a regex, or remove the item");
         }
-        self.patterns(list, &place)
+        self.path_patterns(list, &place)
     }
 
     fn metric_labels(
@@ -359,10 +365,6 @@ pub(super) fn text_of(text: Option<Text<'_>>) -> &str {
 
 fn non_empty(text: Option<Text<'_>>) -> Option<String> {
     text.map(|text| text.value).filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-fn basic_key(username: &str, password: &str) -> String {
-    format!("http_auth:Basic {}", STANDARD.encode(format!("{username}:{password}")))
 }
 
 fn is_label_name(name: &str) -> bool {

@@ -1,13 +1,14 @@
-//! What a target takes from its own entry, from its user and from the flags (`config.md` §3.1).
+//! What a target takes from its own entry, from its user and from the flags (`docs/reference/config.md`).
 //!
 //! A [`Level`] is the resolved state of all settings that a `url_prefix` depends on; each level is made from the one
 //! around it. Differs from upstream on purpose: `headers`, `response_headers` and `keep_original_host` are inherited, too.
 
-use super::model::{ConfigDefaults, HeaderPair, LoadBalancingPolicy, TargetSpec};
+use super::model::{ConfigDefaults, TargetSpec};
 use super::raw::RawSettings;
-use super::redact;
 use super::stage::{Problems, Stage};
+use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
+use crate::upstream::balance::Policy;
 use vmkit::go_text::quote;
 use vmkit::yaml::{Mark, Place};
 use vmkit::yaml::{Text, TextList};
@@ -21,20 +22,20 @@ pub(super) struct Level {
     merge_query_args: Vec<String>,
     drop_src_path_prefix_parts: usize,
     discover_backend_ips: bool,
-    request_headers: Vec<HeaderPair>,
-    response_headers: Vec<HeaderPair>,
+    request_headers: Vec<HeaderRule>,
+    response_headers: Vec<HeaderRule>,
     keep_original_host: bool,
 }
 
 #[derive(Clone, Debug)]
 enum PolicyChoice {
-    Known(LoadBalancingPolicy),
+    Known(Policy),
     UnknownFlag(String),
 }
 
 impl Default for PolicyChoice {
     fn default() -> Self {
-        Self::Known(LoadBalancingPolicy::default())
+        Self::Known(Policy::default())
     }
 }
 
@@ -43,7 +44,8 @@ impl Level {
     pub(super) fn of_flags(defaults: &ConfigDefaults) -> Self {
         let text = &defaults.load_balancing_policy;
         Self {
-            policy: policy(text).map_or_else(|| PolicyChoice::UnknownFlag(text.clone()), PolicyChoice::Known),
+            policy: Policy::from_name(text)
+                .map_or_else(|| PolicyChoice::UnknownFlag(text.clone()), PolicyChoice::Known),
             retry_status_codes: defaults.retry_status_codes.clone(),
             merge_query_args: defaults.merge_query_args.clone(),
             discover_backend_ips: defaults.discover_backend_ips,
@@ -61,7 +63,7 @@ impl Level {
     ) -> Self {
         let mut level = self.clone();
         if let Some(text) = raw.load_balancing_policy.filter(|text| !text.value.is_empty()) {
-            match policy(text.value) {
+            match Policy::from_name(text.value) {
                 Some(policy) => level.policy = PolicyChoice::Known(policy),
                 None => {
                     let place = place.field("load_balancing_policy");
@@ -92,9 +94,7 @@ impl Level {
         let response = own(raw.response_headers.as_ref(), "response_headers");
         match raw.keep_original_host {
             Some(keep) => self.keep_original_host = keep,
-            None if request.iter().any(|(name, _)| name.eq_ignore_ascii_case("Host")) => {
-                self.keep_original_host = false
-            }
+            None if request.iter().any(|rule| rule.is_named("Host")) => self.keep_original_host = false,
             None => {}
         }
         override_by_name(&mut self.request_headers, request);
@@ -123,7 +123,7 @@ impl Level {
             PolicyChoice::Known(policy) => policy,
             PolicyChoice::UnknownFlag(text) => {
                 problems.push(stage, place, mark, unknown_policy(&text), "it comes from -loadBalancingPolicy");
-                LoadBalancingPolicy::default()
+                Policy::default()
             }
         };
         TargetSpec {
@@ -140,14 +140,6 @@ impl Level {
     }
 }
 
-fn policy(text: &str) -> Option<LoadBalancingPolicy> {
-    match text {
-        "" | "least_loaded" => Some(LoadBalancingPolicy::LeastLoaded),
-        "first_available" => Some(LoadBalancingPolicy::FirstAvailable),
-        _ => None,
-    }
-}
-
 fn unknown_policy(text: &str) -> String {
     format!("unexpected load_balancing_policy: {}; want least_loaded or first_available", quote(text))
 }
@@ -158,27 +150,23 @@ pub(super) fn statuses(codes: &[i64]) -> Vec<u16> {
 }
 
 /// The outer rules whose names the own list does not mention, then the own list.
-fn override_by_name(outer: &mut Vec<HeaderPair>, own: Vec<HeaderPair>) {
-    outer.retain(|(name, _)| !own.iter().any(|(own_name, _)| own_name.eq_ignore_ascii_case(name)));
+fn override_by_name(outer: &mut Vec<HeaderRule>, own: Vec<HeaderRule>) {
+    outer.retain(|rule| !own.iter().any(|own| own.is_named(rule.name())));
     outer.extend(own);
 }
 
-/// Name and value of each item of a list of headers.
-pub(super) fn headers(list: &TextList<'_>, place: &Place<'_>, problems: &mut Problems) -> Vec<HeaderPair> {
-    let mut pairs = Vec::with_capacity(list.items.len());
+/// The rules of a list of headers.
+fn headers(list: &TextList<'_>, place: &Place<'_>, problems: &mut Problems) -> Vec<HeaderRule> {
+    let mut rules = Vec::with_capacity(list.items.len());
     for &(index, Text { value: item, mark }) in &list.items {
-        match item.split_once(':') {
-            Some((name, value)) => pairs.push((name.trim().to_owned(), value.trim().to_owned())),
-            None => {
-                let message = format!(
-                    "missing separator char ':' between Name and Value in the header {}; expected format - 'Name: Value'",
-                    quote(redact::header_item(item))
-                );
-                problems.push(Stage::Values, &place.index(index), mark, message, "");
+        match HeaderRule::parse(item) {
+            Ok(rule) => rules.push(rule),
+            Err(error) => {
+                problems.push(Stage::Values, &place.index(index), mark, error.to_string(), error.hint());
             }
         }
     }
-    pairs
+    rules
 }
 
 #[cfg(test)]
@@ -187,17 +175,15 @@ mod tests {
 
     #[test]
     fn own_headers_win_name_by_name() {
-        let pairs = |list: &[(&str, &str)]| -> Vec<HeaderPair> {
-            list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        let rules = |list: &[&str]| -> Vec<_> { list.iter().map(|item| HeaderRule::parse(item).unwrap()).collect() };
+        let f = |outer: &[&str], own: &[&str], want: &[&str]| {
+            let mut got = rules(outer);
+            override_by_name(&mut got, rules(own));
+            assert_eq!(got, rules(want));
         };
-        let f = |outer: &[(&str, &str)], own: &[(&str, &str)], want: &[(&str, &str)]| {
-            let mut got = pairs(outer);
-            override_by_name(&mut got, pairs(own));
-            assert_eq!(got, pairs(want));
-        };
-        f(&[("A", "1"), ("B", "2")], &[], &[("A", "1"), ("B", "2")]);
-        f(&[("A", "1"), ("B", "2"), ("a", "3")], &[("a", "")], &[("B", "2"), ("a", "")]);
-        f(&[("A", "1"), ("A", "2")], &[("C", "1"), ("C", "2")], &[("A", "1"), ("A", "2"), ("C", "1"), ("C", "2")]);
+        f(&["A: 1", "B: 2"], &[], &["A: 1", "B: 2"]);
+        f(&["A: 1", "B: 2", "a: 3"], &["a:"], &["B: 2", "a:"]);
+        f(&["A: 1", "A: 2"], &["C: 1", "C: 2"], &["A: 1", "A: 2", "C: 1", "C: 2"]);
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! The finished config: inert, typed, with all inheritance resolved.
 //!
 //! What the generation builder starts from. Nothing here knows YAML, flags or sockets; every `Option` that is left means
-//! "not configured", never "look it up elsewhere". Secrets cannot be printed. Header rules stay raw `(name, value)` pairs
-//! in the order in which they apply, so that the rewrite stage compiles them as it likes.
+//! "not configured", never "look it up elsewhere". Secrets cannot be printed. Every value is one that later
+//! stages can use as it is: nothing is checked again.
 
+use crate::oidc::KeyLocation;
+use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
+use crate::upstream::balance::Policy;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
+use jwt::{KeySet, VmAccess};
 use std::sync::Arc;
 use std::time::Duration;
 use vmkit::go_regex::GoRegex;
 use vmkit::secret::Secret;
-
-/// Name and value of a header rule, both trimmed; an empty value removes the header.
-pub type HeaderPair = (String, String);
 
 /// What command-line flags decide for users that say nothing.
 #[derive(Clone, Debug)]
@@ -67,8 +70,6 @@ pub struct UserSpec {
     pub place: String,
     /// How requests prove to be this user's.
     pub credential: Credential,
-    /// The `name` field, empty if absent.
-    pub name: String,
     /// Name for messages, logs and metrics (auth.md §6); empty for `unauthorized_user`.
     pub display_name: String,
     /// Labels of the user's metrics, sorted by their `name="value"` text. Holds `username=<display name>` unless
@@ -118,6 +119,30 @@ pub enum Credential {
     None,
 }
 
+impl Credential {
+    /// The header values that belong to this credential: what it is found by, and what no other user may have. Empty for
+    /// tokens and certificates.
+    pub fn lookup_values(&self) -> Vec<Secret> {
+        let basic =
+            |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))).into();
+        match self {
+            Self::Basic { username, password } => vec![basic(username, password.expose())],
+            Self::Bearer(token) => vec![format!("Bearer {}", token.expose()).into(), basic(token.expose(), "")],
+            Self::AuthToken(value) => vec![value.clone()],
+            Self::Jwt(_) | Self::Mtls(_) | Self::None => Vec::new(),
+        }
+    }
+
+    /// How many keys the line about loaded users counts for it.
+    pub fn lookup_keys(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Jwt(_) | Self::Mtls(_) => 1,
+            Self::Basic { .. } | Self::Bearer(_) | Self::AuthToken(_) => self.lookup_values().len(),
+        }
+    }
+}
+
 /// Fields of a client certificate's subject; all that are given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MtlsSpec {
@@ -142,6 +167,8 @@ pub struct RouteSpec {
     pub src_query_args: Vec<SrcQueryArg>,
     /// Header lines, compared for equality.
     pub src_headers: Vec<SrcHeader>,
+    /// Normalised paths of matching requests that are refused (full match).
+    pub deny_paths: Vec<Arc<GoRegex>>,
     /// Where matching requests go.
     pub target: TargetSpec,
     /// Checked after the user's own filters, when the route is chosen.
@@ -181,7 +208,7 @@ pub struct TargetSpec {
     /// Never empty; `http` or `https` with a host each.
     pub urls: Vec<TargetUrl>,
     /// How to choose among `urls`.
-    pub load_balancing_policy: LoadBalancingPolicy,
+    pub load_balancing_policy: Policy,
     /// Statuses after which another backend is tried. Numbers that are no HTTP status are left out.
     pub retry_status_codes: Vec<u16>,
     /// Args of the client that are added to equally named args of the URL.
@@ -191,21 +218,11 @@ pub struct TargetSpec {
     /// Whether hosts are resolved to single backends.
     pub discover_backend_ips: bool,
     /// Edits of the request's headers; of equal names the last one wins.
-    pub request_headers: Vec<HeaderPair>,
+    pub request_headers: Vec<HeaderRule>,
     /// Edits of the response's headers; of equal names the last one wins.
-    pub response_headers: Vec<HeaderPair>,
+    pub response_headers: Vec<HeaderRule>,
     /// Whether the backend sees the client's Host.
     pub keep_original_host: bool,
-}
-
-/// How a backend is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LoadBalancingPolicy {
-    /// The least busy one that works, in turn.
-    #[default]
-    LeastLoaded,
-    /// The first one that works.
-    FirstAvailable,
 }
 
 /// `access_log` of a user.
@@ -253,7 +270,7 @@ pub struct JwtSpec {
     /// All must match; sorted by path.
     pub match_claims: Vec<MatchClaim>,
     /// Used as a whole when the token has no `vm_access`.
-    pub default_vm_access_claim: Option<DefaultVmAccess>,
+    pub default_vm_access_claim: Option<VmAccess>,
 }
 
 /// Where the keys of a JWT user come from.
@@ -261,33 +278,10 @@ pub struct JwtSpec {
 pub enum KeySource {
     /// `skip_verify: true`: signatures are not checked.
     SkipVerify,
-    /// `public_keys`, then `public_key_files`; never empty, all checked with the given key parser.
-    Static(Vec<PublicKey>),
-    /// `oidc`: discovered from the issuer, which tokens must name byte for byte.
-    Oidc {
-        /// `http` or `https` URL as written.
-        issuer: String,
-    },
-    /// `jwks_url`: a key set without discovery; `iss` is not looked at.
-    JwksUrl(String),
-}
-
-/// A public key in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey {
-    /// Where it was found.
-    pub origin: KeyOrigin,
-    /// PEM text; only the first block counts.
-    pub pem: String,
-}
-
-/// Where a key was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyOrigin {
-    /// An item of `public_keys`.
-    Inline,
-    /// A path of `public_key_files`.
-    File(String),
+    /// `public_keys`, then `public_key_files`; never empty. Users with equal keys share one set.
+    Static(Arc<KeySet>),
+    /// `oidc` or `jwks_url`.
+    Provider(KeyLocation),
 }
 
 /// One pair of `match_claims`.
@@ -297,18 +291,4 @@ pub struct MatchClaim {
     pub path: String,
     /// Full match with the claim's text.
     pub value: Arc<GoRegex>,
-}
-
-/// `default_vm_access_claim`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of the claim")]
-pub struct DefaultVmAccess {
-    pub metrics_account_id: u32,
-    pub metrics_project_id: u32,
-    pub metrics_extra_labels: Vec<String>,
-    pub metrics_extra_filters: Vec<String>,
-    pub logs_account_id: u32,
-    pub logs_project_id: u32,
-    pub logs_extra_filters: Vec<String>,
-    pub logs_extra_stream_filters: Vec<String>,
 }

@@ -1,81 +1,18 @@
-//! The fields of the config as written: which exist, of which type, under which Go name messages know their object.
+//! The fields of the config as written.
 //!
-//! Turns tree nodes into structs of borrowed texts; nothing is parsed, inherited or checked here beyond types. The
-//! structs live only while one user is built and never leave this area.
+//! Turns tree nodes into structs of borrowed texts by the tables of [`super::fields`]; nothing is parsed, inherited or
+//! checked here beyond types. The structs live only while one user is built and never leave this area.
 
+use super::fields::{
+    ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, IP_FILTERS, IpFiltersField, JWT, JwtField,
+    MTLS, MtlsField, OIDC, OidcField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS,
+    VmAccessField,
+};
 use super::stage::{Decoder, Stage};
+use jwt::VmAccess;
 use std::ops::{Deref, DerefMut};
 use vmkit::yaml::tree::Kind;
-use vmkit::yaml::{At, Field, Mark, NodeId, Place, Text, TextList};
-
-const USER_FIELDS: &[&str] = &[
-    "name",
-    "username",
-    "password",
-    "bearer_token",
-    "auth_token",
-    "jwt",
-    "mtls",
-    "url_prefix",
-    "url_map",
-    "default_url",
-    "discover_backend_ips",
-    "dump_request_on_errors",
-    "headers",
-    "response_headers",
-    "keep_original_host",
-    "max_concurrent_requests",
-    "retry_status_codes",
-    "load_balancing_policy",
-    "merge_query_args",
-    "drop_src_path_prefix_parts",
-    "tls_ca_file",
-    "tls_cert_file",
-    "tls_key_file",
-    "tls_server_name",
-    "tls_insecure_skip_verify",
-    "metric_labels",
-    "access_log",
-    "ip_filters",
-    "deny_paths",
-];
-const ROUTE_FIELDS: &[&str] = &[
-    "src_paths",
-    "src_hosts",
-    "src_query_args",
-    "src_headers",
-    "url_prefix",
-    "discover_backend_ips",
-    "headers",
-    "response_headers",
-    "keep_original_host",
-    "retry_status_codes",
-    "load_balancing_policy",
-    "merge_query_args",
-    "drop_src_path_prefix_parts",
-    "ip_filters",
-];
-const JWT_FIELDS: &[&str] = &[
-    "public_keys",
-    "public_key_files",
-    "skip_verify",
-    "oidc",
-    "match_claims",
-    "default_vm_access_claim",
-    "audience",
-    "jwks_url",
-    "clock_skew",
-];
-const VM_ACCESS_FIELDS: &[&str] = &[
-    "metrics_account_id",
-    "metrics_project_id",
-    "metrics_extra_labels",
-    "metrics_extra_filters",
-    "logs_account_id",
-    "logs_project_id",
-    "logs_extra_filters",
-    "logs_extra_stream_filters",
-];
+use vmkit::yaml::{At, Mark, Member, NodeId, Place, Text, TextList};
 
 /// The top level. Users are decoded one at a time.
 #[derive(Default)]
@@ -111,7 +48,6 @@ pub(super) struct RawUser<'t> {
     pub(super) metric_labels: Vec<(Text<'t>, Text<'t>)>,
     /// `skip_status_codes` of `access_log`.
     pub(super) access_log: Option<Vec<i64>>,
-    pub(super) deny_paths: Option<TextList<'t>>,
 }
 
 /// Fields that users and `url_map` entries share.
@@ -127,6 +63,7 @@ pub(super) struct RawSettings<'t> {
     pub(super) merge_query_args: Option<TextList<'t>>,
     pub(super) drop_src_path_prefix_parts: Option<i64>,
     pub(super) ip_filters: Option<RawIpFilters<'t>>,
+    pub(super) deny_paths: Option<TextList<'t>>,
 }
 
 /// `url_prefix` or `default_url`.
@@ -174,7 +111,7 @@ pub(super) struct RawJwt<'t> {
     /// `issuer` of `oidc`, with the place of the object if it is missing.
     pub(super) oidc_issuer: Option<Text<'t>>,
     pub(super) match_claims: Vec<(Text<'t>, Text<'t>)>,
-    pub(super) default_vm_access_claim: Option<super::model::DefaultVmAccess>,
+    pub(super) default_vm_access_claim: Option<VmAccess>,
     /// `audience`; a single text is a list of one.
     pub(super) audience: Option<TextList<'t>>,
     pub(super) jwks_url: Option<Text<'t>>,
@@ -203,14 +140,13 @@ impl<'t> Reader<'t, '_> {
     pub(super) fn config(&mut self) -> RawConfig<'t> {
         let mut raw = RawConfig::default();
         let Some(root) = self.tree.root() else { return raw };
-        let place = &Place::root();
-        let known = &["users", "unauthorized_user", "ip_filters"];
-        for (field, id) in self.fields(root, place, "main.AuthConfig", known).unwrap_or_default() {
-            let place = &place.field(field);
+        let top = Place::root();
+        for Member { field, name, value } in self.members(root, &top, &TOP).unwrap_or_default() {
+            let place = &top.field(name);
             match field {
-                "users" => raw.users = self.items(id, place, "[]main.UserInfo").unwrap_or_default(),
-                "unauthorized_user" => raw.unauthorized_user = (!self.is_null(id)).then_some(id),
-                _ => raw.ip_filters = self.ip_filters(id, place),
+                TopField::Users => raw.users = self.items(value, place, "[]main.UserInfo").unwrap_or_default(),
+                TopField::UnauthorizedUser => raw.unauthorized_user = (!self.is_null(value)).then_some(value),
+                TopField::IpFilters => raw.ip_filters = self.ip_filters(value, place),
             }
         }
         raw
@@ -220,79 +156,68 @@ impl<'t> Reader<'t, '_> {
     pub(super) fn user(&mut self, id: NodeId, place: &Place<'_>) -> RawUser<'t> {
         let before = self.problems.count();
         let mut raw = RawUser { mark: self.mark(id), ..RawUser::default() };
-        for (field, id) in self.fields(id, place, "main.UserInfo", USER_FIELDS).unwrap_or_default() {
-            let place = &place.field(field);
-            if !self.credential(field, id, place, &mut raw) && !self.setting((field, id), place, &mut raw.settings) {
-                self.user_field(field, id, place, &mut raw);
-            }
+        for Member { field, name, value } in self.members(id, place, &USER).unwrap_or_default() {
+            self.user_field(field, value, &place.field(name), &mut raw);
         }
         raw.damaged = self.problems.count() > before;
         raw
     }
 
-    fn credential(&mut self, field: &str, id: NodeId, place: &Place<'_>, raw: &mut RawUser<'t>) -> bool {
+    fn user_field(&mut self, field: UserField, id: NodeId, place: &Place<'_>, raw: &mut RawUser<'t>) {
         match field {
-            "name" => raw.name = self.text(id, place),
-            "username" => raw.username = self.text(id, place),
-            "password" => raw.password = self.text(id, place),
-            "bearer_token" => raw.bearer_token = self.text(id, place),
-            "auth_token" => raw.auth_token = self.text(id, place),
-            "jwt" => raw.jwt = self.jwt(id, place),
-            "mtls" => raw.mtls = self.mtls(id, place),
-            _ => return false,
-        }
-        true
-    }
-
-    fn user_field(&mut self, field: &str, id: NodeId, place: &Place<'_>, raw: &mut RawUser<'t>) {
-        match field {
-            "url_map" => {
+            UserField::Name => raw.name = self.text(id, place),
+            UserField::Username => raw.username = self.text(id, place),
+            UserField::Password => raw.password = self.text(id, place),
+            UserField::BearerToken => raw.bearer_token = self.text(id, place),
+            UserField::AuthToken => raw.auth_token = self.text(id, place),
+            UserField::Jwt => raw.jwt = self.jwt(id, place),
+            UserField::Mtls => raw.mtls = self.mtls(id, place),
+            UserField::UrlMap => {
                 let entries = self.items(id, place, "[]main.URLMap").unwrap_or_default();
                 let entries = entries.iter().enumerate();
                 raw.url_map = entries.map(|(index, &entry)| self.route(entry, &place.index(index))).collect();
             }
-            "default_url" => raw.default_url = self.urls(id, place),
-            "dump_request_on_errors" => raw.dump_request_on_errors = self.boolean(id, place).unwrap_or(false),
-            "max_concurrent_requests" => raw.max_concurrent_requests = self.integer(id, place),
-            "tls_ca_file" => raw.tls_ca_file = self.text(id, place),
-            "tls_cert_file" => raw.tls_cert_file = self.text(id, place),
-            "tls_key_file" => raw.tls_key_file = self.text(id, place),
-            "tls_server_name" => raw.tls_server_name = self.text(id, place),
-            "tls_insecure_skip_verify" => raw.tls_insecure_skip_verify = self.boolean(id, place),
-            "metric_labels" => raw.metric_labels = self.text_map(id, place).unwrap_or_default(),
-            "access_log" => raw.access_log = self.access_log(id, place),
-            _ => raw.deny_paths = self.texts(id, place, "[]*main.Regex"),
+            UserField::DefaultUrl => raw.default_url = self.urls(id, place),
+            UserField::DumpRequestOnErrors => raw.dump_request_on_errors = self.boolean(id, place).unwrap_or(false),
+            UserField::MaxConcurrentRequests => raw.max_concurrent_requests = self.integer(id, place),
+            UserField::TlsCaFile => raw.tls_ca_file = self.text(id, place),
+            UserField::TlsCertFile => raw.tls_cert_file = self.text(id, place),
+            UserField::TlsKeyFile => raw.tls_key_file = self.text(id, place),
+            UserField::TlsServerName => raw.tls_server_name = self.text(id, place),
+            UserField::TlsInsecureSkipVerify => raw.tls_insecure_skip_verify = self.boolean(id, place),
+            UserField::MetricLabels => raw.metric_labels = self.text_map(id, place).unwrap_or_default(),
+            UserField::AccessLog => raw.access_log = self.access_log(id, place),
+            UserField::Setting(setting) => self.setting(setting, id, place, &mut raw.settings),
         }
     }
 
-    fn setting(&mut self, (field, id): Field, place: &Place<'_>, raw: &mut RawSettings<'t>) -> bool {
+    fn setting(&mut self, field: Setting, id: NodeId, place: &Place<'_>, raw: &mut RawSettings<'t>) {
         match field {
-            "url_prefix" => raw.url_prefix = self.urls(id, place),
-            "discover_backend_ips" => raw.discover_backend_ips = self.boolean(id, place),
-            "headers" => raw.headers = self.texts(id, place, "[]*main.Header"),
-            "response_headers" => raw.response_headers = self.texts(id, place, "[]*main.Header"),
-            "keep_original_host" => raw.keep_original_host = self.boolean(id, place),
-            "retry_status_codes" => raw.retry_status_codes = self.integers(id, place),
-            "load_balancing_policy" => raw.load_balancing_policy = self.text(id, place),
-            "merge_query_args" => raw.merge_query_args = self.texts(id, place, "[]string"),
-            "drop_src_path_prefix_parts" => raw.drop_src_path_prefix_parts = self.integer(id, place),
-            "ip_filters" => raw.ip_filters = self.ip_filters(id, place),
-            _ => return false,
+            Setting::UrlPrefix => raw.url_prefix = self.urls(id, place),
+            Setting::DiscoverBackendIps => raw.discover_backend_ips = self.boolean(id, place),
+            Setting::Headers => raw.headers = self.texts(id, place, "[]*main.Header"),
+            Setting::ResponseHeaders => raw.response_headers = self.texts(id, place, "[]*main.Header"),
+            Setting::KeepOriginalHost => raw.keep_original_host = self.boolean(id, place),
+            Setting::RetryStatusCodes => raw.retry_status_codes = self.integers(id, place),
+            Setting::LoadBalancingPolicy => raw.load_balancing_policy = self.text(id, place),
+            Setting::MergeQueryArgs => raw.merge_query_args = self.texts(id, place, "[]string"),
+            Setting::DropSrcPathPrefixParts => raw.drop_src_path_prefix_parts = self.integer(id, place),
+            Setting::IpFilters => raw.ip_filters = self.ip_filters(id, place),
+            Setting::DenyPaths => raw.deny_paths = self.texts(id, place, "[]*main.Regex"),
         }
-        true
     }
 
     fn route(&mut self, id: NodeId, place: &Place<'_>) -> RawRoute<'t> {
         let before = self.problems.count();
         let mut raw = RawRoute { mark: self.mark(id), ..RawRoute::default() };
-        for (field, id) in self.fields(id, place, "main.URLMap", ROUTE_FIELDS).unwrap_or_default() {
-            let place = &place.field(field);
+        for Member { field, name, value } in self.members(id, place, &ROUTE).unwrap_or_default() {
+            let place = &place.field(name);
             match field {
-                "src_paths" => raw.src_paths = self.texts(id, place, "[]*main.Regex"),
-                "src_hosts" => raw.src_hosts = self.texts(id, place, "[]*main.Regex"),
-                "src_query_args" => raw.src_query_args = self.texts(id, place, "[]*main.QueryArg"),
-                "src_headers" => raw.src_headers = self.texts(id, place, "[]*main.Header"),
-                _ => drop(self.setting((field, id), place, &mut raw.settings)),
+                RouteField::SrcPaths => raw.src_paths = self.texts(value, place, "[]*main.Regex"),
+                RouteField::SrcHosts => raw.src_hosts = self.texts(value, place, "[]*main.Regex"),
+                RouteField::SrcQueryArgs => raw.src_query_args = self.texts(value, place, "[]*main.QueryArg"),
+                RouteField::SrcHeaders => raw.src_headers = self.texts(value, place, "[]*main.Header"),
+                RouteField::Setting(setting) => self.setting(setting, value, place, &mut raw.settings),
             }
         }
         raw.damaged = self.problems.count() > before;
@@ -355,41 +280,39 @@ impl<'t> Reader<'t, '_> {
 
     fn access_log(&mut self, id: NodeId, place: &Place<'_>) -> Option<Vec<i64>> {
         let mut codes = Vec::new();
-        for (_, filters) in self.fields(id, place, "main.AccessLog", &["filters"])? {
-            let place = place.field("filters");
-            let fields = self.fields(filters, &place, "main.AccessLogFilters", &["skip_status_codes"]);
-            for (field, id) in fields.unwrap_or_default() {
-                codes = self.integers(id, &place.field(field)).unwrap_or_default();
+        for Member { field: AccessLogField::Filters, name, value } in self.members(id, place, &ACCESS_LOG)? {
+            let place = &place.field(name);
+            let filters = self.members(value, place, &ACCESS_LOG_FILTERS).unwrap_or_default();
+            for Member { field: AccessLogFiltersField::SkipStatusCodes, name, value } in filters {
+                codes = self.integers(value, &place.field(name)).unwrap_or_default();
             }
         }
         Some(codes)
     }
 
     fn ip_filters(&mut self, id: NodeId, place: &Place<'_>) -> Option<RawIpFilters<'t>> {
-        let known = &["allow_list", "deny_list", "real_ip_header"];
         let mut raw = RawIpFilters::default();
-        for (field, id) in self.fields(id, place, "main.IPFilters", known)? {
-            let place = &place.field(field);
+        for Member { field, name, value } in self.members(id, place, &IP_FILTERS)? {
+            let place = &place.field(name);
             match field {
-                "allow_list" => {
-                    raw.allow_list = self.texts(id, place, "[]string").or_else(|| self.nothing(id));
+                IpFiltersField::AllowList => {
+                    raw.allow_list = self.texts(value, place, "[]string").or_else(|| self.nothing(value));
                 }
-                "deny_list" => raw.deny_list = self.texts(id, place, "[]string"),
-                _ => raw.real_ip_header = self.text(id, place),
+                IpFiltersField::DenyList => raw.deny_list = self.texts(value, place, "[]string"),
+                IpFiltersField::RealIpHeader => raw.real_ip_header = self.text(value, place),
             }
         }
         Some(raw)
     }
 
     fn mtls(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<RawMtls<'t>>> {
-        let known = &["organizational_unit", "organization", "common_name"];
         let mut raw = RawMtls::default();
-        for (field, id) in self.fields(id, place, "main.MTLSConfig", known)? {
-            let text = self.text(id, &place.field(field));
+        for Member { field, name, value } in self.members(id, place, &MTLS)? {
+            let text = self.text(value, &place.field(name));
             match field {
-                "organizational_unit" => raw.organizational_unit = text,
-                "organization" => raw.organization = text,
-                _ => raw.common_name = text,
+                MtlsField::OrganizationalUnit => raw.organizational_unit = text,
+                MtlsField::Organization => raw.organization = text,
+                MtlsField::CommonName => raw.common_name = text,
             }
         }
         Some(At { value: raw, mark: self.mark(id) })
@@ -398,18 +321,20 @@ impl<'t> Reader<'t, '_> {
     fn jwt(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<RawJwt<'t>>> {
         let before = self.problems.count();
         let mut raw = RawJwt::default();
-        for (field, id) in self.fields(id, place, "main.JWTConfig", JWT_FIELDS)? {
-            let place = &place.field(field);
+        for Member { field, name, value } in self.members(id, place, &JWT)? {
+            let place = &place.field(name);
             match field {
-                "public_keys" => raw.public_keys = self.texts(id, place, "[]string"),
-                "public_key_files" => raw.public_key_files = self.texts(id, place, "[]string"),
-                "skip_verify" => raw.skip_verify = self.boolean(id, place).unwrap_or(false),
-                "oidc" => raw.oidc_issuer = self.oidc(id, place),
-                "match_claims" => raw.match_claims = self.text_map(id, place).unwrap_or_default(),
-                "default_vm_access_claim" => raw.default_vm_access_claim = self.vm_access(id, place),
-                "audience" => raw.audience = self.text_or_texts(id, place).or_else(|| self.nothing(id)),
-                "jwks_url" => raw.jwks_url = self.text(id, place),
-                _ => raw.clock_skew = self.text(id, place),
+                JwtField::PublicKeys => raw.public_keys = self.texts(value, place, "[]string"),
+                JwtField::PublicKeyFiles => raw.public_key_files = self.texts(value, place, "[]string"),
+                JwtField::SkipVerify => raw.skip_verify = self.boolean(value, place).unwrap_or(false),
+                JwtField::Oidc => raw.oidc_issuer = self.oidc(value, place),
+                JwtField::MatchClaims => raw.match_claims = self.text_map(value, place).unwrap_or_default(),
+                JwtField::DefaultVmAccessClaim => raw.default_vm_access_claim = self.vm_access(value, place),
+                JwtField::Audience => {
+                    raw.audience = self.text_or_texts(value, place).or_else(|| self.nothing(value));
+                }
+                JwtField::JwksUrl => raw.jwks_url = self.text(value, place),
+                JwtField::ClockSkew => raw.clock_skew = self.text(value, place),
             }
         }
         raw.damaged = self.problems.count() > before;
@@ -418,32 +343,30 @@ impl<'t> Reader<'t, '_> {
 
     fn oidc(&mut self, id: NodeId, place: &Place<'_>) -> Option<Text<'t>> {
         let mut issuer = At { value: "", mark: self.mark(id) };
-        for (field, id) in self.fields(id, place, "main.oidcConfig", &["issuer"])? {
-            issuer = self.text(id, &place.field(field)).unwrap_or(issuer);
+        for Member { field: OidcField::Issuer, name, value } in self.members(id, place, &OIDC)? {
+            issuer = self.text(value, &place.field(name)).unwrap_or(issuer);
         }
         Some(issuer)
     }
 
-    fn vm_access(&mut self, id: NodeId, place: &Place<'_>) -> Option<super::model::DefaultVmAccess> {
-        let mut claim = super::model::DefaultVmAccess::default();
-        for (field, id) in self.fields(id, place, "jwt.VMAccessClaim", VM_ACCESS_FIELDS)? {
-            let place = &place.field(field);
-            let (number, list) = match field {
-                "metrics_account_id" => (Some(&mut claim.metrics_account_id), None),
-                "metrics_project_id" => (Some(&mut claim.metrics_project_id), None),
-                "logs_account_id" => (Some(&mut claim.logs_account_id), None),
-                "logs_project_id" => (Some(&mut claim.logs_project_id), None),
-                "metrics_extra_labels" => (None, Some(&mut claim.metrics_extra_labels)),
-                "metrics_extra_filters" => (None, Some(&mut claim.metrics_extra_filters)),
-                "logs_extra_filters" => (None, Some(&mut claim.logs_extra_filters)),
-                _ => (None, Some(&mut claim.logs_extra_stream_filters)),
+    fn vm_access(&mut self, id: NodeId, place: &Place<'_>) -> Option<VmAccess> {
+        let mut claim = VmAccess::default();
+        for Member { field, name, value } in self.members(id, place, &VM_ACCESS)? {
+            let place = &place.field(name);
+            let number = |decoder: &mut Self| decoder.uint32(value, place).unwrap_or(0);
+            let list = |decoder: &mut Self| {
+                let texts = decoder.texts(value, place, "[]string").unwrap_or_default();
+                texts.items.into_iter().map(|(_, text)| text.value.to_owned()).collect()
             };
-            if let Some(number) = number {
-                *number = self.uint32(id, place).unwrap_or(0);
-            }
-            if let Some(list) = list {
-                let texts = self.texts(id, place, "[]string").unwrap_or_default();
-                *list = texts.items.into_iter().map(|(_, text)| text.value.to_owned()).collect();
+            match field {
+                VmAccessField::MetricsAccountId => claim.metrics_account_id = number(self),
+                VmAccessField::MetricsProjectId => claim.metrics_project_id = number(self),
+                VmAccessField::MetricsExtraLabels => claim.metrics_extra_labels = list(self),
+                VmAccessField::MetricsExtraFilters => claim.metrics_extra_filters = list(self),
+                VmAccessField::LogsAccountId => claim.logs_account_id = number(self),
+                VmAccessField::LogsProjectId => claim.logs_project_id = number(self),
+                VmAccessField::LogsExtraFilters => claim.logs_extra_filters = list(self),
+                VmAccessField::LogsExtraStreamFilters => claim.logs_extra_stream_filters = list(self),
             }
         }
         Some(claim)

@@ -18,11 +18,6 @@ pub(super) fn url_cause(text: &str, cause: &str) -> String {
     }
 }
 
-/// A header item without a colon: the part that can be a name.
-pub(super) fn header_item(text: &str) -> String {
-    vmkit::yaml::decode::shown_name(text, 32)
-}
-
 /// A PEM text, quoted: short ones whole, others by their kind, private keys never.
 pub(super) fn pem(text: &str) -> String {
     if text.len() <= 64 && !text.contains("PRIVATE") {

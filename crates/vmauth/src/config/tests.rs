@@ -1,22 +1,21 @@
 use super::*;
+use crate::oidc::KeyLocation;
+use crate::rewrite::header_rules::HeaderRule;
+use crate::upstream::balance::Policy;
+use jwt::{KeyKind, VmAccess};
 use proptest::prelude::*;
 use std::sync::Arc;
 
+const P256: &str = include_str!("../../../jwt/tests/suite/keys/p256.pub");
+const ED25519: &str = include_str!("../../../jwt/tests/suite/keys/ed25519.pub");
+
 fn parse_with(text: &str, defaults: &ConfigDefaults) -> Result<AuthConfig, ConfigErrors> {
     let files = |path: &str| match path {
-        "/good.pem" => Ok(b"PEM".to_vec()),
+        "/good.pem" => Ok(ED25519.as_bytes().to_vec()),
         "/bad.pem" => Ok(b"s3cret of another file".to_vec()),
         _ => std::fs::read("/no/such/file"),
     };
-    let inputs = Inputs {
-        expand: &|text| text.replace("%{HOST}", "expanded"),
-        defaults,
-        read_file: &files,
-        parse_key: &|pem| {
-            let good = pem.starts_with("PEM");
-            good.then_some(()).ok_or_else(|| "failed to decode PEM block containing public key".to_owned())
-        },
-    };
+    let inputs = Inputs { expand: &|text| text.replace("%{HOST}", "expanded"), defaults, read_file: &files };
     parse(text.as_bytes(), &inputs)
 }
 
@@ -33,8 +32,8 @@ fn refused(text: &str) -> String {
     parse_with(text, &ConfigDefaults::default()).map(|config| panic!("accepted: {config:?}")).unwrap_err().to_string()
 }
 
-fn pairs(list: &[HeaderPair]) -> Vec<(&str, &str)> {
-    list.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+fn pairs(list: &[HeaderRule]) -> Vec<(&str, &str)> {
+    list.iter().map(|rule| (rule.name(), rule.value())).collect()
 }
 
 #[test]
@@ -58,7 +57,7 @@ fn settings_are_inherited_by_entries() {
         assert_eq!(target.retry_status_codes, [500]);
         assert_eq!(target.merge_query_args, ["a"]);
         assert_eq!(target.drop_src_path_prefix_parts, 2);
-        assert_eq!(target.load_balancing_policy, LoadBalancingPolicy::FirstAvailable);
+        assert_eq!(target.load_balancing_policy, Policy::FirstAvailable);
     }
     assert_eq!(pairs(&b.target.request_headers), [("A", "1"), ("b", "3"), ("host", "x")]);
     assert_eq!(pairs(&b.target.response_headers), [("R", "1")]);
@@ -66,13 +65,13 @@ fn settings_are_inherited_by_entries() {
     assert!(b.target.retry_status_codes.is_empty());
     assert_eq!(b.target.merge_query_args, ["a"], "an empty list inherits");
     assert_eq!(b.target.drop_src_path_prefix_parts, 0);
-    assert_eq!(b.target.load_balancing_policy, LoadBalancingPolicy::LeastLoaded);
+    assert_eq!(b.target.load_balancing_policy, Policy::LeastLoaded);
     assert!(!c.target.keep_original_host);
     assert_eq!((c.target.retry_status_codes.as_slice(), c.target.drop_src_path_prefix_parts), (&[500][..], 0));
     let default = user.default_url.unwrap();
     assert_eq!(pairs(&default.request_headers), [("A", "1"), ("B", "2"), ("Host", "h")]);
     assert!(default.keep_original_host && !default.discover_backend_ips);
-    assert_eq!(default.load_balancing_policy, LoadBalancingPolicy::LeastLoaded);
+    assert_eq!(default.load_balancing_policy, Policy::LeastLoaded);
     assert!(default.retry_status_codes.is_empty() && default.merge_query_args.is_empty());
 }
 
@@ -99,11 +98,11 @@ fn flags_reach_all_targets_but_default_url() {
     let config = parse_with(text, &defaults).unwrap();
     let [a, b, c] = &config.users[..] else { panic!() };
     let target = a.url_prefix.as_ref().unwrap();
-    assert_eq!(target.load_balancing_policy, LoadBalancingPolicy::FirstAvailable);
+    assert_eq!(target.load_balancing_policy, Policy::FirstAvailable);
     assert_eq!((&target.retry_status_codes[..], &target.merge_query_args[..]), (&[503][..], &["m".to_owned()][..]));
     assert!(target.discover_backend_ips);
     let default = a.default_url.as_ref().unwrap();
-    assert_eq!(default.load_balancing_policy, LoadBalancingPolicy::LeastLoaded);
+    assert_eq!(default.load_balancing_policy, Policy::LeastLoaded);
     assert!(default.retry_status_codes.is_empty() && !default.discover_backend_ips);
     assert!(Arc::ptr_eq(&a.tls, &defaults.backend_tls));
     assert_eq!((b.tls.ca_file.as_deref(), b.tls.insecure_skip_verify), (Some("/ca"), false));
@@ -176,15 +175,19 @@ fn null_items_are_ignored_and_never_open_a_route() {
 #[test]
 fn criteria_are_compiled_once_a_pattern() {
     let user = unauthorized(
-        "url_map:\n- {src_paths: [/a.*, /b], src_hosts: [/b], src_query_args: ['a=~/b', 'c=d'], \
+        "url_map:\n- {src_paths: [/a.*, /b], src_hosts: [/b, /a.*], src_query_args: ['a=~/b', 'c=d'], deny_paths: [/b], \
          src_headers: ['X-A:  1 ', 'X-B:'], url_prefix: http://b/}\ndeny_paths: [/b]",
     );
     let route = &user.routes[0];
     assert!(route.src_paths[0].is_match(b"/abc") && !route.src_paths[1].is_match(b"/bc"));
-    assert!(Arc::ptr_eq(&route.src_paths[1], &route.src_hosts[0]));
     assert!(Arc::ptr_eq(&route.src_paths[1], &user.deny_paths[0]));
+    assert!(Arc::ptr_eq(&route.src_paths[1], &route.deny_paths[0]));
+    assert!(
+        route.src_paths[0].is_match(b"/a\n") && !route.src_hosts[1].is_match(b"/a\n"),
+        "only paths may hold a line feed"
+    );
     let QueryValue::Regex(pattern) = &route.src_query_args[0].value else { panic!() };
-    assert!(Arc::ptr_eq(&route.src_paths[1], pattern));
+    assert!(Arc::ptr_eq(&route.src_hosts[0], pattern));
     assert!(matches!(&route.src_query_args[1].value, QueryValue::Exact(value) if value == "d"));
     let header = |name: &str, value: &str| SrcHeader { name: name.to_owned(), value: value.to_owned() };
     assert_eq!(route.src_headers, [header("X-A", "1"), header("X-B", "")]);
@@ -192,30 +195,46 @@ fn criteria_are_compiled_once_a_pattern() {
 
 #[test]
 fn jwt_options() {
-    let config = load(
-        "users:\n- jwt: {public_keys: [PEM1], public_key_files: [/good.pem], match_claims: {b: 1, a: yes}, \
-         audience: vmauth, clock_skew: 30s, default_vm_access_claim: {metrics_account_id: 4294967295, \
-         logs_extra_filters: [x]}}\n  url_prefix: http://a/{{.MetricsTenant}}\n\
-         - {jwt: {oidc: {issuer: 'https://a/'}, audience: [x, y]}, url_prefix: http://a/}\n\
-         - {jwt: {oidc: {issuer: 'https://b/'}}, url_prefix: http://a/}\n\
-         - {jwt: {jwks_url: 'https://b/keys', default_vm_access_claim: {}}, url_prefix: http://a/}",
-    );
+    let config = load(&format!(
+        "users:\n- jwt: {{public_keys: [{P256:?}], public_key_files: [/good.pem], match_claims: {{b: 1, a: yes}}, \
+         audience: vmauth, clock_skew: 30s, default_vm_access_claim: {{metrics_account_id: 4294967295, \
+         logs_extra_filters: [x]}}}}\n  url_prefix: http://a/{{{{.MetricsTenant}}}}\n\
+         - {{jwt: {{oidc: {{issuer: 'https://a/'}}, audience: [x, y]}}, url_prefix: http://a/}}\n\
+         - {{jwt: {{oidc: {{issuer: 'https://b/'}}}}, url_prefix: http://a/}}\n\
+         - {{jwt: {{jwks_url: 'https://b/keys', default_vm_access_claim: {{}}}}, url_prefix: http://a/}}",
+    ));
     let jwt = |index: usize| match &config.users[index].credential {
         Credential::Jwt(jwt) => jwt,
         other => panic!("{other:?}"),
     };
     let KeySource::Static(keys) = &jwt(0).keys else { panic!() };
-    assert_eq!(keys[0], PublicKey { origin: KeyOrigin::Inline, pem: "PEM1".to_owned() });
-    assert_eq!(keys[1], PublicKey { origin: KeyOrigin::File("/good.pem".to_owned()), pem: "PEM".to_owned() });
+    assert_eq!(keys.kinds().collect::<Vec<_>>(), [KeyKind::P256, KeyKind::Ed25519]);
     let claims: Vec<_> = jwt(0).match_claims.iter().map(|claim| (claim.path.as_str(), claim.value.as_str())).collect();
     assert_eq!(claims, [("a", "yes"), ("b", "1")]);
     assert_eq!((jwt(0).audience.as_slice(), jwt(0).clock_skew.as_secs()), (&["vmauth".to_owned()][..], 30));
     let access = jwt(0).default_vm_access_claim.as_ref().unwrap();
     assert_eq!((access.metrics_account_id, access.logs_extra_filters.len()), (u32::MAX, 1));
-    assert!(matches!(&jwt(1).keys, KeySource::Oidc { issuer } if issuer == "https://a/"));
+    assert!(matches!(&jwt(1).keys, KeySource::Provider(KeyLocation::Oidc { issuer }) if issuer == "https://a/"));
     assert_eq!(jwt(1).audience, ["x", "y"]);
-    assert!(matches!(&jwt(3).keys, KeySource::JwksUrl(url) if url == "https://b/keys"));
-    assert_eq!(jwt(3).default_vm_access_claim, Some(DefaultVmAccess::default()));
+    assert!(matches!(&jwt(3).keys, KeySource::Provider(KeyLocation::JwksUrl(url)) if url == "https://b/keys"));
+    assert_eq!(jwt(3).default_vm_access_claim, Some(VmAccess::default()));
+}
+
+#[test]
+fn users_with_equal_keys_share_one_set() {
+    let config = load(&format!(
+        "users:\n- &a {{jwt: {{public_keys: [{P256:?}]}}, url_prefix: http://a/}}\n\
+         - {{<<: *a, jwt: {{public_keys: [{P256:?}], match_claims: {{a: b}}}}}}\n\
+         - {{<<: *a, jwt: {{public_keys: [{ED25519:?}], match_claims: {{a: c}}}}}}\n"
+    ));
+    let keys = |index: usize| match &config.users[index].credential {
+        Credential::Jwt(jwt) => match &jwt.keys {
+            KeySource::Static(keys) => keys,
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    assert!(Arc::ptr_eq(keys(0), keys(1)) && !Arc::ptr_eq(keys(0), keys(2)));
 }
 
 #[test]
@@ -247,12 +266,8 @@ fn no_secret_reaches_a_message() {
 #[test]
 fn bytes_that_are_no_text_are_refused_with_their_place() {
     let defaults = ConfigDefaults::default();
-    let inputs = Inputs {
-        expand: &str::to_owned,
-        defaults: &defaults,
-        read_file: &|_| Err(io::ErrorKind::NotFound.into()),
-        parse_key: &|_| Ok(()),
-    };
+    let inputs =
+        Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|_| Err(io::ErrorKind::NotFound.into()) };
     let errors = parse(b"users:\n- username: \xff\n", &inputs).unwrap_err();
     let problem = &errors.problems()[0];
     assert_eq!((problem.line, problem.column, problem.stage), (2, 13, Stage::Syntax));

@@ -13,9 +13,10 @@ use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
 
 use super::source;
+use crate::authn::jwt_users::JwtUsers;
 use crate::config::{self, AuthConfig, ConfigDefaults, Credential, Inputs, KeySource};
-use crate::generation::{self, Environment, Generation};
-use crate::oidc::Issuers;
+use crate::generation::{Environment, Generation};
+use crate::oidc::{Issuers, KeyLocation};
 
 /// Counters of reloads (spec metrics-and-logs.md §2).
 #[derive(Debug)]
@@ -105,16 +106,10 @@ fn parse(
         key_files.borrow_mut().insert(path.to_owned(), content.clone());
         Ok(content)
     };
-    let parse_key = |pem: &str| match jwt::PublicKey::from_pem(pem) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.error.to_string()),
-    };
-    let inputs =
-        Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file, parse_key: &parse_key };
+    let inputs = Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file };
     let quoted = vmkit::go_text::quote(path);
     let problem = |text: String| LoadError::Parse(quoted.clone(), text);
     let config = config::parse(bytes, &inputs).map_err(|errors| problem(errors.to_string()))?;
-    generation::check(&config).map_err(|problems| problem(problems.join("\n")))?;
     Ok((config, key_files.into_inner()))
 }
 
@@ -166,8 +161,7 @@ impl Controller {
 
     async fn build(&mut self, bytes: Vec<u8>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
         let (config, key_files) = parse(&self.path, &bytes, &self.variables, &self.defaults)?;
-        let problem = |text: String| LoadError::Parse(vmkit::go_text::quote(&self.path), text);
-        let jwt_users = self.issuers.users_of(&config).map_err(problem)?;
+        let jwt_users = JwtUsers::from_config(&config, &self.issuers);
         let (users, keys) = (config.lookup_keys, jwt_users.as_ref().map(|users| users.issuers()));
         let generation = Generation::build(config, jwt_users, &self.environment, previous);
         // Nothing can fail any more: only now are files read, keys fetched and tasks started.
@@ -211,7 +205,7 @@ pub fn check(path: &str, bytes: &[u8], variables: &Variables, defaults: &ConfigD
     let (config, _) = parse(path, bytes, variables, defaults)?;
     for user in &config.users {
         if let Credential::Jwt(spec) = &user.credential
-            && let KeySource::Oidc { issuer } = &spec.keys
+            && let KeySource::Provider(KeyLocation::Oidc { issuer }) = &spec.keys
         {
             vmkit::info!("keys of the issuer {} are fetched at start, not by -dryRun", vmkit::go_text::quote(issuer));
         }

@@ -284,10 +284,11 @@ pub fn may_come_late(name: &[u8], rules: &HeaderRules) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rewrite::header_rules::HeaderRule;
 
     #[test]
     fn trailers() {
-        let rules = HeaderRules::build(&[("AccountID".to_owned(), "7".to_owned())], false).unwrap();
+        let rules = HeaderRules::new(&[HeaderRule::parse("AccountID: 7").unwrap()], false);
         let f = |names: &str, lines: &str, want: &str| {
             let got = announced(lines.replace('|', "\r\n").as_bytes(), names.as_bytes(), &rules);
             assert_eq!(String::from_utf8(got).unwrap().replace("\r\n", "|"), want, "{names:?} {lines:?}");

@@ -13,7 +13,10 @@ pub enum ProxyError {
     /// The address is denied by an IP filter of the user or of its route.
     IpDenied,
     /// The path is one of `deny_paths`.
-    PathDenied,
+    PathDenied {
+        /// Whether credentials may help: nobody is logged in, and there are users.
+        ask: bool,
+    },
     /// No route, and credentials may help: asks for them.
     CredentialsNeeded,
     /// No route, after credentials that fit nobody.
@@ -76,12 +79,12 @@ pub enum ProxyError {
 
 impl ProxyError {
     /// Status of the reply; `None` when nothing can be sent any more.
-    pub fn status(&self, anonymous: bool) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         Some(match self {
             Self::ClientGone | Self::BrokenReply { .. } => return None,
             Self::IpDenied => 403,
-            Self::PathDenied if anonymous => 401,
-            Self::PathDenied => 403,
+            Self::PathDenied { ask: true } => 401,
+            Self::PathDenied { ask: false } => 403,
             Self::CredentialsNeeded | Self::InvalidCredentials => 401,
             Self::MissingRoute { .. } | Self::BadBody(_) | Self::BadHeaderValue(_) => 400,
             Self::GlobalLimit { .. } | Self::UserLimit { .. } => 429,
@@ -100,7 +103,7 @@ impl ProxyError {
             | Self::BrokenReply { .. } => true,
             Self::ClientGone
             | Self::IpDenied
-            | Self::PathDenied
+            | Self::PathDenied { .. }
             | Self::CredentialsNeeded
             | Self::InvalidCredentials
             | Self::MissingRoute { .. }
@@ -117,7 +120,7 @@ impl ProxyError {
         match self {
             Self::ClientGone | Self::CredentialsNeeded | Self::InvalidCredentials => false,
             Self::IpDenied
-            | Self::PathDenied
+            | Self::PathDenied { .. }
             | Self::MissingRoute { .. }
             | Self::GlobalLimit { .. }
             | Self::UserLimit { .. }
@@ -136,7 +139,7 @@ impl ProxyError {
         match self {
             Self::ClientGone => "the client has closed the connection".to_owned(),
             Self::IpDenied => format!("access denied for the client address of the user {name}"),
-            Self::PathDenied => format!("access to the path is denied for the user {name}"),
+            Self::PathDenied { .. } => format!("access to the path is denied for the user {name}"),
             Self::CredentialsNeeded => "missing 'Authorization' request header".to_owned(),
             Self::InvalidCredentials => "Unauthorized".to_owned(),
             Self::MissingRoute { url, dump } => format!("user {name} missing route for {}{dump}", quote(url)),

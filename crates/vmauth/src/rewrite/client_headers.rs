@@ -8,7 +8,8 @@ use vmkit::exchange::{HeaderId, RequestHead};
 
 use super::header_rules::{HeaderRules, HostRule, push_line};
 use super::hop_by_hop::{self, Nominated};
-use super::jwt_placeholders::{PlaceholderError, PlaceholderValues};
+use super::jwt_placeholders::PlaceholderError;
+use jwt::VmAccess;
 
 /// What the lines depend on besides the head and the rules.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +21,7 @@ pub struct ForwardContext<'a> {
     /// Authority of the target, as by [`super::target_url::TargetUrl::host`].
     pub upstream_host: &'a str,
     /// Values of the token. Without them placeholders stay text.
-    pub placeholders: Option<&'a PlaceholderValues>,
+    pub placeholders: Option<&'a VmAccess>,
 }
 
 /// Appends all lines but those of framing. After an error `out` is as before.

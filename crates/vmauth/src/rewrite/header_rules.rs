@@ -1,10 +1,15 @@
 //! `headers` and `response_headers` of the config, rendered once when the config is loaded.
 //!
 //! An empty value deletes a header, any other sets it in place of all lines of that name; of two items with the same
-//! name the last wins (proxying.md §1 and §4). Framing is never touched, whatever the config says. Lines that no
-//! HTTP message could hold are refused here, before a backend gets blamed for them.
+//! name the last wins (`docs/reference/proxying.md`). Framing is never touched, whatever the config says. An item is parsed
+//! into a [`HeaderRule`] with the config: lines that no HTTP message could hold never get as far as a backend, which
+//! would be blamed for them.
+
+use std::fmt;
 
 use vmkit::exchange::HeaderId;
+use vmkit::go_text::quote;
+use vmkit::yaml::decode::shown_name;
 
 use super::hop_by_hop;
 use super::jwt_placeholders::{HeaderTemplate, Placeholder, is_header_value};
@@ -12,15 +17,89 @@ use super::jwt_placeholders::{HeaderTemplate, Placeholder, is_header_value};
 pub use super::client_headers::{ForwardContext, write_request_headers};
 pub use super::response_headers::write_response_headers;
 
-/// Why a header of the config can never be sent.
+/// Why an item of a list of headers cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderRuleError {
+    /// There is no colon. Only what can be a name is shown, quoted.
+    #[error("missing separator char ':' between Name and Value in the header {0}; expected format - 'Name: Value'")]
+    NoColon(String),
     /// The name is not a token (RFC 9110 §5.6.2).
     #[error("invalid header field name {0:?}")]
     Name(String),
-    /// The value holds a control byte. It is not shown, since it may be a secret.
+    /// The value holds a control byte, or bytes that no `Host` may have. It is not shown, since it may be a secret.
     #[error("invalid header field value for {0:?}")]
     Value(String),
+}
+
+impl HeaderRuleError {
+    /// What to write instead.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoColon(_) => "",
+            Self::Name(_) => "a name has letters, digits and `-`",
+            Self::Value(_) => "write the value in one line",
+        }
+    }
+}
+
+/// Name and value of `Name: value`, both trimmed.
+///
+/// # Errors
+/// There is no colon.
+pub fn split_header(item: &str) -> Result<(&str, &str), HeaderRuleError> {
+    let no_colon = || HeaderRuleError::NoColon(quote(shown_name(item, 32)));
+    item.split_once(':').map(|(name, value)| (name.trim(), value.trim())).ok_or_else(no_colon)
+}
+
+/// An item of a list of headers: what it names can be sent. An empty value deletes the header.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderRule {
+    name: Box<str>,
+    value: Box<str>,
+}
+
+/// Shows no value: it may be a secret.
+impl fmt::Debug for HeaderRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: …", self.name)
+    }
+}
+
+impl HeaderRule {
+    /// Reads `Name: value`.
+    ///
+    /// # Errors
+    /// No HTTP message could hold such a line.
+    pub fn parse(item: &str) -> Result<Self, HeaderRuleError> {
+        let (name, value) = split_header(item)?;
+        let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(HeaderRuleError::Name(name.to_owned()));
+        }
+        let is_host = name.eq_ignore_ascii_case("Host") && Placeholder::of(value).is_none();
+        let fits =
+            if is_host { value.bytes().all(|b| b.is_ascii_graphic()) } else { is_header_value(value.as_bytes()) };
+        if fits {
+            Ok(Self { name: name.into(), value: value.into() })
+        } else {
+            Err(HeaderRuleError::Value(name.to_owned()))
+        }
+    }
+
+    /// The name as written.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value; may be a secret.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether the name is this one, whatever the case of its letters.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
 }
 
 /// Names that a list of rules sets or deletes, for a quick look-up per line of a message.
@@ -78,41 +157,25 @@ struct Rendered {
     deletes_user_agent: bool,
 }
 
-fn render(list: &[(String, String)]) -> Result<Rendered, HeaderRuleError> {
+fn render(list: &[HeaderRule]) -> Rendered {
     let mut rendered = Rendered::default();
-    for (at, (name, value)) in list.iter().enumerate() {
-        let value = checked(name, value)?;
+    for (at, HeaderRule { name, value }) in list.iter().enumerate() {
         let id = HeaderId::of(name.as_bytes());
         let later = list.get(at + 1..).unwrap_or_default();
-        let is_last = !later.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+        let is_last = !later.iter().any(|other| other.is_named(name));
         if id == HeaderId::Host || hop_by_hop::is_framing(id) || !is_last {
             continue;
         }
         rendered.overridden.add(id, name);
         if let Some(placeholder) = Placeholder::of(value) {
-            rendered.templates.push(HeaderTemplate { name: name.as_str().into(), placeholder });
+            rendered.templates.push(HeaderTemplate { name: name.clone(), placeholder });
         } else if !value.is_empty() {
-            push_line(&mut rendered.lines, name, value.as_bytes());
+            push_line(&mut rendered.lines, name.as_bytes(), value.as_bytes());
         } else if id == HeaderId::UserAgent {
             rendered.deletes_user_agent = true;
         }
     }
-    Ok(rendered)
-}
-
-/// Checks one item of a list of headers, so that a config error can name its place.
-pub fn check(name: &str, value: &str) -> Result<(), HeaderRuleError> {
-    checked(name, value).map(drop)
-}
-
-/// The trimmed value of a header that may be sent.
-fn checked<'a>(name: &str, value: &'a str) -> Result<&'a str, HeaderRuleError> {
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(HeaderRuleError::Name(name.to_owned()));
-    }
-    let value = value.trim_matches([' ', '\t', '\r', '\n']);
-    if is_header_value(value.as_bytes()) { Ok(value) } else { Err(HeaderRuleError::Value(name.to_owned())) }
+    rendered
 }
 
 /// Appends one header line.
@@ -132,7 +195,7 @@ pub struct HeaderRules {
     pub(super) host: HostRule,
 }
 
-/// Which `Host` a backend gets (proxying.md §2).
+/// Which `Host` a backend gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HostRule {
     Target,
@@ -142,21 +205,18 @@ pub(super) enum HostRule {
 }
 
 impl HeaderRules {
-    /// Builds the rules from `headers` in list order. For an inheriting entry pass the user's list and its own after
-    /// it. `keep_original_host` wins over a `Host` in the list.
-    pub fn build(headers: &[(String, String)], keep_original_host: bool) -> Result<Self, HeaderRuleError> {
-        let mut rendered = render(headers)?;
-        let host = match headers.iter().rfind(|(name, _)| name == "Host") {
+    /// Compiles `headers` in list order. For an inheriting entry pass the user's list and its own after it.
+    /// `keep_original_host` wins over a `Host` in the list.
+    pub fn new(headers: &[HeaderRule], keep_original_host: bool) -> Self {
+        let mut rendered = render(headers);
+        let host = match headers.iter().rfind(|rule| &*rule.name == "Host") {
             _ if keep_original_host => HostRule::Client,
-            Some((name, value)) => match checked(name, value)? {
-                "" => HostRule::Target,
-                text if let Some(placeholder) = Placeholder::of(text) => {
-                    HostRule::FromToken(HeaderTemplate { name: "Host".into(), placeholder })
-                }
-                host if host.bytes().all(|b| b.is_ascii_graphic()) => HostRule::Fixed(host.into()),
-                _ => return Err(HeaderRuleError::Value(name.clone())),
-            },
             None => HostRule::Target,
+            Some(HeaderRule { value, .. }) => match Placeholder::of(value) {
+                Some(placeholder) => HostRule::FromToken(HeaderTemplate { name: "Host".into(), placeholder }),
+                None if value.is_empty() => HostRule::Target,
+                None => HostRule::Fixed(value.clone()),
+            },
         };
         // The client's agent is never forwarded, so there is always one of ours.
         if !rendered.overridden.has_id(HeaderId::UserAgent) || rendered.deletes_user_agent {
@@ -164,7 +224,7 @@ impl HeaderRules {
         }
         rendered.overridden.add(HeaderId::UserAgent, "User-Agent");
         let Rendered { overridden, lines, templates, .. } = rendered;
-        Ok(Self { overridden, lines: lines.into(), templates, host })
+        Self { overridden, lines: lines.into(), templates, host }
     }
 
     /// Whether the rules set or delete this header.
@@ -186,14 +246,14 @@ pub struct ResponseRules {
 }
 
 impl ResponseRules {
-    /// Builds the rules from `response_headers` in list order; for an inheriting entry the user's list first.
-    pub fn build(headers: &[(String, String)]) -> Result<Self, HeaderRuleError> {
-        let mut rendered = render(headers)?;
+    /// Compiles `response_headers` in list order; for an inheriting entry the user's list first.
+    pub fn new(headers: &[HeaderRule]) -> Self {
+        let mut rendered = render(headers);
         // Placeholders are refused in replies before this; what is left of them is text.
         for template in &rendered.templates {
             push_line(&mut rendered.lines, template.name.as_bytes(), template.placeholder.text().as_bytes());
         }
-        Ok(Self { overridden: rendered.overridden, lines: rendered.lines.into() })
+        Self { overridden: rendered.overridden, lines: rendered.lines.into() }
     }
 
     /// Whether the rules set or delete this header, so that the proxy must not write its own, such as
@@ -220,25 +280,25 @@ impl ResponseRules {
 mod tests {
     use super::*;
 
-    fn list(items: &[(&str, &str)]) -> Vec<(String, String)> {
-        items.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    fn list(items: &[&str]) -> Vec<HeaderRule> {
+        items.iter().map(|item| HeaderRule::parse(item).unwrap()).collect()
     }
 
     #[test]
     fn refused() {
-        let f = |name: &str, value: &str, want: &str| {
-            let items = list(&[(name, value)]);
-            assert_eq!(HeaderRules::build(&items, false).unwrap_err().to_string(), want);
-        };
-        f("", "v", r#"invalid header field name """#);
-        f("X A", "v", r#"invalid header field name "X A""#);
-        f("X:", "v", r#"invalid header field name "X:""#);
-        f("X-é", "v", r#"invalid header field name "X-é""#);
-        f("X-A", "a\r\nb", r#"invalid header field value for "X-A""#);
-        f("X-A", "a\0b", r#"invalid header field value for "X-A""#);
-        f("Host", "a b", r#"invalid header field value for "Host""#);
-        assert!(ResponseRules::build(&list(&[("X-A", "a\nb")])).is_err());
-        assert!(HeaderRules::build(&list(&[("X-A", "a\tb é")]), false).is_ok());
+        let f = |item: &str, want: &str| assert_eq!(HeaderRule::parse(item).unwrap_err().to_string(), want);
+        f(": v", r#"invalid header field name """#);
+        f("X A: v", r#"invalid header field name "X A""#);
+        f("X-é: v", r#"invalid header field name "X-é""#);
+        f("X-A: a\r\nb", r#"invalid header field value for "X-A""#);
+        f("X-A: a\0b", r#"invalid header field value for "X-A""#);
+        f("Host: a b", r#"invalid header field value for "Host""#);
+        let no_colon = "missing separator char ':' between Name and Value in the header";
+        f("X-A", &format!("{no_colon} \"X-A\"; expected format - 'Name: Value'"));
+        f("Cookie s3cret", &format!("{no_colon} \"Cookie...\"; expected format - 'Name: Value'"));
+        let rule = HeaderRule::parse(" X-A :\ta\tb é\r\n").unwrap();
+        assert_eq!((rule.name(), rule.value()), ("X-A", "a\tb é"));
+        assert!(!format!("{rule:?}").contains('é'), "values may be secrets");
     }
 
     #[test]
@@ -251,20 +311,19 @@ mod tests {
 
     #[test]
     fn host_rule() {
-        let f = |items: &[(&str, &str)], keep: bool, want: HostRule| {
-            assert_eq!(HeaderRules::build(&list(items), keep).unwrap().host, want, "{items:?}");
+        let f = |items: &[&str], keep: bool, want: HostRule| {
+            assert_eq!(HeaderRules::new(&list(items), keep).host, want, "{items:?}");
         };
         f(&[], false, HostRule::Target);
-        f(&[("host", "x")], false, HostRule::Target);
-        f(&[("Host", "x"), ("Host", "y:1")], false, HostRule::Fixed("y:1".into()));
-        f(&[("Host", "x")], true, HostRule::Client);
-        f(&[("Host", "")], false, HostRule::Target);
+        f(&["host: x"], false, HostRule::Target);
+        f(&["Host: x", "Host: y:1"], false, HostRule::Fixed("y:1".into()));
+        f(&["Host: x"], true, HostRule::Client);
+        f(&["Host:"], false, HostRule::Target);
     }
 
     #[test]
     fn headers_of_the_proxy_itself() {
-        let rules =
-            ResponseRules::build(&list(&[("Vary", ""), ("X-Server-Hostname", "a"), ("Connection", "x")])).unwrap();
+        let rules = ResponseRules::new(&list(&["Vary:", "X-Server-Hostname: a", "Connection: x"]));
         for (name, want) in [("vary", true), ("X-server-hostname", true), ("Connection", false), ("Date", false)] {
             assert_eq!(rules.touches(name), want, "{name}");
         }

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use jwt::VmAccess;
+
 use super::percent;
 
 /// All placeholders, in the order in which error texts list them.
@@ -104,20 +106,6 @@ pub fn has_unknown_placeholder(text: &str) -> bool {
     has(text.get(from..))
 }
 
-/// Values of a `vm_access` claim.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields are those of the claim")]
-pub struct PlaceholderValues {
-    pub metrics_account_id: u32,
-    pub metrics_project_id: u32,
-    pub metrics_extra_labels: Vec<String>,
-    pub metrics_extra_filters: Vec<String>,
-    pub logs_account_id: u32,
-    pub logs_project_id: u32,
-    pub logs_extra_filters: Vec<String>,
-    pub logs_extra_stream_filters: Vec<String>,
-}
-
 /// The value of one placeholder.
 enum Value<'a> {
     Id(u32),
@@ -125,19 +113,17 @@ enum Value<'a> {
     List(&'a [String]),
 }
 
-impl PlaceholderValues {
-    fn value(&self, placeholder: Placeholder) -> Value<'_> {
-        match placeholder {
-            Placeholder::MetricsTenant => Value::Tenant(self.metrics_account_id, self.metrics_project_id),
-            Placeholder::MetricsAccountId => Value::Id(self.metrics_account_id),
-            Placeholder::MetricsProjectId => Value::Id(self.metrics_project_id),
-            Placeholder::LogsAccountId => Value::Id(self.logs_account_id),
-            Placeholder::LogsProjectId => Value::Id(self.logs_project_id),
-            Placeholder::MetricsExtraLabels => Value::List(&self.metrics_extra_labels),
-            Placeholder::MetricsExtraFilters => Value::List(&self.metrics_extra_filters),
-            Placeholder::LogsExtraFilters => Value::List(&self.logs_extra_filters),
-            Placeholder::LogsExtraStreamFilters => Value::List(&self.logs_extra_stream_filters),
-        }
+fn value_of(values: &VmAccess, placeholder: Placeholder) -> Value<'_> {
+    match placeholder {
+        Placeholder::MetricsTenant => Value::Tenant(values.metrics_account_id, values.metrics_project_id),
+        Placeholder::MetricsAccountId => Value::Id(values.metrics_account_id),
+        Placeholder::MetricsProjectId => Value::Id(values.metrics_project_id),
+        Placeholder::LogsAccountId => Value::Id(values.logs_account_id),
+        Placeholder::LogsProjectId => Value::Id(values.logs_project_id),
+        Placeholder::MetricsExtraLabels => Value::List(&values.metrics_extra_labels),
+        Placeholder::MetricsExtraFilters => Value::List(&values.metrics_extra_filters),
+        Placeholder::LogsExtraFilters => Value::List(&values.logs_extra_filters),
+        Placeholder::LogsExtraStreamFilters => Value::List(&values.logs_extra_stream_filters),
     }
 }
 
@@ -184,10 +170,10 @@ impl PathTemplate {
     }
 
     /// Appends the path; `without_slash` leaves out one slash at its end.
-    pub(super) fn push(&self, out: &mut Vec<u8>, values: &PlaceholderValues, without_slash: bool) {
+    pub(super) fn push(&self, out: &mut Vec<u8>, values: &VmAccess, without_slash: bool) {
         for (text, placeholder) in &self.parts {
             out.extend_from_slice(text);
-            match values.value(*placeholder) {
+            match value_of(values, *placeholder) {
                 Value::Id(id) => push_id(out, id),
                 Value::Tenant(account, project) => {
                     push_id(out, account);
@@ -237,13 +223,13 @@ pub(super) struct QueryTemplate {
 
 impl QueryTemplate {
     /// Appends `name=value` for each value, `separate` before each of them. An empty list appends nothing.
-    pub(super) fn push(&self, out: &mut Vec<u8>, values: &PlaceholderValues, mut separate: impl FnMut(&mut Vec<u8>)) {
+    pub(super) fn push(&self, out: &mut Vec<u8>, values: &VmAccess, mut separate: impl FnMut(&mut Vec<u8>)) {
         let mut start = |out: &mut Vec<u8>| {
             separate(out);
             out.extend_from_slice(&self.name);
             out.push(b'=');
         };
-        match values.value(self.placeholder) {
+        match value_of(values, self.placeholder) {
             Value::Id(id) => {
                 start(out);
                 push_id(out, id);
@@ -283,12 +269,12 @@ pub(super) struct HeaderTemplate {
 
 impl HeaderTemplate {
     /// Appends the line; lists are joined by commas, and an empty value appends nothing.
-    pub(super) fn push(&self, out: &mut Vec<u8>, values: &PlaceholderValues) -> Result<(), PlaceholderError> {
+    pub(super) fn push(&self, out: &mut Vec<u8>, values: &VmAccess) -> Result<(), PlaceholderError> {
         let start = out.len();
         out.extend_from_slice(self.name.as_bytes());
         out.extend_from_slice(b": ");
         let value_at = out.len();
-        match values.value(self.placeholder) {
+        match value_of(values, self.placeholder) {
             Value::Id(id) => push_id(out, id),
             Value::Tenant(account, project) => {
                 push_id(out, account);
@@ -348,7 +334,7 @@ mod tests {
 
     #[test]
     fn paths() {
-        let values = PlaceholderValues { metrics_account_id: 7, logs_project_id: 9, ..PlaceholderValues::default() };
+        let values = VmAccess { metrics_account_id: 7, logs_project_id: 9, ..VmAccess::default() };
         let f = |path: &str, without_slash: bool, want: Option<&str>| {
             let got = PathTemplate::new(path).map(|template| {
                 let mut out = Vec::new();

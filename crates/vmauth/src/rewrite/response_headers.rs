@@ -32,12 +32,13 @@ mod tests {
     use vmkit::exchange::HeaderId;
 
     use super::*;
+    use crate::rewrite::header_rules::HeaderRule;
 
     #[test]
     fn table() {
         let f = |lines: &[(&'static str, &'static str)], rules: &[(&str, &str)], want: &str| {
-            let rules: Vec<_> = rules.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            let rules = ResponseRules::build(&rules).unwrap();
+            let rule = |(name, value): &(&str, &str)| HeaderRule::parse(&format!("{name}: {value}")).unwrap();
+            let rules = ResponseRules::new(&rules.iter().map(rule).collect::<Vec<_>>());
             let lines = lines.iter().map(|(name, value)| HeaderLine {
                 id: HeaderId::of(name.as_bytes()),
                 name: name.as_bytes(),

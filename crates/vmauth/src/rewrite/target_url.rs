@@ -14,8 +14,9 @@ use vmkit::exchange::RequestHead;
 
 use super::client_url;
 use super::form_body::ProtectedArgs;
-use super::jwt_placeholders::{PathTemplate, Placeholder, PlaceholderValues, QueryTemplate};
+use super::jwt_placeholders::{PathTemplate, Placeholder, QueryTemplate};
 use super::percent;
+use jwt::VmAccess;
 
 pub use super::go_url::TargetUrlError;
 pub use super::normal_path::NormalPath;
@@ -67,7 +68,7 @@ pub struct TargetInput<'a> {
     /// `merge_query_args`: exact names that the client may add to.
     pub merge_args: &'a [String],
     /// Values of the token. Without them placeholders stay text.
-    pub placeholders: Option<&'a PlaceholderValues>,
+    pub placeholders: Option<&'a VmAccess>,
 }
 
 impl TargetUrl {
@@ -209,7 +210,7 @@ impl TargetUrl {
         out: &mut Vec<u8>,
         head: &RequestHead,
         path: &NormalPath<'_>,
-        placeholders: Option<&PlaceholderValues>,
+        placeholders: Option<&VmAccess>,
     ) {
         self.write_path(out, placeholders, false);
         let query_at = out.len();
@@ -233,7 +234,7 @@ impl TargetUrl {
         format!("{}://{}{shown}", self.shape.scheme, self.host)
     }
 
-    fn write_path(&self, out: &mut Vec<u8>, placeholders: Option<&PlaceholderValues>, path_follows: bool) {
+    fn write_path(&self, out: &mut Vec<u8>, placeholders: Option<&VmAccess>, path_follows: bool) {
         let shape = &*self.shape;
         match (&shape.path_template, placeholders) {
             (Some(template), Some(values)) => template.push(out, values, path_follows),
@@ -273,7 +274,7 @@ fn write_config_query(
     out: &mut Vec<u8>,
     literal: &Query,
     templates: &[QueryTemplate],
-    placeholders: Option<&PlaceholderValues>,
+    placeholders: Option<&VmAccess>,
 ) {
     let query_at = out.len();
     if let Some(literal) = literal

@@ -30,6 +30,14 @@ impl Policy {
             _ => None,
         }
     }
+
+    /// Its name in the config.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LeastLoaded => "least_loaded",
+            Self::FirstAvailable => "first_available",
+        }
+    }
 }
 
 /// Chooses an index of `backends` and counts it as in flight; `None` only for an empty list.

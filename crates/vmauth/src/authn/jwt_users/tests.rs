@@ -159,19 +159,19 @@ fn the_clock_skew_is_the_users_own() {
 
 #[test]
 fn what_a_token_grants() {
-    let default = PlaceholderValues { metrics_account_id: 7, ..Default::default() };
+    let default = VmAccess { metrics_account_id: 7, ..Default::default() };
     let users = JwtUsers::build(vec![
         user(1, KeyInput::SkipVerify, &[]),
         JwtUserInput { default_claim: Some(default.clone()), ..user(2, KeyInput::SkipVerify, &[]) },
     ]);
-    let f = |claims: &str, want: (u32, PlaceholderValues)| {
+    let f = |claims: &str, want: (u32, VmAccess)| {
         let accepted = outcome(&users, &Signer::new().token("", &format!("{{\"exp\":2000{claims}}}"))).unwrap();
         assert_eq!((accepted.user, accepted.placeholders.clone()), want, "{claims}");
     };
     f("", (2, default.clone()));
     f(r#","vm_access":null"#, (2, default));
-    f(r#","vm_access":{}"#, (1, PlaceholderValues::default()));
-    let all = PlaceholderValues {
+    f(r#","vm_access":{}"#, (1, VmAccess::default()));
+    let all = VmAccess {
         metrics_account_id: 1,
         metrics_project_id: 2,
         metrics_extra_labels: vec!["a=b".to_owned()],
@@ -194,16 +194,6 @@ fn unsigned_tokens_need_skip_verify() {
     assert_eq!(verdict(&JwtUsers::build(vec![user(1, KeyInput::SkipVerify, &[])]), token), Ok(1));
     let users = JwtUsers::build(vec![user(1, keys(&[&signer]), &[])]);
     assert_eq!(verdict(&users, token), Err(RefusalCause::BadSignature));
-}
-
-#[test]
-fn static_keys_are_shared() {
-    let mut keys = StaticKeys::default();
-    let pem = include_str!("../../../../jwt/tests/suite/keys/ed25519.pub").to_owned();
-    let first = keys.get(vec![pem.clone()]).unwrap();
-    assert!(Arc::ptr_eq(&first, &keys.get(vec![pem.clone()]).unwrap()));
-    assert_eq!(keys.get(vec![pem.clone(), pem]).unwrap().len(), 2);
-    assert!(keys.get(vec!["oops".to_owned()]).is_err());
 }
 
 #[test]

@@ -1,12 +1,13 @@
 use super::*;
-use crate::rewrite::jwt_placeholders::PlaceholderValues;
+use crate::rewrite::header_rules::HeaderRule;
+use jwt::VmAccess;
 
 const USUAL: ForwardContext<'_> =
     ForwardContext { client_ip: "127.0.0.1", remove_xff: false, upstream_host: "b1:80", placeholders: None };
 
 fn rules(headers: &[(&str, &str)], keep_original_host: bool) -> HeaderRules {
-    let list: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    HeaderRules::build(&list, keep_original_host).unwrap()
+    let rule = |(name, value): &(&str, &str)| HeaderRule::parse(&format!("{name}: {value}")).unwrap();
+    HeaderRules::new(&headers.iter().map(rule).collect::<Vec<_>>(), keep_original_host)
 }
 
 fn head(lines: &str) -> RequestHead {
@@ -130,7 +131,7 @@ fn host_line() {
     f(&[("Host", "x")], false, "Host: x");
     f(&[("Host", "x")], true, "Host: front:81");
     f(&[("host", "x")], false, "Host: b1:80");
-    let values = PlaceholderValues { metrics_account_id: 7, ..PlaceholderValues::default() };
+    let values = VmAccess { metrics_account_id: 7, ..VmAccess::default() };
     let from_token = |placeholder: &str, values| {
         let rules = rules(&[("Host", placeholder)], false);
         write("", &rules, &ForwardContext { placeholders: values, ..USUAL }).unwrap()
@@ -156,11 +157,11 @@ fn placeholders() {
     let rules = rules(&list, false);
     assert!(rules.has_placeholders());
     let f = |filters: &[&str], client: &str, want: &str| {
-        let values = PlaceholderValues {
+        let values = VmAccess {
             logs_account_id: 345,
             metrics_project_id: 7,
             logs_extra_filters: filters.iter().map(|text| (*text).to_owned()).collect(),
-            ..PlaceholderValues::default()
+            ..VmAccess::default()
         };
         let got = write(client, &rules, &ForwardContext { placeholders: Some(&values), ..USUAL });
         let wrap = |lines: &str| {

@@ -6,7 +6,7 @@ struct Case<'a> {
     prefix: &'a str,
     drop_parts: usize,
     merge: &'a [&'a str],
-    values: Option<&'a PlaceholderValues>,
+    values: Option<&'a VmAccess>,
 }
 
 fn to(prefix: &str) -> Case<'_> {
@@ -199,11 +199,11 @@ fn owned(list: &[&str]) -> Vec<String> {
 #[test]
 fn placeholders() {
     let f = |prefix: &str, labels: &[&str], merge: &[&str], target: &str, want: &str| {
-        let values = PlaceholderValues {
+        let values = VmAccess {
             metrics_account_id: 7,
             metrics_project_id: 8,
             metrics_extra_labels: owned(labels),
-            ..PlaceholderValues::default()
+            ..VmAccess::default()
         };
         check(&Case { merge, values: Some(&values), ..to(prefix) }, target, want);
     };
@@ -250,7 +250,7 @@ fn placeholders() {
 
 #[test]
 fn default_url() {
-    let f = |prefix: &str, target: &str, values: Option<&PlaceholderValues>, want: &str| {
+    let f = |prefix: &str, target: &str, values: Option<&VmAccess>, want: &str| {
         let url = TargetUrl::parse(&format!("http://b{prefix}")).unwrap();
         let mut head = RequestHead::default();
         head.parse(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
@@ -258,7 +258,7 @@ fn default_url() {
         url.write_default_url_target(&mut out, &head, &NormalPath::of(head.path()), values);
         assert_eq!(String::from_utf8(out).unwrap(), want, "{prefix} {target}");
     };
-    let values = PlaceholderValues { metrics_account_id: 7, metrics_project_id: 8, ..PlaceholderValues::default() };
+    let values = VmAccess { metrics_account_id: 7, metrics_project_id: 8, ..VmAccess::default() };
     f("/404-page.html", "/foo/bar?baz=qwe", None, "/404-page.html?request_path=%2Ffoo%2Fbar%3Fbaz%3Dqwe");
     f("/d", "/", None, "/d?request_path=");
     f("/d", "/?a=1", None, "/d?request_path=%3Fa%3D1");

@@ -1,0 +1,321 @@
+//! Every field of the auth config in one table an object: name, type and meaning.
+//!
+//! Readers in [`super::raw`] match on the enums, so a row without a reader, or a reader without a row, does not compile
+//! without a warning. Type names are those that messages show.
+
+use std::sync::LazyLock;
+use vmkit::yaml::ValueType::{
+    Boolean, Integer, Integers, Object as Nested, Objects, Text, TextMap, TextOrTexts, Texts,
+};
+use vmkit::yaml::{FieldDef, Object, ValueType};
+
+/// The top level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TopField {
+    Users,
+    UnauthorizedUser,
+    IpFilters,
+}
+
+pub(super) static TOP: Object<TopField> = Object::new(
+    "main.AuthConfig",
+    &[
+        row(TopField::Users, "users", Objects("main.UserInfo"), "Who may send requests, and where they go."),
+        row(
+            TopField::UnauthorizedUser,
+            "unauthorized_user",
+            Nested("main.UserInfo"),
+            "Serves requests without credentials, and those whose credentials belong to nobody.",
+        ),
+        row(TopField::IpFilters, "ip_filters", Nested("main.IPFilters"), "Addresses that may connect at all."),
+    ],
+);
+
+/// Fields that users and entries of `url_map` share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    UrlPrefix,
+    DiscoverBackendIps,
+    Headers,
+    ResponseHeaders,
+    KeepOriginalHost,
+    RetryStatusCodes,
+    LoadBalancingPolicy,
+    MergeQueryArgs,
+    DropSrcPathPrefixParts,
+    IpFilters,
+    DenyPaths,
+}
+
+const SETTINGS: &[FieldDef<Setting>] = &[
+    row(Setting::UrlPrefix, "url_prefix", TextOrTexts, "URLs of the backends; the path of the request is added."),
+    row(
+        Setting::DiscoverBackendIps,
+        "discover_backend_ips",
+        Boolean,
+        "Whether each address of a backend's name is a backend of its own.",
+    ),
+    row(Setting::Headers, "headers", Texts, "`Name: value` set on requests to backends; an empty value removes it."),
+    row(Setting::ResponseHeaders, "response_headers", Texts, "`Name: value` set on replies to clients."),
+    row(Setting::KeepOriginalHost, "keep_original_host", Boolean, "Whether backends see the client's `Host`."),
+    row(Setting::RetryStatusCodes, "retry_status_codes", Integers, "Statuses after which another backend is tried."),
+    row(Setting::LoadBalancingPolicy, "load_balancing_policy", Text, "`least_loaded` or `first_available`."),
+    row(
+        Setting::MergeQueryArgs,
+        "merge_query_args",
+        Texts,
+        "Args of the client that are added to equally named ones of the URL.",
+    ),
+    row(
+        Setting::DropSrcPathPrefixParts,
+        "drop_src_path_prefix_parts",
+        Integer,
+        "How many leading parts of the path are cut off.",
+    ),
+    row(Setting::IpFilters, "ip_filters", Nested("main.IPFilters"), "Addresses that may use it."),
+    row(Setting::DenyPaths, "deny_paths", Texts, "Regexes of paths that are refused with 403."),
+];
+
+/// An entry of `users`, or `unauthorized_user`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UserField {
+    Name,
+    Username,
+    Password,
+    BearerToken,
+    AuthToken,
+    Jwt,
+    Mtls,
+    UrlMap,
+    DefaultUrl,
+    DumpRequestOnErrors,
+    MaxConcurrentRequests,
+    TlsCaFile,
+    TlsCertFile,
+    TlsKeyFile,
+    TlsServerName,
+    TlsInsecureSkipVerify,
+    MetricLabels,
+    AccessLog,
+    Setting(Setting),
+}
+
+pub(super) static USER: LazyLock<Object<UserField>> =
+    LazyLock::new(|| Object::with_shared("main.UserInfo", USER_OWN, SETTINGS, UserField::Setting));
+
+const USER_OWN: &[FieldDef<UserField>] = &[
+    row(UserField::Name, "name", Text, "Name in messages, logs and metrics."),
+    row(UserField::Username, "username", Text, "User name of Basic credentials."),
+    row(UserField::Password, "password", Text, "Password of Basic credentials."),
+    row(UserField::BearerToken, "bearer_token", Text, "Token behind `Bearer`."),
+    row(UserField::AuthToken, "auth_token", Text, "Whole value of the `Authorization` header."),
+    row(UserField::Jwt, "jwt", Nested("main.JWTConfig"), "Whose tokens are the user's."),
+    row(UserField::Mtls, "mtls", Nested("main.MTLSConfig"), "Whose client certificates are the user's."),
+    row(UserField::UrlMap, "url_map", Objects("main.URLMap"), "Routes; the first that matches decides."),
+    row(UserField::DefaultUrl, "default_url", TextOrTexts, "URLs for requests that nothing else matches."),
+    row(
+        UserField::DumpRequestOnErrors,
+        "dump_request_on_errors",
+        Boolean,
+        "Whether the error of a missing route shows the request.",
+    ),
+    row(UserField::MaxConcurrentRequests, "max_concurrent_requests", Integer, "Limit of requests at a time."),
+    row(UserField::TlsCaFile, "tls_ca_file", Text, "File with the authorities of the backends' certificates."),
+    row(UserField::TlsCertFile, "tls_cert_file", Text, "File with the client certificate for backends."),
+    row(UserField::TlsKeyFile, "tls_key_file", Text, "File with the key of that certificate."),
+    row(UserField::TlsServerName, "tls_server_name", Text, "Name that backends' certificates must have."),
+    row(UserField::TlsInsecureSkipVerify, "tls_insecure_skip_verify", Boolean, "Whether any certificate will do."),
+    row(UserField::MetricLabels, "metric_labels", TextMap, "Labels of the user's metrics."),
+    row(UserField::AccessLog, "access_log", Nested("main.AccessLog"), "Logs the user's requests."),
+];
+
+/// An entry of `url_map`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RouteField {
+    SrcPaths,
+    SrcHosts,
+    SrcQueryArgs,
+    SrcHeaders,
+    Setting(Setting),
+}
+
+pub(super) static ROUTE: LazyLock<Object<RouteField>> =
+    LazyLock::new(|| Object::with_shared("main.URLMap", ROUTE_OWN, SETTINGS, RouteField::Setting));
+
+const ROUTE_OWN: &[FieldDef<RouteField>] = &[
+    row(RouteField::SrcPaths, "src_paths", Texts, "Regexes of which one must match the whole path."),
+    row(RouteField::SrcHosts, "src_hosts", Texts, "Regexes of which one must match the whole `Host`."),
+    row(RouteField::SrcQueryArgs, "src_query_args", Texts, "`name=value` or `name=~regex`, of which one must match."),
+    row(RouteField::SrcHeaders, "src_headers", Texts, "`Name: value`, of which one must be there."),
+];
+
+/// `jwt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum JwtField {
+    PublicKeys,
+    PublicKeyFiles,
+    SkipVerify,
+    Oidc,
+    MatchClaims,
+    DefaultVmAccessClaim,
+    Audience,
+    JwksUrl,
+    ClockSkew,
+}
+
+pub(super) static JWT: Object<JwtField> = Object::new(
+    "main.JWTConfig",
+    &[
+        row(JwtField::PublicKeys, "public_keys", Texts, "Public keys in PEM."),
+        row(JwtField::PublicKeyFiles, "public_key_files", Texts, "Files with public keys in PEM."),
+        row(JwtField::SkipVerify, "skip_verify", Boolean, "Whether signatures are not checked."),
+        row(JwtField::Oidc, "oidc", Nested("main.oidcConfig"), "Provider whose keys are discovered."),
+        row(JwtField::MatchClaims, "match_claims", TextMap, "Claims and the regexes that must match them."),
+        row(
+            JwtField::DefaultVmAccessClaim,
+            "default_vm_access_claim",
+            Nested("jwt.VMAccessClaim"),
+            "Used for tokens without `vm_access`.",
+        ),
+        row(JwtField::Audience, "audience", TextOrTexts, "Audiences of which tokens must name one."),
+        row(JwtField::JwksUrl, "jwks_url", Text, "URL of a key set, without discovery."),
+        row(JwtField::ClockSkew, "clock_skew", Text, "Tolerance for the dates of tokens, at most 10m."),
+    ],
+);
+
+/// `oidc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OidcField {
+    Issuer,
+}
+
+pub(super) static OIDC: Object<OidcField> = Object::new(
+    "main.oidcConfig",
+    &[row(OidcField::Issuer, "issuer", Text, "URL of the provider, which tokens must name byte for byte.")],
+);
+
+/// `default_vm_access_claim`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum VmAccessField {
+    MetricsAccountId,
+    MetricsProjectId,
+    MetricsExtraLabels,
+    MetricsExtraFilters,
+    LogsAccountId,
+    LogsProjectId,
+    LogsExtraFilters,
+    LogsExtraStreamFilters,
+}
+
+pub(super) static VM_ACCESS: Object<VmAccessField> = Object::new(
+    "jwt.VMAccessClaim",
+    &[
+        row(VmAccessField::MetricsAccountId, "metrics_account_id", Integer, "Account of metrics."),
+        row(VmAccessField::MetricsProjectId, "metrics_project_id", Integer, "Project of metrics."),
+        row(VmAccessField::MetricsExtraLabels, "metrics_extra_labels", Texts, "Labels added to written metrics."),
+        row(VmAccessField::MetricsExtraFilters, "metrics_extra_filters", Texts, "Filters added to queries of metrics."),
+        row(VmAccessField::LogsAccountId, "logs_account_id", Integer, "Account of logs."),
+        row(VmAccessField::LogsProjectId, "logs_project_id", Integer, "Project of logs."),
+        row(VmAccessField::LogsExtraFilters, "logs_extra_filters", Texts, "Filters added to queries of logs."),
+        row(
+            VmAccessField::LogsExtraStreamFilters,
+            "logs_extra_stream_filters",
+            Texts,
+            "Stream filters added to queries of logs.",
+        ),
+    ],
+);
+
+/// `mtls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MtlsField {
+    OrganizationalUnit,
+    Organization,
+    CommonName,
+}
+
+pub(super) static MTLS: Object<MtlsField> = Object::new(
+    "main.MTLSConfig",
+    &[
+        row(MtlsField::OrganizationalUnit, "organizational_unit", Text, "OU of the certificate's subject."),
+        row(MtlsField::Organization, "organization", Text, "O of the certificate's subject."),
+        row(MtlsField::CommonName, "common_name", Text, "CN of the certificate's subject."),
+    ],
+);
+
+/// `ip_filters`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IpFiltersField {
+    AllowList,
+    DenyList,
+    RealIpHeader,
+}
+
+pub(super) static IP_FILTERS: Object<IpFiltersField> = Object::new(
+    "main.IPFilters",
+    &[
+        row(IpFiltersField::AllowList, "allow_list", Texts, "Addresses and networks that are let in."),
+        row(IpFiltersField::DenyList, "deny_list", Texts, "Addresses and networks that are refused."),
+        row(IpFiltersField::RealIpHeader, "real_ip_header", Text, "Header with the client's address."),
+    ],
+);
+
+/// `access_log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccessLogField {
+    Filters,
+}
+
+pub(super) static ACCESS_LOG: Object<AccessLogField> = Object::new(
+    "main.AccessLog",
+    &[row(AccessLogField::Filters, "filters", Nested("main.AccessLogFilters"), "What is not logged.")],
+);
+
+/// `filters` of `access_log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AccessLogFiltersField {
+    SkipStatusCodes,
+}
+
+pub(super) static ACCESS_LOG_FILTERS: Object<AccessLogFiltersField> = Object::new(
+    "main.AccessLogFilters",
+    &[row(AccessLogFiltersField::SkipStatusCodes, "skip_status_codes", Integers, "Statuses that are not logged.")],
+);
+
+const fn row<F>(field: F, name: &'static str, value: ValueType, doc: &'static str) -> FieldDef<F> {
+    FieldDef::new(field, name, value, doc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn check<F: Copy + std::fmt::Debug>(object: &Object<F>) {
+        let names: HashSet<_> = object.fields.iter().map(|def| def.name).collect();
+        let fields: HashSet<_> = object.fields.iter().map(|def| format!("{:?}", def.field)).collect();
+        assert_eq!(names.len(), object.fields.len(), "{}", object.type_name);
+        assert_eq!(fields.len(), object.fields.len(), "{}", object.type_name);
+        for def in object.fields.iter() {
+            let camel: String = def.name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+            let field = format!("{:?}", def.field);
+            let variant = field.strip_prefix("Setting(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(&field);
+            assert_eq!(variant, camel, "a row has the name of another field");
+            assert!(def.doc.ends_with('.'), "{}", def.name);
+        }
+    }
+
+    #[test]
+    fn each_field_has_one_row_and_its_own_name() {
+        check(&TOP);
+        check(&USER);
+        check(&ROUTE);
+        check(&JWT);
+        check(&OIDC);
+        check(&VM_ACCESS);
+        check(&MTLS);
+        check(&IP_FILTERS);
+        check(&ACCESS_LOG);
+        check(&ACCESS_LOG_FILTERS);
+    }
+}
