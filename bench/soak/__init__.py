@@ -1,0 +1,1 @@
+"""Parts of the soak test: backends and an identity provider that fail on a schedule, clients, and the proxy between them."""
