@@ -10,11 +10,12 @@ pub mod cipher_suites;
 pub mod client_config;
 pub mod client_identity;
 pub mod handshake_error;
+mod peer_verifier;
 pub mod plain_http_on_tls;
 pub mod server_config;
-mod server_verifier;
 #[cfg(test)]
 pub(crate) mod test_pki;
+mod x509;
 
 use rustls::crypto::CryptoProvider;
 use std::sync::{Arc, OnceLock};
@@ -35,17 +36,22 @@ pub enum Refreshed {
 }
 
 /// Remembers which failure was reported, so that a file that stays broken is logged once.
-#[derive(Debug, Default)]
-struct LastFailure(Option<Arc<str>>);
+#[derive(Debug)]
+struct LastFailure<E>(Option<E>);
 
-impl LastFailure {
+impl<E> Default for LastFailure<E> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<E: Clone + PartialEq> LastFailure<E> {
     /// The failure if it is news.
-    fn report(&mut self, failure: &str) -> Result<Refreshed, Arc<str>> {
-        if self.0.as_deref() == Some(failure) {
+    fn report(&mut self, failure: E) -> Result<Refreshed, E> {
+        if self.0.as_ref() == Some(&failure) {
             return Ok(Refreshed::Unchanged);
         }
-        let failure: Arc<str> = Arc::from(failure);
-        self.0 = Some(Arc::clone(&failure));
+        self.0 = Some(failure.clone());
         Err(failure)
     }
 

@@ -233,7 +233,7 @@ impl Client {
                     }
                 })
                 .await;
-            let loaded = self.tls.current().map_err(|text| FetchCause::Tls(text.as_ref().to_owned()))?;
+            let loaded = self.tls.current().map_err(|error| FetchCause::Tls(error.to_string()))?;
             Ok(self.client_of(&loaded))
         })
     }

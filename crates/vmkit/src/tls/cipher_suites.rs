@@ -33,8 +33,24 @@ pub struct Selection {
     pub unavailable: Vec<&'static str>,
 }
 
+/// An item of `-tlsCipherSuites` is none of Go's secure suites: the flag is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownSuite {
+    /// A name.
+    #[error("unsupported TLS cipher suite name: {0}")]
+    Name(String),
+    /// A number.
+    #[error("unsupported TLS cipher suite id: {0}")]
+    Id(String),
+}
+
+/// `-tlsMinVersion` names no version: the flag is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unsupported TLS version {0:?}")]
+pub struct UnknownVersion(pub String);
+
 /// Restricts the suites of TLS 1.2 to `names` (any letter case, or ids as `49199` or `0xc02f`); no names, all suites.
-pub fn select(names: &[String]) -> Result<Selection, String> {
+pub fn select(names: &[String]) -> Result<Selection, UnknownSuite> {
     let mut provider = CryptoProvider::clone(&super::provider());
     let mut unavailable = Vec::new();
     let names: Vec<&str> = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
@@ -54,7 +70,7 @@ pub fn select(names: &[String]) -> Result<Selection, String> {
     Ok(Selection { provider: Arc::new(provider), unavailable })
 }
 
-fn lookup(text: &str) -> Result<(&'static str, u16), String> {
+fn lookup(text: &str) -> Result<(&'static str, u16), UnknownSuite> {
     if let Some(found) = KNOWN.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
         return Ok(*found);
     }
@@ -64,23 +80,21 @@ fn lookup(text: &str) -> Result<(&'static str, u16), String> {
         None => text.parse(),
     };
     match id {
-        Ok(id) => KNOWN
-            .iter()
-            .find(|(_, known)| *known == id)
-            .copied()
-            .ok_or_else(|| format!("unsupported TLS cipher suite id: {text}")),
-        Err(_) => Err(format!("unsupported TLS cipher suite name: {text}")),
+        Ok(id) => {
+            KNOWN.iter().find(|(_, known)| *known == id).copied().ok_or_else(|| UnknownSuite::Id(text.to_owned()))
+        }
+        Err(_) => Err(UnknownSuite::Name(text.to_owned())),
     }
 }
 
 /// The versions from `min_version` (`TLS10` to `TLS13`, any letter case; empty = `TLS12`) on.
 ///
 /// rustls speaks TLS 1.2 and 1.3 only, so `TLS10` and `TLS11` mean TLS 1.2.
-pub fn versions(min_version: &str) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
+pub fn versions(min_version: &str) -> Result<Vec<&'static SupportedProtocolVersion>, UnknownVersion> {
     match min_version.to_ascii_uppercase().as_str() {
         "" | "TLS10" | "TLS11" | "TLS12" => Ok(vec![&rustls::version::TLS13, &rustls::version::TLS12]),
         "TLS13" => Ok(vec![&rustls::version::TLS13]),
-        _ => Err(format!("unsupported TLS version {min_version:?}")),
+        _ => Err(UnknownVersion(min_version.to_owned())),
     }
 }
 
@@ -90,7 +104,7 @@ mod tests {
 
     fn selected(names: &[&str]) -> Result<(Vec<u16>, Vec<&'static str>), String> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        select(&names).map(|selection| {
+        select(&names).map_err(|err| err.to_string()).map(|selection| {
             let suites = selection.provider.cipher_suites.iter();
             let mut ids: Vec<u16> = suites.map(|suite| u16::from(suite.suite())).filter(|id| *id > 0x1303).collect();
             ids.sort_unstable();
@@ -125,7 +139,8 @@ mod tests {
     #[test]
     fn minimum_versions() {
         let f = |text: &str, want: Result<usize, &str>| {
-            assert_eq!(versions(text).map(|versions| versions.len()), want.map_err(str::to_owned), "{text}");
+            let got = versions(text).map(|versions| versions.len()).map_err(|err| err.to_string());
+            assert_eq!(got, want.map_err(str::to_owned), "{text}");
         };
         f("", Ok(2));
         f("TLS10", Ok(2));

@@ -2,16 +2,15 @@
 //!
 //! [`ClientTlsOptions`] is the TLS identity of a connection pool. The control plane loads the files before first use
 //! and about once a second while the identity is in use; workers take [`ClientTls::current`] for each new connection
-//! (spec balancing.md §5). A changed CA or certificate is a new generation with a session cache of its own, so that
-//! pools can let old connections go. Files that fail later on leave the last good configuration in force.
+//! (`docs/reference/balancing.md`). A changed CA or certificate is a new generation with a session cache of its own, so
+//! that pools can let old connections go. Files that fail later on leave the last good configuration in force.
 
-use super::cert_store::{self, Fingerprint, Roots};
-use super::server_verifier::{AcceptAny, ChainOrPinned};
+use super::cert_store::{self, Fingerprint, Input, PairError, Roots, RootsError};
+use super::peer_verifier::{AcceptAny, PeerVerifier};
 use super::{LastFailure, Refreshed};
 use crate::redact;
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -46,7 +45,7 @@ pub struct LoadedClientTls {
 #[derive(Debug)]
 pub struct ClientTls {
     options: ClientTlsOptions,
-    current: ArcSwap<Result<Arc<LoadedClientTls>, Arc<str>>>,
+    current: ArcSwap<Result<Arc<LoadedClientTls>, ClientTlsError>>,
     state: Mutex<State>,
 }
 
@@ -54,8 +53,70 @@ pub struct ClientTls {
 struct State {
     /// Of the files of the current configuration; `None` before the first success.
     loaded: Option<Fingerprint>,
-    failure: LastFailure,
+    failure: LastFailure<ClientTlsError>,
 }
+
+/// Why no connection can be opened: a file of the identity, or the option that names it, is at fault. File names are
+/// shown without the credentials that a URL may hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot initialize Transport: {0}")]
+pub struct ClientTlsError(#[from] ClientTlsFault);
+
+/// Which part of a [`ClientTlsError`] is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientTlsFault {
+    /// [`ClientTls::refresh`] has not run yet.
+    #[error("the TLS files have not been read yet")]
+    Unread,
+    /// The CA file cannot be read.
+    #[error("{ROOT_CA}: cannot read {file:?}: {cause}")]
+    UnreadableCa {
+        /// As shown.
+        file: String,
+        /// Of the system or of the download.
+        cause: String,
+    },
+    /// The CA file holds nothing of use.
+    #[error("{ROOT_CA}: cannot parse {file:?}: {cause}")]
+    UnusableCa {
+        /// As shown.
+        file: String,
+        /// What is wrong with it.
+        cause: RootsError,
+    },
+    /// One file of the client certificate cannot be read.
+    #[error("cannot initialize TLS certificate: cannot read TLS {input} from {file:?}: {cause}")]
+    UnreadablePair {
+        /// Which one.
+        input: Input,
+        /// As shown.
+        file: String,
+        /// Of the system or of the download.
+        cause: String,
+    },
+    /// The client certificate and its key are of no use.
+    #[error(
+        "cannot initialize TLS certificate: cannot load TLS certificate from {cert:?} and key from {key:?}: {cause}"
+    )]
+    UnusablePair {
+        /// File of the certificate, as shown.
+        cert: String,
+        /// File of the key, as shown.
+        key: String,
+        /// What is wrong with them.
+        cause: PairError,
+    },
+    /// The TLS library takes none of its own versions: a fault of the build.
+    #[error("cannot initialize TLS config: {0}")]
+    Library(String),
+}
+
+const ROOT_CA: &str = "cannot initialize TLS config: cannot load root CAs: cannot read `ca_file`";
+
+/// The host of a URL, or the name configured in its place, can stand in no certificate: the config is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("tls: invalid server name {0:?}")]
+pub struct InvalidServerName(String);
 
 /// Contents of the files of one moment, or why one of them cannot be had.
 struct Files {
@@ -67,11 +128,11 @@ impl ClientTlsOptions {
     /// The name that a certificate must carry for `host` (a name or an IP address, with or without brackets).
     ///
     /// For IP addresses no SNI is sent and the address itself is verified.
-    pub fn server_name_for(&self, host: &str) -> Result<ServerName<'static>, String> {
+    pub fn server_name_for(&self, host: &str) -> Result<ServerName<'static>, InvalidServerName> {
         let name = given(&self.server_name).unwrap_or(host);
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         let bare = bare.strip_suffix('.').unwrap_or(bare);
-        ServerName::try_from(bare.to_owned()).map_err(|_| format!("tls: invalid server name {name:?}"))
+        ServerName::try_from(bare.to_owned()).map_err(|_| InvalidServerName(name.to_owned()))
     }
 
     fn files(&self) -> impl Iterator<Item = &str> {
@@ -105,8 +166,8 @@ impl fmt::Debug for ClientTlsOptions {
 impl ClientTls {
     /// An identity whose files have not been read; [`Self::refresh`] comes before the first use.
     pub fn new(options: ClientTlsOptions) -> Self {
-        let unread = "cannot initialize Transport: the TLS files have not been read yet";
-        Self { options, current: ArcSwap::from_pointee(Err(Arc::from(unread))), state: Mutex::default() }
+        let unread = ClientTlsFault::Unread.into();
+        Self { options, current: ArcSwap::from_pointee(Err(unread)), state: Mutex::default() }
     }
 
     /// What the identity consists of.
@@ -114,8 +175,8 @@ impl ClientTls {
         &self.options
     }
 
-    /// The configuration for the next connection, or the text of the error that its requests fail with.
-    pub fn current(&self) -> Result<Arc<LoadedClientTls>, Arc<str>> {
+    /// The configuration for the next connection, or the error that its requests fail with.
+    pub fn current(&self) -> Result<Arc<LoadedClientTls>, ClientTlsError> {
         Result::clone(&self.current.load())
     }
 
@@ -124,27 +185,37 @@ impl ClientTls {
     /// The error is returned the first time that it occurs. Before the first success it is also what
     /// [`Self::current`] gives; after it the last good configuration stays. `fetch` must bound size and time, and its
     /// error text must not hold credentials. Cancel-safe: nothing changes before all files are there.
-    pub async fn refresh<F, R>(&self, fetch: F) -> Result<Refreshed, Arc<str>>
+    pub async fn refresh<F, R, E>(&self, fetch: F) -> Result<Refreshed, ClientTlsError>
     where
         F: Fn(String) -> R,
-        R: Future<Output = Result<Vec<u8>, String>>,
+        R: Future<Output = Result<Vec<u8>, E>>,
+        E: fmt::Display,
     {
         if self.is_settled() {
             return Ok(Refreshed::Unchanged);
         }
         let read = async |file: &str| {
-            if is_url(file) { fetch(file.to_owned()).await } else { cert_store::read_file(file) }
+            if is_url(file) {
+                fetch(file.to_owned()).await.map_err(|err| err.to_string())
+            } else {
+                cert_store::read_file(file).map_err(|err| err.to_string())
+            }
         };
         let ca = match given(&self.options.ca_file) {
-            Some(file) => Some(read(file).await.map_err(|cause| unreadable_ca(file, &cause))),
+            Some(file) => {
+                let unreadable = |cause| ClientTlsFault::UnreadableCa { file: shown(file), cause };
+                Some(read(file).await.map_err(unreadable))
+            }
             None => None,
         };
         let pair = match (given(&self.options.cert_file), given(&self.options.key_file)) {
             (None, None) => None,
             (cert, key) => {
                 let (cert_file, key_file) = (cert.unwrap_or_default(), key.unwrap_or_default());
-                let cert = read(cert_file).await.map_err(|cause| unreadable_pair("certificate", cert_file, &cause));
-                let key = read(key_file).await.map_err(|cause| unreadable_pair("key", key_file, &cause));
+                let unreadable =
+                    |input, file| move |cause| ClientTlsFault::UnreadablePair { input, file: shown(file), cause };
+                let cert = read(cert_file).await.map_err(unreadable(Input::Certificate, cert_file));
+                let key = read(key_file).await.map_err(unreadable(Input::Key, key_file));
                 Some(cert.and_then(|cert| Ok((cert, key?))))
             }
         };
@@ -152,8 +223,8 @@ impl ClientTls {
     }
 
     /// [`Self::refresh`] for the time before a runtime exists. URLs are an error.
-    pub fn refresh_files(&self) -> Result<Refreshed, Arc<str>> {
-        let refused = async |_: String| Err("URLs cannot be fetched yet".to_owned());
+    pub fn refresh_files(&self) -> Result<Refreshed, ClientTlsError> {
+        let refused = async |_: String| Err("URLs cannot be fetched yet");
         let mut future = std::pin::pin!(self.refresh(refused));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         match future.as_mut().poll(&mut context) {
@@ -171,7 +242,7 @@ impl ClientTls {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, files: Result<Files, String>) -> Result<Refreshed, Arc<str>> {
+    fn apply(&self, files: Result<Files, ClientTlsFault>) -> Result<Refreshed, ClientTlsError> {
         let mut state = self.lock();
         let built = files.and_then(|files| {
             let fingerprint = files.fingerprint();
@@ -193,11 +264,11 @@ impl ClientTls {
                 Ok(Refreshed::Replaced)
             }
             Err(cause) => {
-                let text = format!("cannot initialize Transport: {cause}");
+                let error = ClientTlsError::from(cause);
                 if state.loaded.is_none() {
-                    self.current.store(Arc::new(Err(Arc::from(text.as_str()))));
+                    self.current.store(Arc::new(Err(error.clone())));
                 }
-                state.failure.report(&text)
+                state.failure.report(error)
             }
         }
     }
@@ -210,66 +281,24 @@ impl Files {
     }
 }
 
-fn build(options: &ClientTlsOptions, files: &Files) -> Result<ClientConfig, String> {
+fn build(options: &ClientTlsOptions, files: &Files) -> Result<ClientConfig, ClientTlsFault> {
     let provider = super::provider();
-    let verifier: Arc<dyn ServerCertVerifier> = match &files.ca {
-        // A broken CA file stays an error, as with the original, even where it would not be asked.
-        Some(pem) => match cert_store::parse_roots(pem) {
-            Ok(_) if options.insecure_skip_verify => Arc::new(AcceptAny(Arc::clone(&provider))),
-            Ok(roots) => pinned_or_chain(roots)?,
-            Err(cause) => {
-                let file = redact::url(given(&options.ca_file).unwrap_or_default());
-                return Err(ca_error(format!("cannot parse {file:?}: {cause}")));
-            }
-        },
-        None if options.insecure_skip_verify => Arc::new(AcceptAny(Arc::clone(&provider))),
-        None => {
-            let roots = cert_store::system_roots();
-            if roots.is_empty() {
-                // Nothing is trusted then; each handshake says so.
-                let none = ClientConfig::builder_with_provider(provider)
-                    .with_safe_default_protocol_versions()
-                    .map_err(|err| format!("cannot initialize TLS config: {err}"))?
-                    .with_root_certificates(roots);
-                return finish(none, client_pair(options, files)?);
-            }
-            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                .build()
-                .map_err(|err| ca_error(err.to_string()))?
-        }
+    // A broken CA file stays an error, as with the original, even where it would not be asked.
+    let roots = match &files.ca {
+        Some(pem) => Some(Arc::new(own_roots(options, pem)?)),
+        None if options.insecure_skip_verify => None,
+        None => Some(cert_store::system_roots()),
+    };
+    let verifier: Arc<dyn ServerCertVerifier> = match roots {
+        Some(roots) if !options.insecure_skip_verify => Arc::new(PeerVerifier::new(roots, &provider)),
+        _ => Arc::new(AcceptAny(Arc::clone(&provider))),
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|err| format!("cannot initialize TLS config: {err}"))?
+        .map_err(|err| ClientTlsFault::Library(err.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-    finish(builder, client_pair(options, files)?)
-}
-
-fn pinned_or_chain(roots: Roots) -> Result<Arc<ChainOrPinned>, String> {
-    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots.store), super::provider())
-        .build()
-        .map_err(|err| ca_error(err.to_string()))?;
-    Ok(Arc::new(ChainOrPinned { chain, pinned: roots.certificates }))
-}
-
-fn client_pair(options: &ClientTlsOptions, files: &Files) -> Result<Option<Arc<CertifiedKey>>, String> {
-    let Some((cert, key)) = &files.pair else { return Ok(None) };
-    cert_store::certified_key(cert, key).map(Some).map_err(|cause| {
-        let file = |file: &Option<String>| redact::url(given(file).unwrap_or_default()).into_owned();
-        format!(
-            "cannot initialize TLS certificate: cannot load TLS certificate from {:?} and key from {:?}: {cause}",
-            file(&options.cert_file),
-            file(&options.key_file)
-        )
-    })
-}
-
-fn finish(
-    builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
-    pair: Option<Arc<CertifiedKey>>,
-) -> Result<ClientConfig, String> {
-    let mut config = match pair {
+    let mut config = match client_pair(options, files)? {
         None => builder.with_no_client_auth(),
         Some(pair) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))),
     };
@@ -277,16 +306,22 @@ fn finish(
     Ok(config)
 }
 
-fn ca_error(cause: String) -> String {
-    format!("cannot initialize TLS config: cannot load root CAs: cannot read `ca_file`: {cause}")
+fn own_roots(options: &ClientTlsOptions, pem: &[u8]) -> Result<Roots, ClientTlsFault> {
+    let file = || shown(given(&options.ca_file).unwrap_or_default());
+    cert_store::parse_roots(pem).map_err(|cause| ClientTlsFault::UnusableCa { file: file(), cause })
 }
 
-fn unreadable_ca(file: &str, cause: &str) -> String {
-    ca_error(format!("cannot read {:?}: {cause}", redact::url(file)))
+fn client_pair(options: &ClientTlsOptions, files: &Files) -> Result<Option<Arc<CertifiedKey>>, ClientTlsFault> {
+    let Some((cert, key)) = &files.pair else { return Ok(None) };
+    cert_store::certified_key(cert, key).map(Some).map_err(|cause| {
+        let file = |file: &Option<String>| shown(given(file).unwrap_or_default());
+        ClientTlsFault::UnusablePair { cert: file(&options.cert_file), key: file(&options.key_file), cause }
+    })
 }
 
-fn unreadable_pair(what: &str, file: &str, cause: &str) -> String {
-    format!("cannot initialize TLS certificate: cannot read TLS {what} from {:?}: {cause}", redact::url(file))
+/// A file name without the credentials of a URL.
+fn shown(file: &str) -> String {
+    redact::url(file).into_owned()
 }
 
 /// An empty name is no name.

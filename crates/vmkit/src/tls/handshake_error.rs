@@ -3,6 +3,7 @@
 //! Both directions hand their `io::Error` to [`text`]. It decides wording only. The texts name certificates and
 //! hosts but never key material or data of the stream.
 
+use super::x509::Refusal;
 use crate::net::errno;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use std::io;
@@ -22,6 +23,52 @@ pub fn is_silent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
+const NOT_TLS: &str = "tls: first record does not look like a TLS handshake";
+
+/// [`text`] for the side that opened the connection, with what usually lies behind the failure and what to set.
+pub fn client_text(error: &io::Error) -> String {
+    let hint = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            "; the server does not speak TLS on this port: if it speaks plain HTTP write http:// in the URL".to_owned()
+        }
+        Some(rustls::Error::AlertReceived(alert)) => alert_hint(*alert).to_owned(),
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(other))) => {
+            other.0.downcast_ref::<Refusal>().map(refusal_hint).unwrap_or_default()
+        }
+        _ => String::new(),
+    };
+    text(error) + &hint
+}
+
+fn alert_hint(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::HandshakeFailure => {
+            "; the server may offer only cipher suites that are not supported here (CBC or RSA key exchange) \
+             or want a client certificate (tls_cert_file, tls_key_file)"
+        }
+        AlertDescription::ProtocolVersion => {
+            "; the server may speak only versions below TLS 1.2, which are not supported here"
+        }
+        AlertDescription::CertificateRequired | AlertDescription::BadCertificate | AlertDescription::UnknownCA => {
+            "; the server wants another client certificate (tls_cert_file, tls_key_file)"
+        }
+        _ => "",
+    }
+}
+
+fn refusal_hint(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::UnknownAuthority { subject, issuer, .. } => format!(
+            "; the certificate of {subject:?} was signed by {issuer:?}, which is not trusted here: \
+             put the certificate of that authority into the CA file (tls_ca_file)"
+        ),
+        Refusal::WrongName { presented, .. } if !presented.is_empty() => {
+            "; set tls_server_name to verify another name than the host of the URL".to_owned()
+        }
+        _ => String::new(),
+    }
+}
+
 fn tls_text(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(cause) => {
@@ -29,9 +76,8 @@ fn tls_text(error: &rustls::Error) -> String {
         }
         rustls::Error::AlertReceived(alert) => format!("remote error: tls: {}", alert_text(*alert)),
         rustls::Error::NoCertificatesPresented => "tls: client didn't provide a certificate".to_owned(),
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "tls: first record does not look like a TLS handshake".to_owned()
-        }
+        // Any other content type than TLS has: an HTTP reply, an SSH banner, garbage.
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => NOT_TLS.to_owned(),
         other => format!("tls: {other}"),
     }
 }
@@ -56,6 +102,11 @@ fn certificate_text(cause: &CertificateError) -> String {
             "certificate specifies an incompatible key usage".to_owned()
         }
         CertificateError::BadSignature => "invalid signature".to_owned(),
+        CertificateError::BadEncoding => "malformed certificate".to_owned(),
+        CertificateError::Other(other) => match other.0.downcast_ref::<Refusal>() {
+            Some(refusal) => refusal.to_string(),
+            None => other.to_string(),
+        },
         other => other.to_string(),
     }
 }

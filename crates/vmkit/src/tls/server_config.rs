@@ -5,13 +5,14 @@
 //! configuration with new ticket keys: a resumed session must not show an old certificate or keep a client that a
 //! new CA would refuse. A file that cannot be used never stops the listener; the last good set stays.
 
-use super::cert_store::{self, Fingerprint};
-use super::cipher_suites::{self, Selection};
+use super::cert_store::{self, FileError, Fingerprint, PairError, RootsError};
+use super::cipher_suites::{self, Selection, UnknownSuite, UnknownVersion};
+use super::peer_verifier::PeerVerifier;
 use super::{LastFailure, Refreshed};
 use arc_swap::ArcSwap;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +45,64 @@ pub struct ServerTls {
 struct State {
     /// Of the files that the current configuration was built from.
     fingerprint: Fingerprint,
-    failure: LastFailure,
+    failure: LastFailure<ServerTlsReloadError>,
+}
+
+/// A listener cannot start: its flags, or the files that they name, are at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot load TLS cert from -tlsCertFile={:?}, -tlsKeyFile={:?}, -tlsMinVersion={:?}, -tlsCipherSuites={:?}: {fault}",
+    .options.cert_file, .options.key_file, .options.min_version, format!("[{}]", .options.cipher_suites.join(" "))
+)]
+pub struct ServerTlsError {
+    options: Box<ServerTlsOptions>,
+    /// Which one.
+    pub fault: ServerTlsFault,
+}
+
+/// Changed files cannot be used; what was loaded before stays in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot reload TLS cert from -tlsCertFile={cert_file:?}, -tlsKeyFile={key_file:?}; \
+     the previous certificate stays in use: {fault}"
+)]
+pub struct ServerTlsReloadError {
+    cert_file: String,
+    key_file: String,
+    /// Which file, and why.
+    pub fault: ServerTlsFault,
+}
+
+/// Which flag or file of a listener is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServerTlsFault {
+    /// The certificate or the key cannot be read.
+    #[error("cannot load TLS certificate and key files: {0}")]
+    File(FileError),
+    /// The certificate and the key are of no use.
+    #[error("cannot load TLS certificate and key files: {0}")]
+    Pair(PairError),
+    /// The CA file cannot be read.
+    #[error("cannot load client CA from -mtlsCAFile={0:?}: {1}")]
+    ClientCaFile(String, FileError),
+    /// The CA file is of no use.
+    #[error("cannot load client CA from -mtlsCAFile={0:?}: {1}")]
+    ClientCa(String, RootsError),
+    /// `-tlsCipherSuites`; the list as given.
+    #[error("cannot use TLS cipher suites from tlsCipherSuites=[{0}]: {1}")]
+    CipherSuites(String, UnknownSuite),
+    /// `-tlsMinVersion`.
+    #[error(
+        "cannot use TLS min version from tlsMinVersion={:?}. \
+         Supported TLS versions (TLS10, TLS11, TLS12, TLS13): {cause}", .cause.0
+    )]
+    MinVersion {
+        /// The flag as given.
+        cause: UnknownVersion,
+    },
+    /// The TLS library failed: no random numbers for ticket keys.
+    #[error("cannot use TLS here: {0}")]
+    Library(String),
 }
 
 /// Contents of the files of one moment.
@@ -55,33 +113,19 @@ struct Files {
 }
 
 impl ServerTls {
-    /// Reads all files and checks all flags. The error is the text that ends the process.
-    pub fn load(options: ServerTlsOptions) -> Result<Self, String> {
-        Self::try_load(&options).map_err(|cause| {
-            format!(
-                "cannot load TLS cert from -tlsCertFile={:?}, -tlsKeyFile={:?}, -tlsMinVersion={:?}, \
-                 -tlsCipherSuites={:?}: {cause}",
-                options.cert_file,
-                options.key_file,
-                options.min_version,
-                format!("[{}]", options.cipher_suites.join(" ")),
-            )
-        })
+    /// Reads all files and checks all flags. The error ends the process.
+    pub fn load(options: ServerTlsOptions) -> Result<Self, ServerTlsError> {
+        Self::try_load(&options).map_err(|fault| ServerTlsError { options: Box::new(options), fault })
     }
 
-    fn try_load(options: &ServerTlsOptions) -> Result<Self, String> {
+    fn try_load(options: &ServerTlsOptions) -> Result<Self, ServerTlsFault> {
         let files = Files::read(options)?;
         let selection = cipher_suites::select(&options.cipher_suites).map_err(|cause| {
             let names: Vec<String> = options.cipher_suites.iter().map(|name| format!("{name:?}")).collect();
-            format!("cannot use TLS cipher suites from tlsCipherSuites=[{}]: {cause}", names.join(" "))
+            ServerTlsFault::CipherSuites(names.join(" "), cause)
         })?;
-        let versions = cipher_suites::versions(&options.min_version).map_err(|cause| {
-            format!(
-                "cannot use TLS min version from tlsMinVersion={:?}. \
-                 Supported TLS versions (TLS10, TLS11, TLS12, TLS13): {cause}",
-                options.min_version
-            )
-        })?;
+        let versions =
+            cipher_suites::versions(&options.min_version).map_err(|cause| ServerTlsFault::MinVersion { cause })?;
         let config = build(options, &selection, &versions, &files)?;
         Ok(Self {
             options: options.clone(),
@@ -106,7 +150,7 @@ impl ServerTls {
     ///
     /// Files that cannot be used leave the last good configuration alone; the error is returned the first time that
     /// it occurs and again only after another one or a success.
-    pub fn refresh(&self) -> Result<Refreshed, Arc<str>> {
+    pub fn refresh(&self) -> Result<Refreshed, ServerTlsReloadError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match self.reload(&state.fingerprint) {
             Ok(None) => {
@@ -118,15 +162,15 @@ impl ServerTls {
                 *state = State { fingerprint, failure: LastFailure::default() };
                 Ok(Refreshed::Replaced)
             }
-            Err(cause) => state.failure.report(&format!(
-                "cannot reload TLS cert from -tlsCertFile={:?}, -tlsKeyFile={:?}; \
-                 the previous certificate stays in use: {cause}",
-                self.options.cert_file, self.options.key_file
-            )),
+            Err(fault) => state.failure.report(ServerTlsReloadError {
+                cert_file: self.options.cert_file.clone(),
+                key_file: self.options.key_file.clone(),
+                fault,
+            }),
         }
     }
 
-    fn reload(&self, last: &Fingerprint) -> Result<Option<(Fingerprint, ServerConfig)>, String> {
+    fn reload(&self, last: &Fingerprint) -> Result<Option<(Fingerprint, ServerConfig)>, ServerTlsFault> {
         let files = Files::read(&self.options)?;
         let fingerprint = files.fingerprint();
         if fingerprint == *last {
@@ -144,15 +188,12 @@ impl fmt::Debug for ServerTls {
 }
 
 impl Files {
-    fn read(options: &ServerTlsOptions) -> Result<Self, String> {
-        let pair = |path: &str| {
-            cert_store::read_file(path).map_err(|cause| format!("cannot load TLS certificate and key files: {cause}"))
-        };
+    fn read(options: &ServerTlsOptions) -> Result<Self, ServerTlsFault> {
+        let pair = |path: &str| cert_store::read_file(path).map_err(ServerTlsFault::File);
         let client_ca = match &options.client_ca {
-            Some(Some(path)) if !path.is_empty() => Some(
-                cert_store::read_file(path)
-                    .map_err(|cause| format!("cannot load client CA from -mtlsCAFile={path:?}: {cause}"))?,
-            ),
+            Some(Some(path)) if !path.is_empty() => {
+                Some(cert_store::read_file(path).map_err(|cause| ServerTlsFault::ClientCaFile(path.clone(), cause))?)
+            }
             _ => None,
         };
         Ok(Self { cert: pair(&options.cert_file)?, key: pair(&options.key_file)?, client_ca })
@@ -169,26 +210,25 @@ fn build(
     selection: &Selection,
     versions: &[&'static SupportedProtocolVersion],
     files: &Files,
-) -> Result<ServerConfig, String> {
-    let pair = cert_store::certified_key(&files.cert, &files.key)
-        .map_err(|cause| format!("cannot load TLS certificate and key files: {cause}"))?;
+) -> Result<ServerConfig, ServerTlsFault> {
+    let pair = cert_store::certified_key(&files.cert, &files.key).map_err(ServerTlsFault::Pair)?;
     let builder = ServerConfig::builder_with_provider(Arc::clone(&selection.provider))
         .with_protocol_versions(versions)
-        .map_err(|err| format!("cannot use TLS versions: {err}"))?;
+        .map_err(|err| ServerTlsFault::Library(err.to_string()))?;
     let resolver = Arc::new(SingleCertAndKey::from(pair));
     let mut config = match &options.client_ca {
         None => builder.with_no_client_auth().with_cert_resolver(resolver),
         Some(path) => {
             let verifier = client_verifier(path.as_deref(), selection, files)?;
-            builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver)
+            builder.with_client_cert_verifier(Arc::new(verifier)).with_cert_resolver(resolver)
         }
     };
     config.alpn_protocols.clone_from(&options.alpn);
     // Tickets carry the session; a store would only add a lock to each handshake.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if options.client_ca.is_none() {
-        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
-            .map_err(|err| format!("cannot create keys for session tickets: {err}"))?;
+        config.ticketer =
+            rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|err| ServerTlsFault::Library(err.to_string()))?;
         config.send_tls13_tickets = 1;
     } else {
         // A resumed session skips the client's certificate, which may have expired since.
@@ -197,25 +237,17 @@ fn build(
     Ok(config)
 }
 
-fn client_verifier(
-    path: Option<&str>,
-    selection: &Selection,
-    files: &Files,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, String> {
-    let shown = path.unwrap_or_default();
-    let failed = |cause: String| format!("cannot load client CA from -mtlsCAFile={shown:?}: {cause}");
-    let provider = Arc::clone(&selection.provider);
-    let builder = match &files.client_ca {
+fn client_verifier(path: Option<&str>, selection: &Selection, files: &Files) -> Result<PeerVerifier, ServerTlsFault> {
+    let provider = &selection.provider;
+    match &files.client_ca {
         Some(pem) => {
-            let roots: RootCertStore = cert_store::parse_roots(pem).map_err(failed)?.store;
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            let unusable = |cause| ServerTlsFault::ClientCa(path.unwrap_or_default().to_owned(), cause);
+            let roots = cert_store::parse_roots(pem).map_err(unusable)?;
+            Ok(PeerVerifier::new(Arc::new(roots), provider).with_hints())
         }
         // The names of all public CAs would only bloat each handshake.
-        None => {
-            WebPkiClientVerifier::builder_with_provider(cert_store::system_roots(), provider).clear_root_hint_subjects()
-        }
-    };
-    builder.build().map_err(|err| failed(err.to_string()))
+        None => Ok(PeerVerifier::new(cert_store::system_roots(), provider)),
+    }
 }
 
 #[cfg(test)]

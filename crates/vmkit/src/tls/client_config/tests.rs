@@ -66,10 +66,10 @@ async fn names_and_addresses_are_verified() {
     f("[::1]", None, Ok(None)).await;
     f("other.example", Some("backend.example"), Ok(Some("backend.example"))).await;
     f("127.0.0.1", Some(""), Ok(None)).await;
-    let names = "certificate is valid for backend.example, 127.0.0.1, ::1";
-    f("other.example", None, Err(&format!("{names}, not other.example"))).await;
-    f("127.0.0.2", None, Err(&format!("{names}, not 127.0.0.2"))).await;
-    f("backend.example", Some("other.example"), Err(&format!("{names}, not other.example"))).await;
+    let names = "certificate is valid for backend.example, not other.example";
+    f("other.example", None, Err(names)).await;
+    f("127.0.0.2", None, Err("certificate is valid for 127.0.0.1, ::1, not 127.0.0.2")).await;
+    f("backend.example", Some("other.example"), Err(names)).await;
 }
 
 #[tokio::test]
@@ -139,7 +139,8 @@ async fn a_self_signed_certificate_in_the_ca_file() {
         let pair = own.issue(params);
         let server = folder.server(&pair, None);
         let got = connect(&with(pair.cert), "localhost", &server).await.0.map(drop);
-        assert_eq!(got.map_or_else(|text| text.rsplit(": ").next().unwrap().to_owned(), |()| String::new()), want);
+        let got = got.map_or_else(|text| text.split(": ").nth(3).unwrap_or_default().to_owned(), |()| String::new());
+        assert_eq!(got, want);
     };
     f(&params, "").await;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -183,7 +184,7 @@ async fn a_new_ca_takes_effect_and_forgets_sessions() {
     assert!(connect(&tls, "localhost", &server).await.0.unwrap().resumed);
     // A half-written file changes nothing and is reported once.
     folder.write("ca.crt", &other.cert()[..100]);
-    assert!(tls.refresh_files().unwrap_err().contains("incomplete PEM block"));
+    assert!(tls.refresh_files().unwrap_err().to_string().contains("incomplete PEM block"));
     assert_eq!(tls.refresh_files(), Ok(Refreshed::Unchanged));
     assert!(connect(&tls, "localhost", &server).await.0.unwrap().resumed);
     folder.write("ca.crt", &other.cert());
@@ -206,7 +207,7 @@ fn error_texts() {
         let tls = ClientTls::new(ClientTlsOptions { ca_file, cert_file, key_file, ..ClientTlsOptions::default() });
         assert!(tls.current().is_err());
         let text = tls.refresh_files().unwrap_err();
-        assert_eq!(&*text, format!("cannot initialize Transport: {want}"));
+        assert_eq!(text.to_string(), format!("cannot initialize Transport: {want}"));
         assert_eq!(tls.current().unwrap_err(), text);
         assert_eq!(tls.refresh_files(), Ok(Refreshed::Unchanged), "reported twice");
     };
@@ -245,14 +246,14 @@ async fn files_may_be_urls() {
     let fetch = |got: String| {
         assert_eq!(got, url);
         asked.fetch_add(1, Ordering::SeqCst);
-        std::future::ready(Ok(ca.cert().into_bytes()))
+        std::future::ready(Ok::<_, String>(ca.cert().into_bytes()))
     };
     assert_eq!(tls.refresh(fetch).await, Ok(Refreshed::Replaced));
     assert_eq!(tls.refresh(fetch).await, Ok(Refreshed::Unchanged));
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     assert!(connect(&tls, "localhost", &server).await.0.is_ok());
     // An unreachable host later on keeps the last CA.
-    let failed = tls.refresh(|_| std::future::ready(Err("i/o timeout".to_owned()))).await.unwrap_err();
+    let failed = tls.refresh(|_| std::future::ready(Err::<Vec<u8>, _>("i/o timeout"))).await.unwrap_err().to_string();
     assert!(failed.ends_with("cannot read \"http://xxxxx@host/ca.crt\": i/o timeout"), "{failed}");
     assert!(connect(&tls, "localhost", &server).await.0.is_ok());
 }
@@ -260,8 +261,100 @@ async fn files_may_be_urls() {
 #[test]
 fn bad_server_names() {
     let f = |host: &str, want: &str| {
-        assert_eq!(ClientTlsOptions::default().server_name_for(host), Err(want.to_owned()));
+        let refused = ClientTlsOptions::default().server_name_for(host).unwrap_err();
+        assert_eq!(refused.to_string(), want);
     };
     f("", "tls: invalid server name \"\"");
     f("foo bar", "tls: invalid server name \"foo bar\"");
+}
+
+/// `openssl s_server` with a key that rustls could not serve; it ends with the value.
+struct OpensslServer {
+    process: std::process::Child,
+    address: String,
+}
+
+impl OpensslServer {
+    fn start(certificate: &str, options: &[&str]) -> Self {
+        use std::io::BufRead;
+        let file =
+            |ending: &str| format!("{}/src/tls/x509/testdata/{certificate}.{ending}", env!("CARGO_MANIFEST_DIR"));
+        let mut process = std::process::Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-cert", &file("crt"), "-key", &file("key")])
+            .args(["-cipher", "DEFAULT@SECLEVEL=0"])
+            .args(options)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the openssl program");
+        let lines = io::BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned));
+        Self { process, address: address.expect("an address") }
+    }
+
+    /// A handshake with the options of a user.
+    async fn handshake(&self, options: ClientTlsOptions) -> io::Result<()> {
+        let tls = ClientTls::new(options);
+        tls.refresh_files().unwrap();
+        let name = tls.options().server_name_for("web.test").unwrap();
+        let stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(tls.current().unwrap().config.clone());
+        connector.connect(name, stream).await.map(drop)
+    }
+}
+
+impl Drop for OpensslServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[tokio::test]
+async fn skip_verify_takes_any_certificate() {
+    let any = ClientTlsOptions { insecure_skip_verify: true, ..ClientTlsOptions::default() };
+    for certificate in ["v1-leaf", "rsa1024-leaf", "rsa1536-leaf", "rsa2048-v1-leaf"] {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let server = OpensslServer::start(certificate, &[version]);
+            let result = server.handshake(any.clone()).await;
+            assert!(result.is_ok(), "{certificate} {version}: {result:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn small_rsa_keys_of_verified_backends() {
+    let ca_file = Some(format!("{}/src/tls/x509/testdata/root.crt", env!("CARGO_MANIFEST_DIR")));
+    let verified = ClientTlsOptions { ca_file, ..ClientTlsOptions::default() };
+    let pkcs1 = OpensslServer::start("rsa1024-leaf", &["-tls1_2", "-sigalgs", "RSA+SHA256"]);
+    assert!(pkcs1.handshake(verified.clone()).await.is_ok());
+    let pss = OpensslServer::start("rsa1024-leaf", &["-tls1_3"]);
+    let text = handshake_error::client_text(&pss.handshake(verified).await.unwrap_err());
+    assert!(text.contains("RSA key below 2048 bits"), "{text}");
+}
+
+#[tokio::test]
+async fn backends_that_offer_only_cbc_suites_say_what_is_missing() {
+    let any = ClientTlsOptions { insecure_skip_verify: true, ..ClientTlsOptions::default() };
+    let server = OpensslServer::start("rsa2048-v1-leaf", &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA"]);
+    let text = handshake_error::client_text(&server.handshake(any).await.unwrap_err());
+    assert!(text.starts_with("remote error: tls: handshake failure; ") && text.contains("CBC"), "{text}");
+}
+
+#[tokio::test]
+async fn an_untrusted_certificate_names_its_authority_and_the_setting() {
+    let (ca, other, folder) = (Authority::new("ca"), Authority::new("other"), Folder::new());
+    let server = folder.server(&ca.server(&["localhost"]), None);
+    let ca_file = Some(folder.write("other.crt", &other.cert()));
+    let tls = ClientTls::new(ClientTlsOptions { ca_file, ..ClientTlsOptions::default() });
+    tls.refresh_files().unwrap();
+    let name = tls.options().server_name_for("localhost").unwrap();
+    let (asked, _) = handshake(Arc::clone(&tls.current().unwrap().config), name, server.current()).await;
+    assert_eq!(
+        handshake_error::client_text(&asked.unwrap_err()),
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority; the certificate of \
+         \"CN=localhost\" was signed by \"CN=ca\", which is not trusted here: put the certificate of that authority \
+         into the CA file (tls_ca_file)"
+    );
 }

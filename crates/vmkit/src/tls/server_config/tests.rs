@@ -45,6 +45,12 @@ impl Files {
     }
 }
 
+fn roots(ca: &Authority) -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der(&ca.cert()).into()).unwrap();
+    roots
+}
+
 fn client(ca: &Authority, identity: Option<&Pair>) -> Arc<ClientConfig> {
     Arc::new(client_config(ca, identity, rustls::DEFAULT_VERSIONS))
 }
@@ -54,11 +60,10 @@ fn client_config(
     identity: Option<&Pair>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ClientConfig {
-    let roots = cert_store::parse_roots(ca.cert().as_bytes()).unwrap().store;
     let builder = ClientConfig::builder_with_provider(crate::tls::provider())
         .with_protocol_versions(versions)
         .unwrap()
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(ca));
     match identity {
         None => builder.with_no_client_auth(),
         Some(pair) => {
@@ -103,7 +108,7 @@ async fn unusable_files_keep_the_last_certificate_and_are_reported_once() {
     assert_eq!(server.refresh(), Ok(Refreshed::Unchanged));
     let client = client(&ca, None);
     let report = |want: &str| {
-        let text = server.refresh().unwrap_err();
+        let text = server.refresh().unwrap_err().to_string();
         assert!(text.ends_with(want), "{text:?} does not end with {want:?}");
         assert_eq!(server.refresh(), Ok(Refreshed::Unchanged), "reported twice");
     };
@@ -161,7 +166,7 @@ async fn mtls_wants_a_certificate_of_the_ca() {
     assert!(connect(&client(&ca, Some(&other.client("bob"))), &server).await.1.is_ok());
     // A cut one does not open the door.
     files.write("ca.crt", &ca.cert()[..100]);
-    assert!(server.refresh().unwrap_err().contains("-mtlsCAFile="));
+    assert!(server.refresh().unwrap_err().to_string().contains("-mtlsCAFile="));
     assert!(connect(&good, &server).await.1.is_err());
 }
 
@@ -179,11 +184,10 @@ async fn versions_and_cipher_suites() {
         if let Some(only) = only {
             let mut provider = rustls::crypto::aws_lc_rs::default_provider();
             provider.cipher_suites.retain(|suite| suite.suite() == only);
-            let roots = cert_store::parse_roots(ca.cert().as_bytes()).unwrap().store;
             config = ClientConfig::builder_with_provider(Arc::new(provider))
                 .with_protocol_versions(versions)
                 .unwrap()
-                .with_root_certificates(roots)
+                .with_root_certificates(roots(&ca))
                 .with_no_client_auth();
         }
         let server = ServerTls::load(options.clone()).unwrap();
@@ -212,7 +216,7 @@ fn fatal_texts() {
     let f = |change: &dyn Fn(&mut ServerTlsOptions), flags: &str, cause: &str| {
         let mut options = files.options();
         change(&mut options);
-        let text = ServerTls::load(options).unwrap_err();
+        let text = ServerTls::load(options).unwrap_err().to_string();
         assert_eq!(text, format!("cannot load TLS cert from {flags}: {cause}"));
     };
     f(
@@ -252,4 +256,88 @@ fn suites_that_do_not_exist_here_are_named() {
     let suites = vec!["0xc013".to_owned()];
     let server = ServerTls::load(ServerTlsOptions { cipher_suites: suites, ..files.options() }).unwrap();
     assert_eq!(server.unavailable_cipher_suites(), ["TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"]);
+}
+
+fn fixture(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/src/tls/x509/testdata/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn fixture_pair(name: &str) -> Pair {
+    Pair { cert: fixture(&format!("{name}.crt")), key: fixture(&format!("{name}.key")) }
+}
+
+/// A client that takes any server and shows `identity`.
+fn trusting_client(identity: &Pair) -> Arc<ClientConfig> {
+    let provider = crate::tls::provider();
+    let pair = cert_store::certified_key(identity.cert.as_bytes(), identity.key.as_bytes()).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let verifier = Arc::new(crate::tls::peer_verifier::AcceptAny(provider));
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    Arc::new(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))))
+}
+
+#[tokio::test]
+async fn mtls_takes_self_signed_and_old_certificates_of_its_ca_file() {
+    let files = Files::new(&Authority::new("ca").server(&["localhost"]));
+    let f = async |ca: &str, client: &Pair, want: bool| {
+        files.write("ca.crt", ca);
+        let server = ServerTls::load(files.mtls_options()).unwrap();
+        assert_eq!(connect(&trusting_client(client), &server).await.1.is_ok(), want);
+    };
+    // `openssl req -x509` marks what it makes as an authority.
+    let own = Authority::new("alice").pair();
+    f(&own.cert, &own, true).await;
+    f(&Authority::new("alice").cert(), &own, false).await;
+    for old in ["v1-leaf", "rsa2048-v1-leaf"] {
+        f(&fixture("root.crt"), &fixture_pair(old), true).await;
+        f(&fixture(&format!("{old}.crt")), &fixture_pair(old), true).await;
+        f(&fixture("rsa-root.crt"), &fixture_pair(old), false).await;
+    }
+}
+
+#[tokio::test]
+async fn a_listeners_own_certificate_is_not_judged() {
+    for name in ["v1-leaf", "rsa2048-v1-leaf"] {
+        let pair = fixture_pair(name);
+        let server = ServerTls::load(Files::new(&pair).options()).unwrap();
+        let seen = connect(&trusting_client(&pair), &server).await.0.unwrap();
+        assert_eq!(seen.peer.unwrap(), der(&pair.cert));
+    }
+    let ca = Authority::new("ca");
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut policies = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+    policies.set_criticality(true);
+    params.custom_extensions = vec![policies];
+    let pair = ca.issue(&params);
+    let server = ServerTls::load(Files::new(&pair).options()).unwrap();
+    assert!(connect(&trusting_client(&pair), &server).await.0.is_ok());
+}
+
+#[test]
+fn pairs_that_cannot_be_used_say_why() {
+    let good = fixture_pair("v1-leaf");
+    let f = |cert: &str, key: &str, want: &str| {
+        let pair = Pair { cert: cert.to_owned(), key: key.to_owned() };
+        let text = ServerTls::load(Files::new(&pair).options()).unwrap_err().to_string();
+        assert!(text.contains(want), "{text}");
+    };
+    f(&good.key, &good.cert, "PEM inputs may have been switched");
+    f(&good.cert, &good.cert, "found a certificate rather than a key");
+    f(&good.cert, &fixture("encrypted.key"), "the key is encrypted; decrypt it, for example with `openssl pkey");
+    let old = format!(
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n\nAAAA\n-----END {}",
+        "RSA PRIVATE KEY-----"
+    );
+    f(&good.cert, &old, "the key is encrypted");
+    let small = fixture_pair("rsa1024-leaf");
+    f(&small.cert, &small.key, "the RSA key has 1024 bits, at least 2048 are needed; create a new key");
+    f(&good.cert, &small.key, "private key");
+}
+
+#[test]
+fn keys_in_the_block_of_another_encoding_are_read() {
+    let pair = fixture_pair("rsa2048-v1-leaf");
+    let (key, relabelled) = (&pair.key, pair.key.replace("RSA PRIVATE KEY", "PRIVATE KEY"));
+    assert_ne!(*key, relabelled);
+    assert!(ServerTls::load(Files::new(&Pair { cert: pair.cert.clone(), key: relabelled }).options()).is_ok());
 }
