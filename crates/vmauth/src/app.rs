@@ -234,8 +234,9 @@ impl App {
                     min_version: tls.min_version.clone(),
                     cipher_suites: listeners.tls_cipher_suites.clone(),
                     client_ca: tls.client_auth.as_ref().map(|auth| auth.ca_file.clone()),
-                    alpn: vec![b"http/1.1".to_vec()],
-                })?;
+                    alpn: vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()],
+                })
+                .map_err(|error| error.to_string())?;
                 if !tls.unavailable_cipher_suites().is_empty() {
                     vmkit::warn!("cipher suites that are not available here: {:?}", tls.unavailable_cipher_suites());
                 }

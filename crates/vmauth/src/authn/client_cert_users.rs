@@ -28,7 +28,7 @@ impl ClientCertUsers {
             .find(|(spec, _)| {
                 fits(&spec.organizational_unit, &subject.organizational_units)
                     && fits(&spec.organization, &subject.organizations)
-                    && fits(&spec.common_name, &subject.common_names)
+                    && fits(&spec.common_name, subject.common_name.as_slice())
             })
             .map(|(_, user)| *user)
     }
@@ -44,17 +44,17 @@ mod tests {
         let mut users = ClientCertUsers::default();
         users.add(&MtlsSpec { organizational_unit: text("finance"), organization: text("Acme"), common_name: None }, 0);
         users.add(&MtlsSpec { organizational_unit: None, organization: None, common_name: text("bob") }, 1);
-        let f = |units: &[&str], organizations: &[&str], names: &[&str], want: Option<u32>| {
+        let f = |units: &[&str], organizations: &[&str], name: Option<&str>, want: Option<u32>| {
             let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
             let subject = Subject {
                 organizational_units: list(units),
                 organizations: list(organizations),
-                common_names: list(names),
+                common_name: name.map(str::to_owned),
             };
             assert_eq!(users.find(&subject), want);
         };
-        f(&["x", "finance"], &["Acme"], &["alice"], Some(0));
-        f(&["finance"], &["Globex"], &["bob"], Some(1));
-        f(&["finance"], &[], &[], None);
+        f(&["x", "finance"], &["Acme"], Some("alice"), Some(0));
+        f(&["finance"], &["Globex"], Some("bob"), Some(1));
+        f(&["finance"], &[], None, None);
     }
 }

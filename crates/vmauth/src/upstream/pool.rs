@@ -19,6 +19,7 @@ use vmkit::metrics::Counter;
 use vmkit::net::dial::{dial, dial_error_text};
 use vmkit::net::dns::Resolver;
 use vmkit::tls::client_config::ClientTls;
+use vmkit::tls::handshake_error;
 
 /// Time for the lookup of a name, as that of Go's resolver.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -170,11 +171,11 @@ impl Pool {
         let stream = match (tls, &peer.tls) {
             (Some(loaded), Some(identity)) => {
                 tls_generation = loaded.generation;
-                let name = identity.options().server_name_for(&peer.key.host)?;
+                let name = identity.options().server_name_for(&peer.key.host).map_err(|error| error.to_string())?;
                 let connecting = tokio_rustls::TlsConnector::from(loaded.config.clone()).connect(name, tcp);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
                     Ok(Ok(stream)) => Stream::Opened(Box::new(stream)),
-                    Ok(Err(error)) => return Err(format!("tls: failed to verify certificate or handshake: {error}")),
+                    Ok(Err(error)) => return Err(handshake_error::client_text(&error)),
                     Err(_) => return Err("net/http: TLS handshake timeout".to_owned()),
                 }
             }

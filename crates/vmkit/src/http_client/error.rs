@@ -67,7 +67,7 @@ pub(super) fn transport(error: &(dyn Error + 'static)) -> FetchCause {
     let mut operation = "";
     loop {
         if let Some(error) = current.downcast_ref::<rustls::Error>() {
-            return FetchCause::Transport(handshake_error::text(&io::Error::other(error.clone())));
+            return FetchCause::Transport(handshake_error::client_text(&io::Error::other(error.clone())));
         }
         // An I/O error passes over what it wraps when it is asked for its source.
         let inner = match current.downcast_ref::<io::Error>() {

@@ -215,16 +215,18 @@ fn proxy_header_error(addr: SocketAddr, cause: &str) {
     );
 }
 
-async fn handshake(stream: TcpStream, tls: &ServerTls, client: &mut Client) -> Option<Stream> {
+async fn handshake(mut stream: TcpStream, tls: &ServerTls, client: &mut Client) -> Option<Stream> {
+    if plain_http_on_tls::refuse(&mut stream, HANDSHAKE_TIMEOUT).await {
+        let addr = client.addr;
+        crate::error!("http: TLS handshake error from {addr}: client sent an HTTP request to an HTTPS server");
+        return None;
+    }
     let acceptor = tokio_rustls::TlsAcceptor::from(tls.current());
-    let accepting = acceptor.accept(stream).into_fallible();
+    let accepting = acceptor.accept(stream);
     let addr = client.addr;
     let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err((error, mut stream))) => {
-            if is_plain_http(&error) {
-                let _ = stream.write_all(plain_http_on_tls::REPLY).await;
-            }
+        Ok(Err(error)) => {
             if !handshake_error::is_silent(&error) {
                 crate::error!("http: TLS handshake error from {addr}: {}", handshake_error::text(&error));
             }
@@ -238,11 +240,6 @@ async fn handshake(stream: TcpStream, tls: &ServerTls, client: &mut Client) -> O
     client.tls = true;
     client.subject = Subject::of_connection(stream.get_ref().1);
     Some(Stream::Accepted(Box::new(stream)))
-}
-
-fn is_plain_http(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
 }
 
 /// Adds up to a tenth, in whole seconds, so that connections opened together do not end together.

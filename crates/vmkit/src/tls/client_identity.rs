@@ -1,7 +1,8 @@
-//! The subject of a client certificate, for users that are told apart by it (spec versions.md §4).
+//! The subject of a client certificate, for users that are told apart by it (`docs/reference/auth.md`).
 //!
 //! Read once a connection, after the handshake has verified the chain and the client has proved that it owns the key.
-//! It decides nothing about users. An attribute that occurs several times is a list; the caller decides what matches.
+//! It decides nothing about users. An attribute that occurs several times is a list; of several common names only the
+//! last counts, as Go reads them, so that a certificate names one party and not several.
 
 use x509_parser::asn1_rs::Tag;
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate};
@@ -13,8 +14,8 @@ pub struct Subject {
     pub organizational_units: Vec<String>,
     /// O.
     pub organizations: Vec<String>,
-    /// CN.
-    pub common_names: Vec<String>,
+    /// CN, the last one if there are several.
+    pub common_name: Option<String>,
 }
 
 /// The certificate is not valid DER of X.509.
@@ -32,7 +33,7 @@ impl Subject {
         Ok(Self {
             organizational_units: subject.iter_organizational_unit().filter_map(text).collect(),
             organizations: subject.iter_organization().filter_map(text).collect(),
-            common_names: subject.iter_common_name().filter_map(text).collect(),
+            common_name: subject.iter_common_name().filter_map(text).last(),
         })
     }
 
@@ -82,7 +83,7 @@ mod tests {
         let want = Subject {
             organizational_units: vec!["фин".to_owned()],
             organizations: vec!["Acme".to_owned()],
-            common_names: vec!["alice".to_owned()],
+            common_name: Some("alice".to_owned()),
         };
         assert_eq!(Subject::from_der(&der), Ok(want));
         assert_eq!(Subject::from_der(&subject(Vec::new())), Ok(Subject::default()));
@@ -98,6 +99,16 @@ mod tests {
         assert_eq!(der[value - 5..value], [0x55, 4, 3, 0x0c, 6]);
         der[value - 3] = 11;
         assert_eq!(Subject::from_der(&der).unwrap().organizational_units, ["finance", "devops"]);
+    }
+
+    #[test]
+    fn of_several_common_names_the_last_counts() {
+        let utf8 = |text: &str| DnValue::Utf8String(text.to_owned());
+        let mut der = subject(vec![(DnType::OrganizationName, utf8("mallory")), (DnType::CommonName, utf8("devops"))]);
+        let value = der.windows(7).rposition(|window| window == b"mallory").unwrap();
+        assert_eq!(der[value - 5..value], [0x55, 4, 10, 0x0c, 7]);
+        der[value - 3] = 3;
+        assert_eq!(Subject::from_der(&der).unwrap().common_name.as_deref(), Some("devops"));
     }
 
     #[test]

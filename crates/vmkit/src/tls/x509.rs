@@ -9,9 +9,9 @@
 //! It must never accept a path with an unknown critical extension, a signer that may not sign, a name outside a
 //! constraint or a date outside the period, and never spend more than a bounded time on one handshake.
 
+mod alt_names;
 mod certificate;
 mod chain;
-mod host_name;
 mod name_constraints;
 mod policies;
 mod refusal;

@@ -211,7 +211,9 @@ async fn tls_with_ca_from_a_url_or_none() {
     };
     assert_eq!(fetch(ca("/good")).await, Ok("secure".to_owned()));
     assert!(seen.lock().unwrap()[0].contains("authorization: Basic "));
-    let unknown = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    let unknown = "tls: failed to verify certificate: x509: certificate signed by unknown authority; the certificate \
+                   of \"CN=127.0.0.1\" was signed by \"CN=ca\", which is not trusted here: put the certificate of that \
+                   authority into the CA file (tls_ca_file)";
     assert_eq!(fetch(ca("/bad")).await, Err(unknown.to_owned()));
     assert_eq!(fetch(ClientTlsOptions::default()).await, Err(unknown.to_owned()));
     let skip = ClientTlsOptions { insecure_skip_verify: true, ..ClientTlsOptions::default() };

@@ -4,19 +4,15 @@
 //! marked critical makes the whole certificate unusable; an unknown critical one is remembered for the chain's
 //! verdict. Versions below 3 have no extensions, whatever the bytes behind them say.
 
+use super::alt_names::AltNames;
 use super::name_constraints::NameConstraints;
 use super::policies::Policies;
+use super::refusal::Malformed;
 use rustls::pki_types::CertificateDer;
-use std::net::IpAddr;
 use std::ops::Range;
 use x509_parser::asn1_rs::Any;
-use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
+use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name, X509Version};
-
-/// The bytes are no certificate, or one that Go would not parse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("malformed certificate")]
-pub(in crate::tls) struct Malformed;
 
 /// A parsed certificate. Names and dates stay as they are encoded; equality of names is equality of bytes.
 #[derive(Debug)]
@@ -73,15 +69,6 @@ pub(super) struct Purposes {
     pub(super) any: bool,
     pub(super) server: bool,
     pub(super) client: bool,
-}
-
-/// Subject alternative names of the four kinds that Go knows.
-#[derive(Debug, Default)]
-pub(super) struct AltNames {
-    pub(super) dns: Vec<String>,
-    pub(super) emails: Vec<String>,
-    pub(super) uris: Vec<String>,
-    pub(super) ips: Vec<IpAddr>,
 }
 
 impl Certificate {
@@ -167,6 +154,10 @@ impl Certificate {
 
     pub(super) fn has_alt_names(&self) -> bool {
         self.extensions.alt_names_value.is_some()
+    }
+
+    pub(super) fn is_self_issued(&self) -> bool {
+        self.issuer() == self.subject()
     }
 
     /// Whether both are the same party for a path: equal subject, key and alternative names.
@@ -296,35 +287,5 @@ fn unread(extension: &X509Extension<'_>) -> Result<bool, Malformed> {
     match oid.strip_prefix(ID_CE) {
         Some("15" | "17" | "19" | "30" | "32" | "33" | "36" | "37" | "54") => Err(Malformed),
         _ => Ok(false),
-    }
-}
-
-impl AltNames {
-    fn read(names: &[GeneralName<'_>]) -> Result<Self, Malformed> {
-        let mut read = Self::default();
-        for name in names {
-            match name {
-                GeneralName::DNSName(text) if text.is_ascii() => read.dns.push((*text).to_owned()),
-                GeneralName::RFC822Name(text) if text.is_ascii() => read.emails.push((*text).to_owned()),
-                GeneralName::URI(text) if text.is_ascii() => read.uris.push((*text).to_owned()),
-                GeneralName::IPAddress(bytes) => read.ips.push(ip_of(bytes).ok_or(Malformed)?),
-                GeneralName::DNSName(_) | GeneralName::RFC822Name(_) | GeneralName::URI(_) => return Err(Malformed),
-                GeneralName::Invalid(tag, _) if matches!(tag.0, 1 | 2 | 6 | 7) => return Err(Malformed),
-                _ => {}
-            }
-        }
-        Ok(read)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.dns.is_empty() && self.emails.is_empty() && self.uris.is_empty() && self.ips.is_empty()
-    }
-}
-
-pub(super) fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
-        _ => None,
     }
 }

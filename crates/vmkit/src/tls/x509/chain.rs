@@ -6,8 +6,8 @@
 //! tried is bounded, as is the depth, since each step costs one.
 
 use super::certificate::Certificate;
-use super::name_constraints::{self, Budget};
-use super::policies;
+use super::name_constraints::Budget;
+use super::policies::{self, Step};
 use super::refusal::Refusal;
 use super::signature::{SignatureFault, verify_certificate};
 use jiff::Timestamp;
@@ -176,17 +176,36 @@ impl<'a> Search<'a> {
 
     /// What concerns a path as a whole, from leaf to root.
     fn check_path(&mut self, path: &[&Certificate]) -> Result<(), Refusal> {
-        let result = if !policies::are_valid(path) {
+        let (_, below_root) = path.split_last().ok_or(Refusal::Malformed)?;
+        let steps: Vec<_> = below_root
+            .iter()
+            .map(|certificate| Step {
+                policies: &certificate.extensions.policies,
+                is_self_issued: certificate.is_self_issued(),
+            })
+            .collect();
+        let result = if !policies::are_valid(&steps) {
             Err(Refusal::Policies)
         } else if !path.iter().all(|certificate| self.allows_purpose(certificate)) {
             Err(Refusal::WrongPurpose)
         } else {
-            name_constraints::check_path(path, &mut self.budget).map_err(Refusal::NameNotPermitted)
+            self.check_names(path).map_err(Refusal::NameNotPermitted)
         };
         if let Err(refusal) = &result {
             self.refused.get_or_insert_with(|| refusal.clone());
         }
         result
+    }
+
+    /// Constraints bind the names of everything below.
+    fn check_names(&mut self, path: &[&Certificate]) -> Result<(), String> {
+        for (i, signer) in path.iter().enumerate() {
+            let Some(constraints) = &signer.extensions.name_constraints else { continue };
+            for below in path.iter().take(i).filter(|below| below.has_alt_names()) {
+                constraints.check(&below.extensions.names, &mut self.budget)?;
+            }
+        }
+        Ok(())
     }
 
     /// Extended key usage nests: an authority that lists purposes signs for these only.

@@ -4,7 +4,8 @@
 //! begin with a dot (subdomains only). A constraint of a kind that is not understood makes a critical extension
 //! unknown. Comparisons are counted: many names under many constraints must not stall a handshake.
 
-use super::certificate::{AltNames, Certificate, Malformed, ip_of};
+use super::alt_names::{AltNames, ip_of};
+use super::refusal::Malformed;
 use std::net::IpAddr;
 use x509_parser::extensions::{GeneralName, GeneralSubtree};
 
@@ -56,10 +57,12 @@ impl NameConstraints {
         Ok((Self { permitted: permitted?, excluded: excluded? }, is_understood))
     }
 
-    fn check(&self, names: &Names<'_>, budget: &mut Budget) -> Result<(), String> {
+    /// Whether these names, of one certificate below, may be signed. The error says which may not.
+    pub(super) fn check(&self, names: &AltNames, budget: &mut Budget) -> Result<(), String> {
+        let names = Names::of(names)?;
         let (permitted, excluded) = (&self.permitted, &self.excluded);
         for ip in names.ips {
-            check("IP address", &ip, (&permitted.ips, &excluded.ips), budget, |(net, mask), _| {
+            check("IP address", ip, (&permitted.ips, &excluded.ips), budget, |(net, mask), _| {
                 within(*ip, *net, *mask)
             })?;
         }
@@ -97,17 +100,6 @@ fn check<T>(
     }
     if excluded.iter().any(|constraint| covers(constraint, true)) {
         return Err(format!("{kind} \"{name}\" is excluded by a constraint"));
-    }
-    Ok(())
-}
-
-/// Checks a path from leaf to root. The error names the name and the kind of its fault.
-pub(super) fn check_path(path: &[&Certificate], budget: &mut Budget) -> Result<(), String> {
-    for (i, signer) in path.iter().enumerate() {
-        let Some(constraints) = &signer.extensions.name_constraints else { continue };
-        for below in path.iter().take(i).filter(|below| below.has_alt_names()) {
-            constraints.check(&Names::of(&below.extensions.names)?, budget)?;
-        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! only the policies valid at the last certificate so far, not the RFC's whole graph, so work grows with the number of
 //! policies and not with their products.
 
-use super::certificate::{Certificate, Malformed};
+use super::refusal::Malformed;
 use std::collections::{BTreeMap, BTreeSet};
 use x509_parser::extensions::{CertificatePolicies, PolicyConstraints, PolicyMappings};
 use x509_parser::oid_registry::Oid;
@@ -63,17 +63,22 @@ struct Counters {
     any: u32,
 }
 
-/// Whether the policies of a path from leaf to root allow it.
-pub(super) fn are_valid(path: &[&Certificate]) -> bool {
-    let Some((_, below_root)) = path.split_last() else { return false };
+/// A certificate of a path as policies look at it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<'a> {
+    pub(super) policies: &'a Policies,
+    pub(super) is_self_issued: bool,
+}
+
+/// Whether the policies of a path allow it; the steps go from the leaf to the last certificate below the root.
+pub(super) fn are_valid(path: &[Step<'_>]) -> bool {
     // A certificate that is trusted itself has no path.
-    let Some((leaf, _)) = below_root.split_first() else { return true };
-    let length = u32::try_from(below_root.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let Some(leaf) = path.first() else { return true };
+    let length = u32::try_from(path.len()).unwrap_or(u32::MAX).saturating_add(1);
     let mut left = Counters { explicit: length, mapping: length, any: length };
     let mut level = Some(Level::from([(ANY.into(), BTreeSet::from([ANY.into()]))]));
-    for (i, certificate) in below_root.iter().enumerate().rev() {
-        let (is_leaf, policies) = (i == 0, &certificate.extensions.policies);
-        let is_self_issued = certificate.issuer() == certificate.subject();
+    for (i, Step { policies, is_self_issued }) in path.iter().copied().enumerate().rev() {
+        let is_leaf = i == 0;
         let any_counts = left.any > 0 || (!is_leaf && is_self_issued);
         level = level.and_then(|level| next_level(&level, policies, any_counts));
         if left.explicit == 0 && level.is_none() {
@@ -86,7 +91,7 @@ pub(super) fn are_valid(path: &[&Certificate]) -> bool {
             left.pass(policies, is_self_issued);
         }
     }
-    let is_explicit = left.explicit <= 1 || leaf.extensions.policies.require_explicit == Some(0);
+    let is_explicit = left.explicit <= 1 || leaf.policies.require_explicit == Some(0);
     !is_explicit || level.is_some()
 }
 

@@ -2,6 +2,11 @@
 
 use rustls::pki_types::ServerName;
 
+/// The bytes are no certificate, or one that Go would not parse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed certificate")]
+pub(in crate::tls) struct Malformed;
+
 /// The peer's certificate, or its chain, is at fault. Displays as the text behind `x509: ` in the original's log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::tls) enum Refusal {

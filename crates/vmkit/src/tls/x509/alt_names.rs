@@ -1,13 +1,45 @@
-//! Whether a certificate is for the host that was dialled (RFC 6125 with Go's leniency).
+//! The names that a certificate is for, and whether the host that was dialled is one of them (RFC 6125 with Go's
+//! leniency).
 //!
 //! A wildcard stands for one whole leftmost label and may stand right below a one-label domain (`*.svc`). Names that
 //! are no host names match only byte for byte. The common name never counts. IP addresses match IP entries only.
 
-use super::certificate::AltNames;
+use super::refusal::Malformed;
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;
+use x509_parser::extensions::GeneralName;
+
+/// Subject alternative names of the four kinds that Go knows.
+#[derive(Debug, Default)]
+pub(super) struct AltNames {
+    pub(super) dns: Vec<String>,
+    pub(super) emails: Vec<String>,
+    pub(super) uris: Vec<String>,
+    pub(super) ips: Vec<IpAddr>,
+}
 
 impl AltNames {
+    /// Of the other kinds nothing is kept.
+    pub(super) fn read(names: &[GeneralName<'_>]) -> Result<Self, Malformed> {
+        let mut read = Self::default();
+        for name in names {
+            match name {
+                GeneralName::DNSName(text) if text.is_ascii() => read.dns.push((*text).to_owned()),
+                GeneralName::RFC822Name(text) if text.is_ascii() => read.emails.push((*text).to_owned()),
+                GeneralName::URI(text) if text.is_ascii() => read.uris.push((*text).to_owned()),
+                GeneralName::IPAddress(bytes) => read.ips.push(ip_of(bytes).ok_or(Malformed)?),
+                GeneralName::DNSName(_) | GeneralName::RFC822Name(_) | GeneralName::URI(_) => return Err(Malformed),
+                GeneralName::Invalid(tag, _) if matches!(tag.0, 1 | 2 | 6 | 7) => return Err(Malformed),
+                _ => {}
+            }
+        }
+        Ok(read)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.dns.is_empty() && self.emails.is_empty() && self.uris.is_empty() && self.ips.is_empty()
+    }
+
     /// Whether one of the names is `host`.
     pub(super) fn include(&self, host: &ServerName<'_>) -> bool {
         match host {
@@ -30,6 +62,14 @@ impl AltNames {
                 !pattern.is_empty() && pattern != "." && pattern.eq_ignore_ascii_case(host)
             }
         })
+    }
+}
+
+pub(super) fn ip_of(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
     }
 }
 
