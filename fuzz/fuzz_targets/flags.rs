@@ -2,14 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vmauth::flags::{TABLE, app_info};
+use vmauth::flags::{app_info, groups};
 use vmkit::env_template::Environment;
 use vmkit::flags::FlagSet;
 
 fuzz_target!(|text: &str| {
     let environment = Environment::from_pairs([("NAME", "value")]);
     let words = std::iter::once("vmauth").chain(text.lines());
-    match FlagSet::parse(TABLE, &app_info(), words, &environment) {
+    match FlagSet::parse(&groups(), &app_info(), words, &environment) {
         Ok(flags) => {
             for line in flags.all() {
                 assert!(line.line().starts_with('-'));

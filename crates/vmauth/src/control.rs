@@ -3,6 +3,5 @@
 //! All that can fail happens before the swap; until then, and after any failure, the serving generation is untouched.
 
 pub mod reload;
-pub mod source;
 
 pub use reload::{Controller, LoadError};

@@ -95,7 +95,7 @@ struct Facts<'c> {
 impl Handler for Proxy {
     async fn handle(&self, request: Request<'_>) {
         let generation = self.generation();
-        let Request { exchange, path, client, deadline, started, common_lines } = request;
+        let Request { exchange, path, client, deadline, started, common_lines, .. } = request;
         let Exchange { head, mut body, reply } = exchange;
         let facts = Facts { head, client, path, started, common_lines };
         let mut io = Io { body: &mut body, reply, deadline };

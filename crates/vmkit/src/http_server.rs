@@ -9,6 +9,7 @@
 //! ```
 
 mod accept;
+mod app_route;
 mod auth_key;
 mod builtin_routes;
 mod connection;
@@ -29,7 +30,9 @@ use tokio::time::Instant;
 use crate::exchange::{Deadline, Exchange};
 use crate::tls::client_identity::Subject;
 
-pub use options::{AppRoute, BasicGate, Listener, PageSource, ServerOptions};
+pub use app_route::{AppRoute, PIECE_TIMEOUT, ReadBodyError, Reply, ReplyFuture};
+pub use builtin_routes::OnlyRoutes;
+pub use options::{BasicGate, Listener, PageSource, ServerOptions};
 pub use pages::{Line, push_line, send_plain_error};
 pub use request_text::{log_text, push_remote_addr, push_request_uri};
 pub use worker::{ServerMetrics, Worker, WorkerPlan};
@@ -55,6 +58,8 @@ pub struct Request<'c> {
     pub started: Instant,
     /// Header lines that every reply of this process carries, such as `X-Server-Hostname`.
     pub common_lines: &'c [u8],
+    /// What all workers share.
+    pub(crate) shared: &'c Shared,
 }
 
 /// The peer of a connection.
@@ -96,6 +101,8 @@ pub(crate) struct Shared {
     metrics: Arc<ServerMetrics>,
     control: Handle,
     common_lines: Vec<u8>,
+    /// Whether paths of public requests must be compared with routes.
+    has_public_routes: bool,
     started: Instant,
     /// Milliseconds after `started` at which a delayed shutdown ends; 0 while there is none.
     shutdown_ends_ms: AtomicU64,
@@ -123,6 +130,7 @@ impl Server {
         let (graceful_limit, shutdown_delay) = (options.max_graceful_shutdown, options.shutdown_delay);
         let shared = Arc::new(Shared {
             common_lines: options.common_lines(),
+            has_public_routes: options.app_routes.iter().any(|route| route.is_public),
             options,
             metrics,
             control,

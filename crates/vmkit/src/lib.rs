@@ -4,6 +4,8 @@
 //! `tls` → `http_client`; `go_regex` stands alone, `yaml` needs `go_text`; `exchange` and `http_server` stand on `net`,
 //! `tls` and `metrics`; `service` on all of them. Nothing points back.
 
+pub mod blocking;
+pub mod config_source;
 pub mod cpu_profile;
 pub mod env_template;
 pub mod exchange;
@@ -19,6 +21,7 @@ pub mod percent;
 pub mod process;
 pub mod redact;
 pub mod secret;
+pub mod service;
 pub mod tls;
 pub mod units;
 pub mod yaml;

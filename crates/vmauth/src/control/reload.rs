@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use vmkit::config_source::ConfigSource;
 use vmkit::env_template::Environment as Variables;
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
 
-use super::source;
 use crate::authn::jwt_users::JwtUsers;
 use crate::config::{self, AuthConfig, ConfigDefaults, Credential, Inputs, KeySource};
 use crate::generation::{Environment, Generation};
@@ -67,6 +67,8 @@ pub struct Loaded {
 
 /// Reads configs and makes generations of them.
 pub struct Controller {
+    /// Where the config is read from.
+    pub source: ConfigSource,
     /// `-auth.config`
     pub path: String,
     /// Values of `%{NAME}`.
@@ -93,6 +95,11 @@ impl std::fmt::Debug for Controller {
     }
 }
 
+/// The path or URL of a config as it may be shown, in quotes.
+fn shown(path: &str) -> String {
+    vmkit::go_text::quote(vmkit::redact::url(path).as_bytes())
+}
+
 /// Parses and checks a config without starting anything; returns it with the key files it has read.
 fn parse(
     path: &str,
@@ -107,7 +114,7 @@ fn parse(
         Ok(content)
     };
     let inputs = Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file };
-    let quoted = vmkit::go_text::quote(path);
+    let quoted = shown(path);
     let problem = |text: String| LoadError::Parse(quoted.clone(), text);
     let config = config::parse(bytes, &inputs).map_err(|errors| problem(errors.to_string()))?;
     Ok((config, key_files.into_inner()))
@@ -124,20 +131,28 @@ impl Controller {
     }
 
     /// Loads the config again if it has changed, and lets it serve.
-    pub async fn reload(&mut self, serving: &ArcSwap<Generation>) {
+    ///
+    /// # Errors
+    /// Why it was not loaded; that has been logged and counted, and the last good config goes on serving.
+    pub async fn reload(&mut self, serving: &ArcSwap<Generation>) -> Result<(), LoadError> {
         self.metrics.total.inc();
         match self.next(serving).await {
-            Ok(None) => self.metrics.successful.set(1),
+            Ok(None) => {
+                self.metrics.successful.set(1);
+                Ok(())
+            }
             Ok(Some(generation)) => {
                 let generation = Arc::new(generation);
                 self.registry.replace_generation(Some(generation.metrics.clone()));
                 serving.swap(generation).retire();
                 self.announce();
+                Ok(())
             }
             Err(error) => {
                 self.metrics.successful.set(0);
                 self.metrics.errors.inc();
                 vmkit::error!("failed to load auth config; using the last successfully loaded config; error: {error}");
+                Err(error)
             }
         }
     }
@@ -151,12 +166,8 @@ impl Controller {
         self.build(bytes, Some(&previous)).await.map(Some)
     }
 
-    async fn read(&self) -> Result<Vec<u8>, LoadError> {
-        let path = &self.path;
-        source::read(path, &self.client).await.map_err(|cause| {
-            let shown = vmkit::go_text::quote(vmkit::redact::url(path).as_bytes());
-            LoadError::Read(shown, cause)
-        })
+    async fn read(&mut self) -> Result<Vec<u8>, LoadError> {
+        self.source.read().await.map_err(|cause| LoadError::Read(self.source.shown(), cause))
     }
 
     async fn build(&mut self, bytes: Vec<u8>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
@@ -177,8 +188,7 @@ impl Controller {
     fn announce(&self) {
         self.metrics.succeeded();
         let users = self.loaded.as_ref().map_or(0, |loaded| loaded.users);
-        let shown = vmkit::go_text::quote(vmkit::redact::url(&self.path).as_bytes());
-        vmkit::info!("loaded information about {users} users from -auth.config={shown}");
+        vmkit::info!("loaded information about {users} users from -auth.config={}", self.source.shown());
     }
 
     /// Reads certificates of TLS identities that are new, so that the first request does not find them missing.

@@ -1,6 +1,6 @@
 //! The documentation page of the flags, generated from the table.
 
-use super::TABLE;
+use super::{app_info, groups};
 
 /// Content of `docs/flags-vmauth.md`.
 pub fn docs_page() -> String {
@@ -9,8 +9,8 @@ pub fn docs_page() -> String {
         Arrays take several values, separated by commas or by repeating the flag; commas inside quotes and brackets do not \
         separate. Arrays that belong to listeners go by position, and a single value serves all of them. Every `%{NAME}` is \
         replaced by the environment variable of that name. Values of type `value` may also be `file:///path` or \
-        `http(s)://host/path`, which is then read again at most every two seconds.";
-    vmkit::flags::markdown_page("Flags of vmauth", introduction, TABLE)
+        `http(s)://host/path`, which is then read again every one or two seconds.";
+    vmkit::flags::markdown_page(&app_info(), introduction, &groups())
 }
 
 #[cfg(test)]

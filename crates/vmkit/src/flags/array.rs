@@ -6,7 +6,7 @@
 use crate::go_text::{quote, unquote};
 
 /// Items of one value of a list flag; the empty text is one empty item.
-pub(crate) fn split(text: &str) -> Vec<String> {
+pub(super) fn split(text: &str) -> Vec<String> {
     let closings = closings(text.as_bytes());
     let mut items = Vec::new();
     let mut start = 0;
@@ -94,7 +94,7 @@ fn without_backslashes(text: &str, quote: char) -> String {
 }
 
 /// Items in one line; items that would not come back by [`split`] as they are get quotes.
-pub(crate) fn join(items: &[String]) -> String {
+pub(super) fn join(items: &[String]) -> String {
     let special = |c: char| matches!(c, ',' | '\'' | '"' | '{' | '[' | '(' | '\n');
     let texts: Vec<_> =
         items.iter().map(|item| if item.contains(special) { quote(item) } else { item.clone() }).collect();

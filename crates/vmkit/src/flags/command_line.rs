@@ -4,15 +4,17 @@
 //! the errors. Unknown flags and bad values end the process with code 2 and a usage text on stdout, words left over
 //! with code 1 on stderr, as start scripts expect.
 
+use super::definition::AppInfo;
+use super::flag_exit::FlagExit;
 use super::flag_set::FlagSet;
+use super::help;
 use super::value::Value;
-use super::{AppInfo, FlagExit, help};
 use crate::go_text::quote;
 
 /// Program name and words behind it, with references to the environment already replaced.
-pub(crate) struct CommandLine {
-    pub(crate) program: String,
-    pub(crate) words: Vec<String>,
+pub(super) struct CommandLine {
+    pub(super) program: String,
+    pub(super) words: Vec<String>,
 }
 
 enum Stop {
@@ -22,7 +24,7 @@ enum Stop {
 }
 
 impl CommandLine {
-    pub(crate) fn apply(&self, flags: &mut FlagSet, app: &AppInfo) -> Result<(), FlagExit> {
+    pub(super) fn apply(&self, flags: &mut FlagSet, app: &AppInfo) -> Result<(), FlagExit> {
         let (code, message) = match self.walk(flags) {
             Ok([]) => return Ok(()),
             Ok(left) => return Err(leftovers(left)),

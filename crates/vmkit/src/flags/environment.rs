@@ -3,7 +3,7 @@
 //! Runs after the command line, which therefore wins, and goes through the same parser. The two `-envflag.*` flags
 //! themselves are only read from the command line.
 
-use super::FlagExit;
+use super::flag_exit::FlagExit;
 use super::flag_set::FlagSet;
 use crate::env_template::Environment;
 use crate::go_text::quote;
@@ -12,12 +12,13 @@ const ENABLE: &str = "envflag.enable";
 const PREFIX: &str = "envflag.prefix";
 
 /// Looks up every flag that the command line did not set. An existing variable counts even when it is empty.
-pub(crate) fn apply(flags: &mut FlagSet, environment: &Environment) -> Result<(), FlagExit> {
+pub(super) fn apply(flags: &mut FlagSet, environment: &Environment) -> Result<(), FlagExit> {
     if flags.index_of(ENABLE).is_none() || !flags.bool(ENABLE) {
         return Ok(());
     }
     let prefix = flags.text(PREFIX).to_string();
-    for (index, def) in flags.defs().iter().enumerate() {
+    let defs = flags.defs().to_vec();
+    for (index, def) in defs.iter().enumerate() {
         if flags.is_set(def.name) || def.name == ENABLE || def.name == PREFIX {
             continue;
         }

@@ -5,17 +5,15 @@
 //! `BUG:`, so a test that reads every option once finds it.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 
-use super::command_line::CommandLine;
+use super::definition::{FlagDef, Support};
+use super::password::Password;
 use super::value::Value;
-use super::{AppInfo, FetchSecret, FlagDef, FlagExit, Password, Support, environment};
-use crate::env_template::Environment;
 use crate::units::{ByteSize, GoDuration};
 
-/// Values of a table of flags.
+/// Values of all flags of a program.
 pub struct FlagSet {
-    defs: &'static [FlagDef],
+    defs: Vec<FlagDef>,
     values: Vec<Value>,
     set: Vec<bool>,
     by_name: HashMap<&'static str, usize>,
@@ -23,47 +21,26 @@ pub struct FlagSet {
 
 impl FlagSet {
     /// All flags of a table at their defaults.
-    pub fn defaults(defs: &'static [FlagDef]) -> Self {
-        let names = |(index, def): (usize, &'static FlagDef)| {
-            std::iter::once(def.name).chain(def.aliases.iter().copied()).map(move |name| (name, index))
+    pub fn defaults(defs: Vec<FlagDef>) -> Self {
+        let names = |(index, def): (usize, &FlagDef)| {
+            let (name, aliases) = (def.name, def.aliases);
+            std::iter::once(name).chain(aliases.iter().copied()).map(move |name| (name, index))
         };
         Self {
-            defs,
             values: defs.iter().map(Value::default_of).collect(),
             set: vec![false; defs.len()],
             by_name: defs.iter().enumerate().flat_map(names).collect(),
+            defs,
         }
     }
 
-    /// Reads a command line, the first item being the name of the program, then the environment.
-    ///
-    /// # Errors
-    /// `-help`, `-version` and every wrong command line: the texts and the code the process must end with.
-    pub fn parse(
-        defs: &'static [FlagDef],
-        app: &AppInfo,
-        args: impl IntoIterator<Item = impl Into<OsString>>,
-        environment: &Environment,
-    ) -> Result<Self, FlagExit> {
-        let mut flags = Self::defaults(defs);
-        let mut args = args.into_iter().map(|arg| environment.expand(&arg.into().to_string_lossy()));
-        let program = args.next().unwrap_or_else(|| app.name.to_string());
-        let words = args.filter(|word| !word.is_empty()).collect();
-        CommandLine { program, words }.apply(&mut flags, app)?;
-        environment::apply(&mut flags, environment)?;
-        if flags.index_of("version").is_some() && flags.bool("version") {
-            return Err(FlagExit { code: 0, stdout: format!("{}\n", app.version), stderr: String::new() });
-        }
-        Ok(flags)
-    }
-
-    /// Gives password flags the means to read `http(s)://` values. Without it, such values never match.
-    pub fn provide_fetcher(&self, fetch: &FetchSecret) {
-        for value in &self.values {
-            if let Value::Password(password) = value {
-                password.provide_fetcher(fetch.clone());
-            }
-        }
+    /// The values of all password flags that are read from a file or URL.
+    pub fn passwords_from_outside(&self) -> Vec<Password> {
+        let outside = |value: &Value| match value {
+            Value::Password(password) if password.is_from_outside() => Some(password.clone()),
+            _ => None,
+        };
+        self.values.iter().filter_map(outside).collect()
     }
 
     /// Messages of flags that are set although the product refuses them.
@@ -170,23 +147,23 @@ impl FlagSet {
         item_at(self.bools(name), index).copied().unwrap_or(false)
     }
 
-    pub(crate) fn defs(&self) -> &'static [FlagDef] {
-        self.defs
+    pub(super) fn defs(&self) -> &[FlagDef] {
+        &self.defs
     }
 
-    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
+    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 
-    pub(crate) fn value_at(&self, index: usize) -> &Value {
+    pub(super) fn value_at(&self, index: usize) -> &Value {
         &self.values[index]
     }
 
-    pub(crate) fn is_set_at(&self, index: usize) -> bool {
+    pub(super) fn is_set_at(&self, index: usize) -> bool {
         self.set[index]
     }
 
-    pub(crate) fn set(&mut self, index: usize, text: &str) -> Result<(), String> {
+    pub(super) fn set(&mut self, index: usize, text: &str) -> Result<(), String> {
         self.values[index].set(text, !self.set[index])?;
         self.set[index] = true;
         Ok(())
@@ -209,11 +186,5 @@ fn item_at<T>(items: &[T], index: usize) -> Option<&T> {
     match items {
         [only] => Some(only),
         items => items.get(index),
-    }
-}
-
-impl std::fmt::Debug for FlagSet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.all().into_iter().map(|line| (line.name, line.value))).finish()
     }
 }

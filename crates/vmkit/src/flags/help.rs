@@ -5,27 +5,25 @@
 
 use std::fmt::Write as _;
 
-use super::{AppInfo, FlagDef, Kind, Support};
+use super::definition::{AppInfo, FlagDef, Kind, Support};
+use super::value::Value;
 use crate::go_text::quote;
 
-/// Banner, then all flags or a hint how to see them.
-pub(crate) fn usage(defs: &[FlagDef], app: &AppInfo, program: &str, full: bool) -> String {
+/// What stands for the name of the program in texts that several programs share.
+const APP: &str = "{app}";
+
+/// Banner, then all flags or a hint how to see them. The table is sorted by name.
+pub(super) fn usage(defs: &[FlagDef], app: &AppInfo, program: &str, full: bool) -> String {
     let banner = app.banner;
     if full {
-        return format!("\n{banner}\n\n{}", flag_list(defs));
+        return format!("\n{banner}\n\n{}", flag_list(defs).replace(APP, app.name));
     }
     format!("\n{banner}\n\nRun \"{program} -help\" in order to see the description for all the available flags\n")
 }
 
-fn sorted(defs: &[FlagDef]) -> Vec<&FlagDef> {
-    let mut sorted: Vec<_> = defs.iter().collect();
-    sorted.sort_unstable_by_key(|def| def.name);
-    sorted
-}
-
 fn flag_list(defs: &[FlagDef]) -> String {
     let mut out = String::new();
-    for def in sorted(defs) {
+    for def in defs {
         let _ = writeln!(out, "  -{}{}", def.name, type_word(def.kind));
         let text = description(def).replace('\n', "\n    \t");
         let _ = writeln!(out, "    \t{text}{}", default_note(def));
@@ -66,7 +64,7 @@ fn description(def: &FlagDef) -> String {
 }
 
 fn default_note(def: &FlagDef) -> String {
-    let shown = super::value::Value::default_of(def).render();
+    let shown = Value::default_of(def).render();
     match def.kind {
         Kind::Password => String::new(),
         _ if shown.is_empty() || matches!(shown.as_str(), "0" | "0s" | "false") => String::new(),
@@ -76,14 +74,15 @@ fn default_note(def: &FlagDef) -> String {
     }
 }
 
-/// The flag table as a Markdown page, for `docs/`.
-pub fn markdown_page(title: &str, introduction: &str, defs: &[FlagDef]) -> String {
-    let mut out = format!("# {title}\n\n{introduction}\n\n| Flag | Type | Default | Meaning |\n|---|---|---|---|\n");
-    for def in sorted(defs) {
+/// All flags of a program as a Markdown page, for `docs/`.
+pub fn markdown_page(app: &AppInfo, introduction: &str, groups: &[&[FlagDef]]) -> String {
+    let mut out =
+        format!("# Flags of {APP}\n\n{introduction}\n\n| Flag | Type | Default | Meaning |\n|---|---|---|---|\n");
+    for def in &app.table(groups) {
         let default = match def.computed {
             Some(_) => def.default.to_string(),
             None if def.default.is_empty() => String::new(),
-            None => format!("`{}`", super::value::Value::default_of(def).render()),
+            None => format!("`{}`", Value::default_of(def).render()),
         };
         let kind = match type_word(def.kind).trim_start() {
             "" => "bool",
@@ -100,5 +99,5 @@ pub fn markdown_page(title: &str, introduction: &str, defs: &[FlagDef]) -> Strin
         }
         let _ = writeln!(out, "| `-{}` | {kind} | {default} | {meaning} |", def.name);
     }
-    out
+    out.replace(APP, app.name)
 }

@@ -3,6 +3,7 @@
 //! The one place that decides which values are masked. A flag is masked when its name smells of a credential, when
 //! the table says so, or when `-secret.flags` names it; over-masking (`-tlsKeyFile`) is accepted.
 
+use super::definition::FlagDef;
 use super::flag_set::FlagSet;
 use super::value::Value;
 use crate::go_text::quote;
@@ -38,7 +39,7 @@ impl FlagSet {
 
     /// Every flag, sorted by name.
     pub fn all(&self) -> Vec<FlagLine> {
-        let line = |(index, def): (usize, &super::FlagDef)| FlagLine {
+        let line = |(index, def): (usize, &FlagDef)| FlagLine {
             name: def.name,
             value: if self.is_masked(index) { "secret".to_string() } else { self.value_at(index).render() },
             is_set: self.is_set_at(index),
@@ -48,7 +49,7 @@ impl FlagSet {
         lines
     }
 
-    pub(crate) fn is_masked(&self, index: usize) -> bool {
+    pub(super) fn is_masked(&self, index: usize) -> bool {
         let def = &self.defs()[index];
         let name = def.name.to_ascii_lowercase();
         def.secret
@@ -60,5 +61,11 @@ impl FlagSet {
                 }
                 _ => false,
             })
+    }
+}
+
+impl std::fmt::Debug for FlagSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.all().into_iter().map(|line| (line.name, line.value))).finish()
     }
 }

@@ -28,10 +28,13 @@ static TABLE: &[FlagDef] = &[
     FlagDef::new("version", Kind::Bool, "", "Show the version"),
 ];
 
+fn app() -> AppInfo {
+    AppInfo { name: "app", banner: "An app.\n\nSee the docs.", version: "app-v1".to_string(), defaults: &[] }
+}
+
 fn parse_with(words: &[&str], pairs: &[(&str, &str)]) -> Result<FlagSet, FlagExit> {
-    let app = AppInfo { name: "app", banner: "An app.\n\nSee the docs.", version: "app-v1".to_string() };
     let environment = Environment::from_pairs(pairs.iter().copied());
-    FlagSet::parse(TABLE, &app, std::iter::once(&"./app").chain(words), &environment)
+    FlagSet::parse(&[TABLE], &app(), std::iter::once(&"./app").chain(words), &environment)
 }
 
 fn parse(words: &[&str]) -> FlagSet {
@@ -300,15 +303,33 @@ fn listings_are_sorted_canonical_and_masked() {
 }
 
 #[test]
+fn groups_become_one_table() {
+    static COMMON: &[FlagDef] = &[
+        FlagDef::new("b", Kind::Text, "common", "Of {app}"),
+        FlagDef::new("a", Kind::Int, "1", "Number").ignored("{app} has none"),
+        FlagDef::new("c", Kind::Text, "", "Text"),
+    ];
+    static OWN: &[FlagDef] = &[FlagDef::new("b", Kind::Text, "own", "Mine"), FlagDef::new("d", Kind::Bool, "", "More")];
+    let app = AppInfo { defaults: &[("c", "mine")], ..app() };
+    let words = |words: &'static [&'static str]| std::iter::once("./app").chain(words.iter().copied());
+    let flags = FlagSet::parse(&[COMMON, OWN], &app, words(&["-d"]), &Environment::default()).unwrap();
+    assert_eq!((flags.int("a"), flags.text("b"), flags.text("c"), flags.bool("d")), (1, "own", "mine", true));
+    let page = markdown_page(&app, "", &[COMMON]);
+    assert!(page.contains("| Of app |") && page.contains("app has none") && page.contains("`mine`"), "{page}");
+    let help = FlagSet::parse(&[COMMON, OWN], &app, words(&["-help"]), &Environment::default()).unwrap_err();
+    assert!(help.stdout.contains("app has none") && !help.stdout.contains("{app}"), "{}", help.stdout);
+}
+
+#[test]
 fn a_refused_flag_is_told_only_when_set() {
     assert_eq!(parse(&["-tlsAutocertHosts=a"]).refusals(), ["-tlsAutocertHosts: not built"]);
 }
 
 #[test]
 fn the_page_does_not_depend_on_the_machine() {
-    let page = markdown_page("Flags", "All of them.", TABLE);
+    let page = markdown_page(&app(), "All of them.", &[TABLE]);
     let has = |text: &str| assert!(page.contains(text), "{text} is not in {page}");
-    has("# Flags\n\nAll of them.\n\n| Flag |");
+    has("# Flags of app\n\nAll of them.\n\n| Flag |");
     has("| `-workers` | int | cores + 1 | Threads |");
     has("| `-failTimeout` | duration | `3s` | Pause |");
     has("| `-backend.TLSCAFile` | string |  | CA file. Also accepted as `-backend.tlsCAFile` |");

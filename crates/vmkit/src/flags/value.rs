@@ -3,14 +3,15 @@
 //! Error texts are those that follow `invalid value "x" for flag -name: `. Lists grow by each word that is set; the
 //! first word replaces the default. Passwords always show as `secret`.
 
+use super::array;
+use super::definition::{FlagDef, Kind};
 use super::password::Password;
-use super::{FlagDef, Kind, array};
 use crate::go_text::quote;
 use crate::redact;
 use crate::units::{ByteSize, GoDuration};
 
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
+pub(super) enum Value {
     Bool(bool),
     Int(i64),
     Float(f64),
@@ -28,7 +29,7 @@ const RANGE: &str = "value out of range";
 
 impl Value {
     /// The value before anything is set; a default that does not parse is a mistake in the table.
-    pub(crate) fn default_of(def: &FlagDef) -> Self {
+    pub(super) fn default_of(def: &FlagDef) -> Self {
         let mut value = match def.kind {
             Kind::Bool => Self::Bool(false),
             Kind::Int => Self::Int(0),
@@ -49,7 +50,7 @@ impl Value {
     }
 
     /// Applies one word. `first` is true while only the default is there.
-    pub(crate) fn set(&mut self, text: &str, first: bool) -> Result<(), String> {
+    pub(super) fn set(&mut self, text: &str, first: bool) -> Result<(), String> {
         match self {
             Self::Bool(value) => *value = parse_bool(text).ok_or(SYNTAX)?,
             Self::Int(value) => *value = parse_int(text)?,
@@ -57,7 +58,7 @@ impl Value {
             Self::Text(value) => *value = text.to_string(),
             Self::Duration(value) => *value = text.parse().map_err(|_| SYNTAX)?,
             Self::Bytes(value) => *value = text.parse().map_err(|error: crate::units::SizeError| error.to_string())?,
-            Self::Password(value) => value.set(text),
+            Self::Password(value) => *value = Password::new(value.flag(), text),
             Self::Texts(values) => extend(values, first, array::split(text)),
             Self::Ints(values) => extend(values, first, each(text, parse_decimal)?),
             Self::Bools(values) => extend(values, first, each(text, parse_list_bool)?),
@@ -66,7 +67,7 @@ impl Value {
     }
 
     /// Text for the log, `/flags` and the `flag` metric: URLs without userinfo and query.
-    pub(crate) fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         fn joined<T: ToString>(items: &[T]) -> String {
             items.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
         }

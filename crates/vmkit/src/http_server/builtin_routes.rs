@@ -3,6 +3,7 @@
 //! Paths are compared decoded but not normalised, so `//health` is an application path. What is left goes to the
 //! handler; on a listener that is internal only, it is an error instead.
 
+use super::app_route::AppRoute;
 use super::auth_key::{pass_gate, pass_key};
 use super::{Handler, Listener, Request, Shared, pprof_routes};
 use crate::percent::{arg, decode_strict, escape_at};
@@ -19,32 +20,41 @@ pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Liste
     if request.exchange.head.method() == "OPTIONS" {
         return answer_options(&mut request, shared).await;
     }
-    if listener.internal {
+    if listener.internal || shared.has_public_routes {
         let Some(path) = decode_strict(request.path, false) else {
             return request.plain_error(400, "malformed request path", &[]).await;
         };
-        if builtin(&mut request, shared, &path).await {
+        if listener.internal && builtin(&mut request, shared, &path).await {
             return;
         }
-        for route in &shared.options.app_routes {
-            if *route.path.as_bytes() == *path {
-                let (key, flag) = &route.key;
-                if pass_key(&mut request, shared, key, flag).await {
-                    route.requests.inc();
-                    (route.action)();
-                    request.page(shared, 200, PLAIN, b"").await;
-                }
-                return;
-            }
+        let is_here = |route: &&AppRoute| if route.is_public { listener.public } else { listener.internal };
+        let mut routes = shared.options.app_routes.iter().filter(is_here);
+        if let Some(route) = routes.find(|route| route.takes(&path)) {
+            return answer(&mut request, shared, route, listener.internal).await;
         }
-        if !pass_gate(&mut request, shared).await {
+        if listener.internal && !pass_gate(&mut request, shared).await {
             return;
         }
         if !listener.public {
-            return unsupported(&mut request, shared).await;
+            return request.unsupported().await;
         }
     }
     handler.handle(request).await;
+}
+
+/// Serves a route of the application. The gate stands in front of listeners with internal routes only.
+async fn answer(request: &mut Request<'_>, shared: &Shared, route: &AppRoute, has_gate: bool) {
+    let may_pass = match &route.key {
+        Some((key, flag)) => pass_key(request, shared, key, flag).await,
+        None => !has_gate || pass_gate(request, shared).await,
+    };
+    if may_pass {
+        if let Some(requests) = &route.requests {
+            requests.inc();
+        }
+        let reply = (route.answer)(request).await;
+        request.reply(&reply).await;
+    }
 }
 
 /// Removes `-http.pathPrefix`; answers and returns false when the path lacks it.
@@ -114,12 +124,25 @@ async fn answer_options(request: &mut Request<'_>, shared: &Shared) {
     let _ = request.exchange.reply.send_all(204, &lines, b"").await;
 }
 
-async fn unsupported(request: &mut Request<'_>, shared: &Shared) {
-    shared.metrics.unsupported.inc();
-    let path = decode_strict(request.path, false).unwrap_or_default();
-    let message = format!("unsupported path requested: {}", crate::go_text::quote(path));
-    crate::warn!("{}", request.log_text(&message));
-    request.plain_error(400, &message, &[]).await;
+impl Request<'_> {
+    /// Answers a request for a path that nobody serves.
+    pub async fn unsupported(&mut self) {
+        self.shared.metrics.unsupported.inc();
+        let path = decode_strict(self.path, false).unwrap_or_default();
+        let message = format!("unsupported path requested: {}", crate::go_text::quote(path));
+        crate::warn!("{}", self.log_text(&message));
+        self.plain_error(400, &message, &[]).await;
+    }
+}
+
+/// The handler of programs that serve nothing but routes.
+#[derive(Clone, Copy, Debug)]
+pub struct OnlyRoutes;
+
+impl Handler for OnlyRoutes {
+    async fn handle(&self, mut request: Request<'_>) {
+        request.unsupported().await;
+    }
 }
 
 /// Serves a built-in route; false when the path is none.

@@ -104,6 +104,7 @@ async fn requests<H: Handler>(
             deadline: &mut deadline,
             started,
             common_lines: &shared.common_lines,
+            shared,
         };
         builtin_routes::serve(request, listener, shared, &worker.handler).await;
         if !half.finish().await || worker.draining().get() {

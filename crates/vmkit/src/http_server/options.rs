@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::app_route::AppRoute;
 use super::pages::push_line;
 use crate::exchange::WireStats;
 use crate::flags::Password;
@@ -66,7 +67,7 @@ impl Listener {
 }
 
 /// `-httpAuth.*`: Basic credentials for everything on listeners with internal routes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BasicGate {
     /// The only user name that passes.
     pub username: Secret,
@@ -74,28 +75,11 @@ pub struct BasicGate {
     pub password: Password,
 }
 
-/// A route of the application's own among the internal ones, such as `/-/reload`.
-pub struct AppRoute {
-    /// Exact path.
-    pub path: &'static str,
-    /// Key that protects it, with the name of its flag.
-    pub key: (Password, &'static str),
-    /// Requests that reached it with the right key.
-    pub requests: Arc<Counter>,
-    /// What it does; must not block.
-    pub action: Box<dyn Fn() + Send + Sync>,
-}
-
-impl std::fmt::Debug for AppRoute {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AppRoute").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
 /// A page rendered on demand on the control plane.
 pub type PageSource = Arc<dyn Fn() -> bytes::Bytes + Send + Sync>;
 
 /// Everything the server needs to know.
+#[derive(Clone)]
 pub struct ServerOptions {
     /// Number of workers, at least 1.
     pub workers: usize,
@@ -133,8 +117,8 @@ pub struct ServerOptions {
     pub flags_page: String,
     /// Arguments of the process with secrets masked, for `/debug/pprof/cmdline`.
     pub cmdline: String,
-    /// Routes of the application among the internal ones.
-    pub app_routes: Vec<AppRoute>,
+    /// Routes of the application, in the order in which they are tried.
+    pub app_routes: Arc<Vec<AppRoute>>,
 }
 
 impl std::fmt::Debug for ServerOptions {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 
+use super::app_route::Reply;
 use super::{Request, Shared};
 use crate::exchange::{HeaderId, ReplyWriter, RequestHead, tokens};
 
@@ -29,7 +30,29 @@ impl Request<'_> {
 
     /// Answers with a page of the process.
     pub(super) async fn page(&mut self, shared: &Shared, status: u16, content_type: &str, body: &[u8]) {
+        self.send_page(shared, status, content_type, body, |_| {}).await;
+    }
+
+    /// Answers with what a route of the application says.
+    pub(super) async fn reply(&mut self, reply: &Reply) {
+        let headers = |lines: &mut Vec<u8>| {
+            for (name, value) in &reply.headers {
+                push_line(lines, name, value.as_bytes());
+            }
+        };
+        self.send_page(self.shared, reply.status, &reply.content_type, &reply.body, headers).await;
+    }
+
+    async fn send_page(
+        &mut self,
+        shared: &Shared,
+        status: u16,
+        content_type: &str,
+        body: &[u8],
+        push_headers: impl FnOnce(&mut Vec<u8>),
+    ) {
         let mut lines = self.common_lines.to_vec();
+        push_headers(&mut lines);
         let mut compressed = None;
         if !shared.options.disable_compression {
             push_line(&mut lines, "Vary", b"Accept-Encoding");

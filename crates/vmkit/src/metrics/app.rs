@@ -3,7 +3,7 @@
 //! The application hands over plain facts; this file only knows names and layout. Secrets among the flag values must
 //! have been replaced by the caller before they come here.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::prometheus_text::{Kind, Page};
 use super::resources::SystemRoot;
@@ -13,10 +13,13 @@ use super::resources::SystemRoot;
 pub struct AppFacts {
     /// Full version; begins with the name of the application, which dashboards select jobs by.
     pub version: String,
-    /// The `v1.2.3` part of the version; empty if there is none. See [`short_version`].
+    /// The `v1.2.3` part of the version; empty if there is none. See
+    /// [`short_version`](crate::process::build_info::short_version).
     pub short_version: String,
-    /// When the process started.
+    /// When the process started, by the clock on the wall.
     pub start_time: SystemTime,
+    /// The same moment by a clock that never jumps.
+    pub started: Instant,
     /// `-memory.allowedBytes`; 0 means that the percentage decides.
     pub memory_allowed_bytes: u64,
     /// `-memory.allowedPercent`, from 1 to 100.
@@ -56,34 +59,13 @@ pub fn allowed_memory(limit: u64, allowed_bytes: u64, allowed_percent: f64) -> u
     if allowed_bytes > 0 { allowed_bytes } else { (limit as f64 * allowed_percent / 100.0) as u64 }
 }
 
-/// The part of a version that looks like `v1.2.3`, with `-enterprise` and `-cluster` if they follow; else empty.
-pub fn short_version(version: &str) -> &str {
-    version.match_indices('v').find_map(|(at, _)| short_version_at(&version[at..])).unwrap_or("")
-}
-
-fn short_version_at(text: &str) -> Option<&str> {
-    let mut rest = text.strip_prefix('v')?;
-    for number in 0..3 {
-        rest = if number == 0 { rest } else { rest.strip_prefix('.')? };
-        let behind = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-        if behind.len() == rest.len() {
-            return None;
-        }
-        rest = behind;
-    }
-    for suffix in ["-enterprise", "-cluster"] {
-        rest = rest.strip_prefix(suffix).unwrap_or(rest);
-    }
-    text.get(..text.len() - rest.len())
-}
-
 /// Appends `vm_app_*`, the limits of CPU and memory, and `vm_os_info`.
-pub fn write(page: &mut Page, facts: &AppFacts, now: SystemTime, root: &SystemRoot) {
+pub fn write(page: &mut Page, facts: &AppFacts, root: &SystemRoot) {
     page.family("vm_app_version", Kind::Gauge);
     let labels = [("version", facts.version.as_str()), ("short_version", facts.short_version.as_str())];
     page.labeled("vm_app_version", &labels, 1.0);
     let start = facts.start_time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let uptime = now.duration_since(facts.start_time).map_or(0, |since| since.as_secs());
+    let uptime = facts.started.elapsed().as_secs();
     page.gauge("vm_app_start_timestamp", start as f64);
     page.gauge("vm_app_uptime_seconds", uptime as f64);
     page.gauge("vm_app_prev_shutdown_unclean", f64::from(u8::from(facts.prev_shutdown_unclean)));
@@ -138,21 +120,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_versions() {
-        let f = |version: &str, want: &str| assert_eq!(short_version(version), want, "{version}");
-        f("vmauth-20261121-170233-tags-v1.146.0-0-gabcdef", "v1.146.0");
-        f("vmauth-tags-v1.146.0-enterprise-0-g", "v1.146.0-enterprise");
-        f("v1.2.3-cluster", "v1.2.3-cluster");
-        f("v1.2.3-enterprise-cluster-x", "v1.2.3-enterprise-cluster");
-        f("v10.20.30x", "v10.20.30");
-        f("vmauth-v1.2", "");
-        f("v1..3", "");
-        f("v1.2.", "");
-        f("", "");
-        f("é v0.1.0 é", "v0.1.0");
-    }
-
-    #[test]
     fn memory_share() {
         let f = |bytes: u64, percent: f64, want: u64| assert_eq!(allowed_memory(1000, bytes, percent), want);
         f(0, 60.0, 600);
@@ -175,12 +142,13 @@ mod tests {
             version: "vmauth-v1.2.3".into(),
             short_version: "v1.2.3".into(),
             start_time: start,
+            started: Instant::now() - Duration::from_millis(61_500),
             memory_allowed_bytes: 0,
             memory_allowed_percent: 50.0,
             prev_shutdown_unclean: false,
         };
         let mut page = Page::new(false);
-        write(&mut page, &facts, start + Duration::from_millis(61_999), &root);
+        write(&mut page, &facts, &root);
         let got = String::from_utf8(page.into_bytes()).unwrap();
         let cores = std::thread::available_parallelism().unwrap();
         let head = format!(

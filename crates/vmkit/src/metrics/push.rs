@@ -19,23 +19,47 @@ use tokio_util::sync::CancellationToken;
 
 use super::prometheus_text::push_label_value;
 use super::{Counter, Histogram, Set};
+use crate::flags::FlagSet;
 pub use body::{add_labels, gzip};
 use target::Target;
 
 /// Method of a push; the body goes with it.
 pub const METHOD: &str = "GET";
 
-/// The flags `-pushmetrics.*` without the URLs.
-#[derive(Clone, Debug, Default)]
+/// The flags `-pushmetrics.*`, as given.
+#[derive(Clone, Default)]
 pub struct PushOptions {
-    /// Time between pushes; the first comes after one interval.
+    /// May hold credentials.
+    pub urls: Vec<String>,
+    /// Time between pushes; the first comes after one interval. Must be positive when there are URLs.
     pub interval: Duration,
     /// Items `label="value"`, put first on each sample.
     pub extra_labels: Vec<String>,
-    /// Items `Name: value`.
+    /// Items `Name: value`; may hold credentials.
     pub headers: Vec<String>,
     /// Send plain text instead of gzip.
     pub disable_compression: bool,
+}
+
+impl PushOptions {
+    /// Reads the flags.
+    pub fn from_flags(flags: &FlagSet) -> Self {
+        let texts = |name: &str| flags.texts(name).iter().filter(|item| !item.is_empty()).cloned().collect();
+        Self {
+            urls: texts("pushmetrics.url"),
+            interval: flags.duration("pushmetrics.interval").as_std(),
+            extra_labels: texts("pushmetrics.extraLabel"),
+            headers: texts("pushmetrics.header"),
+            disable_compression: flags.bool("pushmetrics.disableCompression"),
+        }
+    }
+}
+
+impl std::fmt::Debug for PushOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (urls, headers) = (self.urls.len(), self.headers.len());
+        write!(f, "PushOptions({urls} secret urls, {headers} secret headers, every {:?})", self.interval)
+    }
 }
 
 /// Why the options were refused. The application prints it behind `cannot initialize pushmetrics: `.

@@ -1,0 +1,103 @@
+//! Work that may block (files that hang on NFS or are FIFOs, parsing of large configs) kept off the thread that asks.
+//!
+//! Everything runs on the blocking threads of the runtime, with a time limit for whoever waits. What does not end in
+//! time goes on by itself; [`FileReader`] makes sure that one hanging file costs one thread, not one a try.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::go_text::os_error;
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum NoResult {
+    /// It has not ended in time.
+    #[error("no answer in {0:?}")]
+    TooLate(Duration),
+    /// It panicked.
+    #[error("the work has failed")]
+    Failed,
+}
+
+/// Runs `work` on a thread of its own and waits for it at most `limit`.
+pub async fn off_thread<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, NoResult> {
+    match tokio::time::timeout(limit, spawn_blocking(work)).await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(_)) => Err(NoResult::Failed),
+        Err(_) => Err(NoResult::TooLate(limit)),
+    }
+}
+
+/// Runs `work` on a thread of its own; nobody waits for it.
+pub fn detached(work: impl FnOnce() + Send + 'static) {
+    drop(spawn_blocking(work));
+}
+
+/// Reads one file again and again.
+#[derive(Debug)]
+pub struct FileReader {
+    path: PathBuf,
+    /// A read that has not ended.
+    running: Option<JoinHandle<io::Result<Vec<u8>>>>,
+}
+
+impl FileReader {
+    /// Nothing is opened before the first read.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), running: None }
+    }
+
+    /// The content of the file. A read that hangs since the last call is waited for again instead of starting another.
+    ///
+    /// # Errors
+    /// `open PATH: no such file or directory` and the like, and when there is no answer within `limit`.
+    pub async fn read(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
+        let path = &self.path;
+        let start = || {
+            let path = path.clone();
+            spawn_blocking(move || std::fs::read(path))
+        };
+        let running = self.running.get_or_insert_with(start);
+        let result = match tokio::time::timeout(limit, running).await {
+            Err(_) => return Err(format!("open {}: {}", self.path.display(), NoResult::TooLate(limit))),
+            Ok(Err(_)) => Err(NoResult::Failed.to_string()),
+            Ok(Ok(content)) => content.map_err(|error| os_error(&error)),
+        };
+        self.running = None;
+        result.map_err(|cause| format!("open {}: {cause}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fifo_without_a_writer_costs_time_and_one_thread() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut reader = FileReader::new(&path);
+        for _ in 0..3 {
+            let error = reader.read(Duration::from_millis(30)).await.unwrap_err();
+            assert_eq!(error, format!("open {}: no answer in 30ms", path.display()));
+        }
+        // One writer ends the one read that waits; a second reader would leave it waiting.
+        let writer = spawn_blocking(move || std::fs::write(path, "late"));
+        assert_eq!(reader.read(Duration::from_secs(20)).await.unwrap(), b"late");
+        writer.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn results_and_errors_come_through() {
+        assert_eq!(off_thread(Duration::from_secs(20), || 7).await.unwrap(), 7);
+        let missing = FileReader::new("missing").read(Duration::from_secs(20)).await.unwrap_err();
+        assert_eq!(missing, "open missing: no such file or directory");
+    }
+}

@@ -1,0 +1,187 @@
+//! Opens the listeners of a process and starts its workers.
+//!
+//! Called when everything else is there, so that a broken config never opens a socket. Internal pages are served on
+//! the public listeners unless there are internal ones.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::options::ListenerOptions;
+use super::running::Running;
+use super::{Fatal, Service};
+use crate::http_server::{BasicGate, Handler, Listener, Server, ServerMetrics, ServerOptions, WorkerPlan};
+use crate::metrics::clock;
+use crate::metrics::go_runtime::GoRuntime;
+use crate::net::listener::{bind, looks_like_ipv6_warning};
+use crate::secret::Secret;
+use crate::tls::server_config::{ServerTls, ServerTlsOptions};
+
+/// How often certificates and clocks are looked after.
+const TICK: Duration = Duration::from_secs(1);
+/// What stands for "no limit" where a time is needed.
+const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
+
+impl Service {
+    /// Opens all listeners, starts the workers and the tasks of the control plane. `make_handler` runs once in every
+    /// worker; [`OnlyRoutes`](crate::http_server::OnlyRoutes) serves programs that have nothing but routes.
+    pub fn listen<H: Handler>(
+        mut self,
+        make_handler: impl Fn(WorkerPlan) -> H + Clone + Send + 'static,
+    ) -> Result<Running, Fatal> {
+        self.add_page_writers();
+        let internal_apart = !self.options.listeners.internal.is_empty();
+        let mut public = Vec::new();
+        for options in &self.options.listeners.public {
+            let mut listener = self.open_listener(options, !internal_apart)?;
+            listener.internal = !internal_apart;
+            public.push(listener);
+        }
+        let mut internal = Vec::new();
+        for options in &self.options.listeners.internal {
+            let mut listener = self.open_listener(options, true)?;
+            listener.public = false;
+            internal.push(listener);
+        }
+        let metrics = ServerMetrics::register(self.registry.common());
+        let go_runtime = self.go_runtime.clone();
+        let make = move |plan| {
+            tokio::task::spawn_local(measure_delay(go_runtime.clone()));
+            make_handler(plan)
+        };
+        let options = Arc::new(self.server_options());
+        let start = |workers: usize, listeners: Vec<Listener>| {
+            let options = ServerOptions { workers, ..ServerOptions::clone(&options) };
+            Server::start(options, listeners, metrics.clone(), Handle::current(), make.clone())
+                .map_err(|error| format!("cannot start the workers: {error}"))
+        };
+        let server = start(self.options.workers, public)?;
+        let internal = if internal.is_empty() { None } else { Some(start(1, internal)?) };
+        self.start_pushes()?;
+        tokio::spawn(self.cancel.clone().run_until_cancelled_owned(refresh_clock()));
+        if let Some(reloads) = self.reloads.take() {
+            tokio::spawn(self.cancel.clone().run_until_cancelled_owned(reloads));
+        }
+        Ok(Running {
+            app: self.app.name,
+            options: self.options,
+            started: self.started,
+            server,
+            _internal: internal,
+            signals: self.signals,
+            reload: self.reload,
+            cancel: self.cancel,
+        })
+    }
+
+    fn open_listener(&self, listener: &ListenerOptions, has_internal_routes: bool) -> Result<Listener, Fatal> {
+        let listeners = &self.options.listeners;
+        let tls = self.open_tls(listener)?;
+        if !listeners.enable_tcp6
+            && let Some(warning) = looks_like_ipv6_warning(&listener.addr)
+        {
+            crate::warn!("{warning}");
+        }
+        let socket = bind(&listener.addr, listeners.enable_tcp6)
+            .map_err(|error| format!("cannot start http server at {}: {error}", listener.addr))?;
+        let local = socket.local_addr().map_or_else(|_| listener.addr.clone(), |addr| addr.to_string());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        crate::info!("started server at {scheme}://{local}/");
+        if has_internal_routes {
+            crate::info!("pprof handlers are exposed at {scheme}://{local}/debug/pprof/");
+        }
+        let mut opened = Listener::new(socket, &listener.addr, tls, self.registry.common());
+        opened.proxy_protocol = listener.use_proxy_protocol;
+        Ok(opened)
+    }
+
+    fn open_tls(&self, listener: &ListenerOptions) -> Result<Option<Arc<ServerTls>>, Fatal> {
+        let Some(tls) = &listener.tls else { return Ok(None) };
+        let tls = ServerTls::load(ServerTlsOptions {
+            cert_file: tls.cert_file.clone(),
+            key_file: tls.key_file.clone(),
+            min_version: tls.min_version.clone(),
+            cipher_suites: self.options.listeners.tls_cipher_suites.clone(),
+            client_ca: tls.client_auth.as_ref().map(|auth| auth.ca_file.clone()),
+            alpn: vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()],
+        })
+        .map_err(|error| error.to_string())?;
+        if !tls.unavailable_cipher_suites().is_empty() {
+            crate::warn!("cipher suites that are not available here: {:?}", tls.unavailable_cipher_suites());
+        }
+        let tls = Arc::new(tls);
+        tokio::spawn(self.cancel.clone().run_until_cancelled_owned(refresh_certificate(tls.clone())));
+        Ok(Some(tls))
+    }
+
+    fn server_options(&mut self) -> ServerOptions {
+        let (http, access, listeners) = (&self.options.http, &self.options.access, &self.options.listeners);
+        let page = self.page.clone();
+        ServerOptions {
+            workers: self.options.workers,
+            path_prefix: http.path_prefix.clone(),
+            disable_cors: http.disable_cors,
+            disable_keep_alive: listeners.disable_keep_alive,
+            disable_compression: http.disable_response_compression,
+            server_hostname: (!http.disable_server_hostname).then(hostname),
+            security_headers: [http.hsts.clone(), http.frame_options.clone(), http.csp.clone()],
+            conn_timeout: listeners.conn_timeout.unwrap_or_default(),
+            idle_conn_timeout: listeners.idle_timeout.unwrap_or(FOR_EVER),
+            max_graceful_shutdown: listeners.max_graceful_shutdown,
+            shutdown_delay: listeners.shutdown_delay,
+            gate: (!access.http_auth_username.is_empty()).then(|| BasicGate {
+                username: Secret::from(access.http_auth_username.as_str()),
+                password: access.http_auth_password.clone(),
+            }),
+            metrics_key: access.metrics_key.clone(),
+            flags_key: access.flags_key.clone(),
+            pprof_key: access.pprof_key.clone(),
+            metrics_page: Arc::new(move || page.get()),
+            flags_page: self.shown.page.clone(),
+            cmdline: self.shown.cmdline.clone(),
+            app_routes: Arc::new(std::mem::take(&mut self.routes)),
+        }
+    }
+}
+
+/// Reads the certificate of a listener again about once a second. A failure keeps the last good one and is logged once.
+async fn refresh_certificate(tls: Arc<ServerTls>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let read = {
+            let tls = tls.clone();
+            tokio::task::spawn_blocking(move || tls.refresh().map(drop))
+        };
+        if let Ok(Err(error)) = read.await {
+            crate::error!("{error}; the last good certificate stays in use");
+        }
+    }
+}
+
+/// Keeps the clock of the summaries.
+async fn refresh_clock() {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        clock::refresh();
+    }
+}
+
+/// Measures how late a worker runs what is due.
+async fn measure_delay(go_runtime: Arc<GoRuntime>) {
+    loop {
+        let due = tokio::time::Instant::now() + TICK;
+        tokio::time::sleep_until(due).await;
+        go_runtime.record_scheduling_delay(due.elapsed());
+    }
+}
+
+/// Name of this machine, for `X-Server-Hostname`.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,249 @@
+//! Typed, checked values of the flags that all programs share ([`super::flags`]).
+//!
+//! Behind this file nobody asks for one of those flags by its name. All problems are reported at once. Paths, addresses
+//! and URLs stay texts; so does what only another parser can judge (TLS versions, cipher suites, push targets), because
+//! its error texts are part of the product. Nothing here may open a file or a socket.
+
+use std::time::Duration;
+
+use crate::flags::{FlagSet, Password};
+use crate::metrics::push::PushOptions;
+
+#[cfg(test)]
+mod tests;
+
+/// Everything that the shared flags say.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Addresses, TLS and connections of clients.
+    pub listeners: Listeners,
+    /// Headers and pages of the own HTTP server.
+    pub http: HttpOptions,
+    /// Keys of internal pages and the gate in front of the server.
+    pub access: AccessOptions,
+    /// Metrics page and push.
+    pub metrics: MetricsOptions,
+    /// Threads that serve requests, at least 1.
+    pub workers: usize,
+}
+
+/// Listeners in the order of their flags, empty addresses left out.
+#[derive(Clone, Debug)]
+pub struct Listeners {
+    /// `-httpListenAddr`.
+    pub public: Vec<ListenerOptions>,
+    /// `-httpInternalListenAddr`; when not empty, internal pages are served only there.
+    pub internal: Vec<ListenerOptions>,
+    /// `-enableTCP6`: also for connections that the program opens.
+    pub enable_tcp6: bool,
+    /// `-tlsCipherSuites`.
+    pub tls_cipher_suites: Vec<String>,
+    /// `-http.connTimeout`; `None` = no limit.
+    pub conn_timeout: Option<Duration>,
+    /// `-http.idleConnTimeout`; `None` = no limit.
+    pub idle_timeout: Option<Duration>,
+    /// `-http.disableKeepAlive`.
+    pub disable_keep_alive: bool,
+    /// `-http.shutdownDelay`.
+    pub shutdown_delay: Duration,
+    /// `-http.maxGracefulShutdownDuration`.
+    pub max_graceful_shutdown: Duration,
+}
+
+/// One address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// As given: `:port`, `host:port` or `ip:port`.
+    pub addr: String,
+    /// Position in its flag, empty addresses counted.
+    pub index: usize,
+    /// Every connection begins with a PROXY header; never on internal listeners.
+    pub use_proxy_protocol: bool,
+    /// HTTPS instead of HTTP.
+    pub tls: Option<ListenerTls>,
+}
+
+/// TLS of one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// `-tlsCertFile` of the same position.
+    pub cert_file: String,
+    /// `-tlsKeyFile` of the same position.
+    pub key_file: String,
+    /// `-tlsMinVersion` of the same position, as given; empty = TLS12.
+    pub min_version: String,
+    /// `-mtls` with `-mtlsCAFile` of the same position.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// Client certificates are demanded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// `None` = authorities of the system.
+    pub ca_file: Option<String>,
+}
+
+/// Headers and pages of the own HTTP server.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// `-http.pathPrefix` with one leading and no trailing slash; empty = none.
+    pub path_prefix: String,
+    /// `-http.disableCORS`.
+    pub disable_cors: bool,
+    /// `-http.disableResponseCompression`.
+    pub disable_response_compression: bool,
+    /// `-http.header.disableServerHostname`.
+    pub disable_server_hostname: bool,
+    /// `-http.header.csp`, empty = no header.
+    pub csp: String,
+    /// `-http.header.frameOptions`, empty = no header.
+    pub frame_options: String,
+    /// `-http.header.hsts`, empty = no header.
+    pub hsts: String,
+}
+
+/// Keys of internal pages and the gate in front of the server.
+#[derive(Clone, Debug)]
+pub struct AccessOptions {
+    /// `-httpAuth.username`, empty = no gate.
+    pub http_auth_username: String,
+    /// `-httpAuth.password`.
+    pub http_auth_password: Password,
+    /// `-flagsAuthKey`.
+    pub flags_key: Password,
+    /// `-metricsAuthKey`.
+    pub metrics_key: Password,
+    /// `-pprofAuthKey`.
+    pub pprof_key: Password,
+    /// `-reloadAuthKey`.
+    pub reload_key: Password,
+}
+
+/// Metrics page and push.
+#[derive(Clone, Debug)]
+pub struct MetricsOptions {
+    /// `-metrics.exposeMetadata`.
+    pub expose_metadata: bool,
+    /// `-metrics.goRuntime`.
+    pub go_runtime: bool,
+    /// What `vm_allowed_memory_bytes` shows.
+    pub allowed_memory: AllowedMemory,
+    /// `-pushmetrics.*`.
+    pub push: PushOptions,
+}
+
+/// `-memory.allowedBytes`, or else `-memory.allowedPercent`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AllowedMemory {
+    /// An absolute size.
+    Bytes(u64),
+    /// Part of the memory of the machine, 1 to 100.
+    Percent(f64),
+}
+
+impl ServiceOptions {
+    /// Checks and groups the values of [`super::flags::COMMON`].
+    ///
+    /// # Errors
+    /// One message for each value that makes no sense, and for each flag that the product refuses.
+    pub fn from_flags(flags: &FlagSet) -> Result<Self, Vec<String>> {
+        let mut problems = flags.refusals();
+        let options = Self {
+            listeners: listeners(flags, &mut problems),
+            http: http_options(flags),
+            access: access_options(flags),
+            metrics: metrics_options(flags, &mut problems),
+            workers: at_least_one(flags, "workers", &mut problems),
+        };
+        if problems.is_empty() { Ok(options) } else { Err(problems) }
+    }
+}
+
+fn listeners(flags: &FlagSet, problems: &mut Vec<String>) -> Listeners {
+    Listeners {
+        public: listeners_of(flags, "httpListenAddr", true, problems),
+        internal: listeners_of(flags, "httpInternalListenAddr", false, problems),
+        enable_tcp6: flags.bool("enableTCP6"),
+        tls_cipher_suites: flags.texts("tlsCipherSuites").to_vec(),
+        conn_timeout: flags.duration("http.connTimeout").positive(),
+        idle_timeout: flags.duration("http.idleConnTimeout").positive(),
+        disable_keep_alive: flags.bool("http.disableKeepAlive"),
+        shutdown_delay: flags.duration("http.shutdownDelay").as_std(),
+        max_graceful_shutdown: flags.duration("http.maxGracefulShutdownDuration").as_std(),
+    }
+}
+
+fn listeners_of(flags: &FlagSet, name: &str, public: bool, problems: &mut Vec<String>) -> Vec<ListenerOptions> {
+    let mut listeners = Vec::new();
+    for (index, addr) in flags.texts(name).iter().enumerate().filter(|(_, addr)| !addr.is_empty()) {
+        let is_mtls = public && flags.bool_at("mtls", index);
+        let is_tls = flags.bool_at("tls", index);
+        if is_mtls && !is_tls {
+            problems.push(format!("-mtls for -{name}={addr} needs -tls for the same address"));
+        }
+        listeners.push(ListenerOptions {
+            addr: addr.clone(),
+            index,
+            use_proxy_protocol: public && flags.bool_at("httpListenAddr.useProxyProtocol", index),
+            tls: is_tls.then(|| ListenerTls {
+                cert_file: flags.text_at("tlsCertFile", index).to_string(),
+                key_file: flags.text_at("tlsKeyFile", index).to_string(),
+                min_version: flags.text_at("tlsMinVersion", index).to_string(),
+                client_auth: is_mtls.then(|| ClientAuth {
+                    ca_file: Some(flags.text_at("mtlsCAFile", index).to_string()).filter(|path| !path.is_empty()),
+                }),
+            }),
+        });
+    }
+    listeners
+}
+
+fn http_options(flags: &FlagSet) -> HttpOptions {
+    let prefix = flags.text("http.pathPrefix").trim_matches('/');
+    HttpOptions {
+        path_prefix: if prefix.is_empty() { String::new() } else { format!("/{prefix}") },
+        disable_cors: flags.bool("http.disableCORS"),
+        disable_response_compression: flags.bool("http.disableResponseCompression"),
+        disable_server_hostname: flags.bool("http.header.disableServerHostname"),
+        csp: flags.text("http.header.csp").to_string(),
+        frame_options: flags.text("http.header.frameOptions").to_string(),
+        hsts: flags.text("http.header.hsts").to_string(),
+    }
+}
+
+fn access_options(flags: &FlagSet) -> AccessOptions {
+    AccessOptions {
+        http_auth_username: flags.text("httpAuth.username").to_string(),
+        http_auth_password: flags.password("httpAuth.password"),
+        flags_key: flags.password("flagsAuthKey"),
+        metrics_key: flags.password("metricsAuthKey"),
+        pprof_key: flags.password("pprofAuthKey"),
+        reload_key: flags.password("reloadAuthKey"),
+    }
+}
+
+fn metrics_options(flags: &FlagSet, problems: &mut Vec<String>) -> MetricsOptions {
+    let percent = flags.float("memory.allowedPercent");
+    let allowed_memory = match u64::try_from(flags.bytes("memory.allowedBytes").bytes()) {
+        Ok(bytes @ 1..) => AllowedMemory::Bytes(bytes),
+        _ => AllowedMemory::Percent(percent),
+    };
+    if matches!(allowed_memory, AllowedMemory::Percent(_)) && !(1.0..=100.0).contains(&percent) {
+        problems.push(format!("-memory.allowedPercent must be between 1 and 100; got {percent}"));
+    }
+    MetricsOptions {
+        expose_metadata: flags.bool("metrics.exposeMetadata"),
+        go_runtime: flags.bool("metrics.goRuntime"),
+        allowed_memory,
+        push: PushOptions::from_flags(flags),
+    }
+}
+
+/// The value of a whole-number flag that must be positive; 1 beside the problem otherwise.
+fn at_least_one(flags: &FlagSet, name: &str, problems: &mut Vec<String>) -> usize {
+    let value = flags.int(name);
+    usize::try_from(value).ok().filter(|value| *value > 0).unwrap_or_else(|| {
+        problems.push(format!("-{name} must be at least 1; got {value}"));
+        1
+    })
+}
