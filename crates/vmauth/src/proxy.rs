@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 use tokio::time::Instant;
 use vmkit::exchange::{Deadline, Exchange, ReplyWriter, RequestBody, RequestHead};
+use vmkit::go_regex::TooCostly;
 use vmkit::go_text::quote;
 use vmkit::http_server::{Client, Handler, Request, log_text, send_plain_error};
 use vmkit::units::GoDuration;
@@ -257,7 +258,8 @@ impl Proxy {
         let user = principal.user;
         let input =
             RouteInput { host: facts.head.host(), path: path.decoded(), query: facts.head.query(), head: facts.head };
-        if let Some(route) = user.table.select(&input).and_then(|index| user.routes.get(index)) {
+        let selected = user.table.select(&input).map_err(|TooCostly| ProxyError::CostlyRequest)?;
+        if let Some(route) = selected.and_then(|index| user.routes.get(index)) {
             check_ip(user, route.ip_filter.as_ref(), facts)?;
             if route.deny_paths.contains(path.decoded()) {
                 return Err(path_denied(generation, user));

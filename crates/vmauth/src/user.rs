@@ -73,10 +73,11 @@ impl DeniedPaths {
         Self(patterns)
     }
 
-    /// Whether the normalised path is refused, as it is or without the slash at its end.
+    /// Whether the normalised path is refused, as it is or without the slash at its end. One that cannot be decided is.
     pub fn contains(&self, path: &[u8]) -> bool {
-        let bare = path.strip_suffix(b"/").unwrap_or(path);
-        self.0.iter().any(|pattern| pattern.is_match(path) || (bare.len() < path.len() && pattern.is_match(bare)))
+        let bare = path.strip_suffix(b"/").filter(|bare| !bare.is_empty());
+        let is_denied = |path| self.0.iter().any(|pattern| pattern.matches(path).unwrap_or(true));
+        is_denied(path) || bare.is_some_and(is_denied)
     }
 }
 

@@ -16,6 +16,8 @@ mod certificate_files;
 mod client_leaves;
 #[path = "behaviour/connections.rs"]
 mod connections;
+#[path = "behaviour/costly_patterns.rs"]
+mod costly_patterns;
 #[path = "behaviour/denied_paths.rs"]
 mod denied_paths;
 #[path = "behaviour/descriptors.rs"]

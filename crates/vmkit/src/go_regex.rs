@@ -6,6 +6,7 @@
 //!
 //! A pattern must never make a request slow, the memory large or the process panic.
 
+mod automaton;
 mod classes;
 mod parser;
 mod pattern;
@@ -16,12 +17,14 @@ mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use regex_automata::meta;
 use regex_syntax::hir::{Hir, Look};
 
 use parser::Reading;
 
+pub use automaton::{Automaton, TooCostly};
 pub use parser::GoRegexError;
 pub use pattern::{GoPattern, Groups};
 pub use simple::{Simple, Tail};
@@ -42,7 +45,7 @@ enum Kind {
     /// Any of some literals or prefixes.
     Simple(Box<[Simple]>),
     /// Everything else; the tree is kept for automata of many patterns.
-    Program(meta::Regex, Box<Hir>),
+    Program(Arc<Automaton>, Box<Hir>),
 }
 
 impl GoRegex {
@@ -74,19 +77,31 @@ impl GoRegex {
             Some(list) => Kind::Simple(list.into()),
             None => {
                 let hir = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
-                let program =
-                    build(std::slice::from_ref(&hir), PROGRAM_LIMIT).ok_or_else(|| GoRegexError::too_large(pattern))?;
-                Kind::Program(program, Box::new(hir))
+                let program = Automaton::build(std::slice::from_ref(&hir), PROGRAM_LIMIT);
+                let program = program.ok_or_else(|| GoRegexError::too_large(pattern))?;
+                Kind::Program(Arc::new(program), Box::new(hir))
             }
         };
         Ok(Self { source: pattern.into(), kind })
     }
 
-    /// Whether the whole text matches. A byte that is not part of valid UTF-8 counts as U+FFFD.
+    /// Whether the whole text matches. A byte that is not part of valid UTF-8 counts as U+FFFD. Time is linear, but some
+    /// patterns need microseconds a byte: see [`GoRegex::matches`] for texts of strangers.
     pub fn is_match(&self, text: &[u8]) -> bool {
         match &self.kind {
             Kind::Simple(list) => list.iter().any(|simple| simple.is_match(text)),
-            Kind::Program(program, _) => program.is_match(&*replace_bad_bytes(text)),
+            Kind::Program(program, _) => program.first_unbounded(&replace_bad_bytes(text)).is_some(),
+        }
+    }
+
+    /// The same within a few milliseconds, whatever the text.
+    ///
+    /// # Errors
+    /// It would take longer, because the pattern is costly and the text long.
+    pub fn matches(&self, text: &[u8]) -> Result<bool, TooCostly> {
+        match &self.kind {
+            Kind::Simple(list) => Ok(list.iter().any(|simple| simple.is_match(text))),
+            Kind::Program(program, _) => Ok(program.first(&replace_bad_bytes(text))?.is_some()),
         }
     }
 
@@ -126,8 +141,8 @@ impl PartialEq for GoRegex {
 
 impl Eq for GoRegex {}
 
-/// Compiles anchored trees into one program; `None` when it would take more than `limit` bytes.
-pub fn build(trees: &[Hir], limit: usize) -> Option<meta::Regex> {
+/// Compiles a tree for captures; `None` when it would take more than `limit` bytes.
+fn build(trees: &[Hir], limit: usize) -> Option<meta::Regex> {
     let config = meta::Config::new().nfa_size_limit(Some(limit)).hybrid_cache_capacity(1 << 20);
     meta::Builder::new().configure(config).build_many_from_hir(trees).ok()
 }

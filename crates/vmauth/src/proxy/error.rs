@@ -17,6 +17,8 @@ pub enum ProxyError {
         /// Whether credentials may help: nobody is logged in, and there are users.
         ask: bool,
     },
+    /// Path, host or query are too long for the patterns of the routes.
+    CostlyRequest,
     /// No route, and credentials may help: asks for them.
     CredentialsNeeded,
     /// No route, after credentials that fit nobody.
@@ -85,6 +87,7 @@ impl ProxyError {
             Self::IpDenied => 403,
             Self::PathDenied { ask: true } => 401,
             Self::PathDenied { ask: false } => 403,
+            Self::CostlyRequest => 414,
             Self::CredentialsNeeded | Self::InvalidCredentials => 401,
             Self::MissingRoute { .. } | Self::BadBody(_) | Self::BadHeaderValue(_) => 400,
             Self::GlobalLimit { .. } | Self::UserLimit { .. } => 429,
@@ -104,6 +107,7 @@ impl ProxyError {
             Self::ClientGone
             | Self::IpDenied
             | Self::PathDenied { .. }
+            | Self::CostlyRequest
             | Self::CredentialsNeeded
             | Self::InvalidCredentials
             | Self::MissingRoute { .. }
@@ -121,6 +125,7 @@ impl ProxyError {
             Self::ClientGone | Self::CredentialsNeeded | Self::InvalidCredentials => false,
             Self::IpDenied
             | Self::PathDenied { .. }
+            | Self::CostlyRequest
             | Self::MissingRoute { .. }
             | Self::GlobalLimit { .. }
             | Self::UserLimit { .. }
@@ -140,6 +145,9 @@ impl ProxyError {
             Self::ClientGone => "the client has closed the connection".to_owned(),
             Self::IpDenied => format!("access denied for the client address of the user {name}"),
             Self::PathDenied { .. } => format!("access to the path is denied for the user {name}"),
+            Self::CostlyRequest => {
+                format!("the request of the user {name} is too long for the patterns of `url_map`")
+            }
             Self::CredentialsNeeded => "missing 'Authorization' request header".to_owned(),
             Self::InvalidCredentials => "Unauthorized".to_owned(),
             Self::MissingRoute { url, dump } => format!("user {name} missing route for {}{dump}", quote(url)),

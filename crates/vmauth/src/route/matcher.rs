@@ -16,7 +16,7 @@ use vmkit::exchange::{HeaderId, RequestHead};
 
 use crate::rewrite::percent;
 use pattern_index::PatternIndex;
-use vmkit::go_regex::GoRegex;
+use vmkit::go_regex::{GoRegex, TooCostly};
 
 /// One item of `src_query_args`: an argument of this exact name with a matching value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,47 +112,59 @@ impl RouteTable {
     }
 
     /// Index of the first entry that matches.
-    pub fn select(&self, input: &RouteInput<'_>) -> Option<usize> {
+    ///
+    /// # Errors
+    /// A pattern cannot be decided within the bound: no route may be taken, since another might have been meant.
+    pub fn select(&self, input: &RouteInput<'_>) -> Result<Option<usize>, TooCostly> {
         let mut best = u32::MAX;
         let accepts = |filed| {
-            move |at: u32| self.entries.get(at as usize).is_some_and(|entry| entry.matches_besides(filed, input))
+            move |at: u32| match self.entries.get(at as usize) {
+                Some(entry) => entry.matches_besides(filed, input),
+                None => Ok(false),
+            }
         };
-        self.paths.first(input.path, &mut best, accepts(Filed::Path));
-        self.hosts.first(input.host, &mut best, accepts(Filed::Host));
+        self.paths.first(input.path, &mut best, accepts(Filed::Path))?;
+        self.hosts.first(input.host, &mut best, accepts(Filed::Host))?;
         if !self.headers.is_empty() {
-            self.first_by_header(input, &mut best);
+            self.first_by_header(input, &mut best)?;
         }
         if !self.query_args.is_empty() {
             for (name, value) in args(input.query) {
                 if let Some(index) = self.query_args.get(&*name) {
-                    index.first(&value, &mut best, accepts(Filed::QueryArg));
+                    index.first(&value, &mut best, accepts(Filed::QueryArg))?;
                 }
             }
         }
         if let Some(&at) = self.always.first() {
             best = best.min(at);
         }
-        (best != u32::MAX).then_some(best as usize)
+        Ok((best != u32::MAX).then_some(best as usize))
     }
 
-    fn first_by_header(&self, input: &RouteInput<'_>, best: &mut u32) {
+    fn first_by_header(&self, input: &RouteInput<'_>, best: &mut u32) -> Result<(), TooCostly> {
         for line in input.head.headers().filter(|line| line.id != HeaderId::Host) {
             let Some(list) = self.headers.get(line.value) else { continue };
             for (name, at) in list.iter().take_while(|(_, at)| at < best) {
-                if line.name.eq_ignore_ascii_case(name.as_bytes())
-                    && self.entries.get(*at as usize).is_some_and(|entry| entry.matches_besides(Filed::Header, input))
-                {
+                if !line.name.eq_ignore_ascii_case(name.as_bytes()) {
+                    continue;
+                }
+                let Some(entry) = self.entries.get(*at as usize) else { continue };
+                if entry.matches_besides(Filed::Header, input)? {
                     *best = *at;
                     break;
                 }
             }
         }
+        Ok(())
     }
 }
 
 impl RouteMatcher {
     /// Whether all criteria match.
-    pub fn matches(&self, input: &RouteInput<'_>) -> bool {
+    ///
+    /// # Errors
+    /// A pattern cannot be decided within the bound.
+    pub fn matches(&self, input: &RouteInput<'_>) -> Result<bool, TooCostly> {
         self.matches_besides(Filed::Nowhere, input)
     }
 
@@ -170,12 +182,11 @@ impl RouteMatcher {
         }
     }
 
-    fn matches_besides(&self, known: Filed, input: &RouteInput<'_>) -> bool {
-        let any = |list: &[GoRegex], text| list.is_empty() || list.iter().any(|pattern| pattern.is_match(text));
-        (known == Filed::Host || any(&self.hosts, input.host))
-            && (known == Filed::Header || self.headers.is_empty() || self.has_header(input.head))
-            && (known == Filed::QueryArg || self.query_args.is_empty() || self.has_query_arg(input.query))
-            && (known == Filed::Path || any(&self.paths, input.path))
+    fn matches_besides(&self, known: Filed, input: &RouteInput<'_>) -> Result<bool, TooCostly> {
+        Ok((known == Filed::Header || self.headers.is_empty() || self.has_header(input.head))
+            && (known == Filed::Host || any(&self.hosts, input.host)?)
+            && (known == Filed::QueryArg || self.query_args.is_empty() || self.has_query_arg(input.query)?)
+            && (known == Filed::Path || any(&self.paths, input.path)?))
     }
 
     fn has_header(&self, head: &RequestHead) -> bool {
@@ -185,13 +196,28 @@ impl RouteMatcher {
         })
     }
 
-    fn has_query_arg(&self, query: Option<&[u8]>) -> bool {
-        args(query).any(|(name, value)| {
-            self.query_args.iter().any(|arg| {
-                arg.name.as_bytes() == &*name && arg.value.as_ref().is_some_and(|pattern| pattern.is_match(&value))
-            })
-        })
+    fn has_query_arg(&self, query: Option<&[u8]>) -> Result<bool, TooCostly> {
+        for (name, value) in args(query) {
+            for arg in self.query_args.iter().filter(|arg| arg.name.as_bytes() == &*name) {
+                if let Some(pattern) = &arg.value
+                    && pattern.matches(&value)?
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
+}
+
+/// Whether any pattern matches, or there is none.
+fn any(list: &[GoRegex], text: &[u8]) -> Result<bool, TooCostly> {
+    for pattern in list {
+        if pattern.matches(text)? {
+            return Ok(true);
+        }
+    }
+    Ok(list.is_empty())
 }
 
 /// Decoded names and values of a query. Arguments with a bad escape are left out, as they are not forwarded either.

@@ -30,7 +30,7 @@ fn input(user: u32, spec: &UserSpec, jwt: &JwtSpec, issuers: &Issuers) -> JwtUse
     };
     let claims = jwt.match_claims.iter().map(|claim| {
         let regex = Arc::clone(&claim.value);
-        let pattern: ClaimPattern = Box::new(move |text| regex.is_match(text));
+        let pattern: ClaimPattern = Box::new(move |text| regex.matches(text).unwrap_or(false));
         (claim.path.clone(), pattern)
     });
     JwtUserInput {

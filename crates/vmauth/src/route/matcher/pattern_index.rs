@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use foldhash::fast::RandomState;
-use regex_automata::{Anchored, Input, meta};
-
-use vmkit::go_regex::{self, GoRegex, Tail};
+use vmkit::go_regex::{self, Automaton, GoRegex, Tail, TooCostly};
 
 /// From so many patterns on they get a common automaton.
 const COMMON_PROGRAM_FROM: usize = 4;
@@ -27,7 +25,7 @@ pub(super) struct PatternIndex {
     /// Patterns that are neither, by ascending entry.
     programs: Vec<(u32, GoRegex)>,
     /// All of `programs` at once.
-    common: Option<meta::Regex>,
+    common: Option<Automaton>,
 }
 
 struct Prefix {
@@ -60,7 +58,7 @@ impl PatternIndex {
         }
         if index.programs.len() >= COMMON_PROGRAM_FROM {
             let trees: Vec<_> = index.programs.iter().filter_map(|(_, pattern)| pattern.hir().cloned()).collect();
-            index.common = go_regex::build(&trees, COMMON_PROGRAM_LIMIT);
+            index.common = Automaton::build(&trees, COMMON_PROGRAM_LIMIT);
         }
         index
     }
@@ -78,61 +76,77 @@ impl PatternIndex {
     }
 
     /// Lowers `best` to the first entry below it that matches `text` and that `accepts` agrees to.
-    pub(super) fn first(&self, text: &[u8], best: &mut u32, accepts: impl Fn(u32) -> bool) {
+    ///
+    /// # Errors
+    /// A pattern cannot be decided within the bound.
+    pub(super) fn first(&self, text: &[u8], best: &mut u32, accepts: impl Accepts) -> Result<(), TooCostly> {
         if let Some(entries) = self.literals.get(text) {
-            lower(best, entries.iter().copied(), &accepts);
+            lower(best, entries.iter().copied(), &accepts)?;
         }
         if !self.prefixes.is_empty() {
-            self.first_prefix(text, best, &accepts);
+            self.first_prefix(text, best, &accepts)?;
         }
         if self.programs.first().is_some_and(|(entry, _)| entry < best) {
-            self.first_program(text, best, &accepts);
+            self.first_program(text, best, &accepts)?;
         }
+        Ok(())
     }
 
-    fn first_prefix(&self, text: &[u8], best: &mut u32, accepts: &impl Fn(u32) -> bool) {
+    fn first_prefix(&self, text: &[u8], best: &mut u32, accepts: &impl Accepts) -> Result<(), TooCostly> {
         // The longest prefix of a text is the last one not above it in order, or an ancestor of that one.
         let below = self.prefixes.partition_point(|prefix| &*prefix.text <= text);
         let mut found = self.ancestor(below.checked_sub(1), text);
         while let Some(prefix) = found.and_then(|at| self.prefixes.get(at as usize)) {
             let rest = text.get(prefix.text.len()..).unwrap_or_default();
             let entries = prefix.entries.iter().filter(|(_, tail)| tail.accepts(rest)).map(|(entry, _)| *entry);
-            lower(best, entries, accepts);
+            lower(best, entries, accepts)?;
             found = Some(prefix.parent);
         }
+        Ok(())
     }
 
-    fn first_program(&self, text: &[u8], best: &mut u32, accepts: &impl Fn(u32) -> bool) {
+    fn first_program(&self, text: &[u8], best: &mut u32, accepts: &impl Accepts) -> Result<(), TooCostly> {
         let mut from = 0;
         if let Some(common) = &self.common {
-            let valid = go_regex::replace_bad_bytes(text);
-            let input = Input::new(&*valid).anchored(Anchored::Yes);
-            let Some(found) = common.search_half(&input) else { return };
-            from = found.pattern().as_usize();
+            let Some(found) = common.first(&go_regex::replace_bad_bytes(text))? else { return Ok(()) };
+            from = found;
             match self.programs.get(from) {
-                Some((entry, _)) if entry >= best => return,
-                Some((entry, _)) if accepts(*entry) => {
+                Some((entry, _)) if entry >= best => return Ok(()),
+                Some((entry, _)) if accepts(*entry)? => {
                     *best = *entry;
-                    return;
+                    return Ok(());
                 }
                 _ => from += 1,
             }
         }
-        let rest = self.programs.get(from..).unwrap_or_default().iter();
-        let mut rest = rest.take_while(|(entry, _)| entry < best);
-        if let Some((entry, _)) = rest.find(|(entry, pattern)| accepts(*entry) && pattern.is_match(text)) {
-            *best = *entry;
+        for (entry, pattern) in self.programs.get(from..).unwrap_or_default() {
+            if entry >= best {
+                break;
+            }
+            if accepts(*entry)? && pattern.matches(text)? {
+                *best = *entry;
+                break;
+            }
         }
+        Ok(())
     }
 }
 
+/// Whether the other criteria of an entry match.
+pub(super) trait Accepts: Fn(u32) -> Result<bool, TooCostly> {}
+
+impl<F: Fn(u32) -> Result<bool, TooCostly>> Accepts for F {}
+
 /// Lowers `best` to the first of some ascending entries that is accepted.
-fn lower(best: &mut u32, entries: impl Iterator<Item = u32>, accepts: &impl Fn(u32) -> bool) {
+fn lower(best: &mut u32, entries: impl Iterator<Item = u32>, accepts: &impl Accepts) -> Result<(), TooCostly> {
     let below = *best;
-    let mut entries = entries.take_while(|entry| *entry < below);
-    if let Some(entry) = entries.find(|entry| accepts(*entry)) {
-        *best = entry;
+    for entry in entries.take_while(|entry| *entry < below) {
+        if accepts(entry)? {
+            *best = entry;
+            break;
+        }
     }
+    Ok(())
 }
 
 impl fmt::Debug for PatternIndex {
