@@ -11,3 +11,4 @@ pub mod discovery;
 pub mod labels;
 pub mod relabel;
 pub mod remote_write;
+pub mod scrape;
