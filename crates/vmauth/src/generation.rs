@@ -324,6 +324,7 @@ fn client_tls_options(tls: &crate::config::ClientTls) -> ClientTlsOptions {
         key_file: tls.key_file.clone(),
         server_name: tls.server_name.clone(),
         insecure_skip_verify: tls.insecure_skip_verify,
+        min_version: None,
     }
 }
 

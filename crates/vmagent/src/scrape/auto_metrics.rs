@@ -122,12 +122,20 @@ mod tests {
         let names = |result: &ScrapeResult| {
             let mut block = SeriesBlock::new();
             result.write(5, &labels, &mut block);
-            block.iter().map(|series| series.labels().map(|(_, value)| value.to_vec()).collect::<Vec<_>>()).collect::<Vec<_>>()
+            block
+                .iter()
+                .map(|series| series.labels().map(|(_, value)| value.to_vec()).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
         };
         let plain = names(&ScrapeResult::default());
         assert_eq!(plain.len(), 7);
         assert_eq!(plain[0], [b"up".to_vec(), b"j".to_vec()]);
-        let limited = ScrapeResult { sample_limit: Some(1), label_limit: Some(2), series_limit: Some((3, 2, 1)), ..ScrapeResult::default() };
+        let limited = ScrapeResult {
+            sample_limit: Some(1),
+            label_limit: Some(2),
+            series_limit: Some((3, 2, 1)),
+            ..ScrapeResult::default()
+        };
         assert_eq!(names(&limited).len(), 12);
         let mut block = SeriesBlock::new();
         limited.write_stale(5, &labels, &mut block);

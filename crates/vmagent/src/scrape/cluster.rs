@@ -46,14 +46,14 @@ impl Default for Cluster {
 /// There is no number, or it is not below `members`.
 pub fn member_number(text: &str, members: u64) -> Result<u64, String> {
     let digits = text.rsplit('-').next().unwrap_or(text);
-    let number: u64 = digits
-        .strip_prefix('+')
-        .unwrap_or(digits)
-        .parse()
-        .map_err(|_| format!("cannot parse -promscrape.cluster.memberNum={text:?}; write a number, or a name with -N at its end"))?;
+    let number: u64 = digits.strip_prefix('+').unwrap_or(digits).parse().map_err(|_| {
+        format!("cannot parse -promscrape.cluster.memberNum={text:?}; write a number, or a name with -N at its end")
+    })?;
     if number >= members {
         let last = members.saturating_sub(1);
-        return Err(format!("-promscrape.cluster.memberNum={text:?} is out of range; it must be in the range [0..{last}]"));
+        return Err(format!(
+            "-promscrape.cluster.memberNum={text:?} is out of range; it must be in the range [0..{last}]"
+        ));
     }
     Ok(number)
 }

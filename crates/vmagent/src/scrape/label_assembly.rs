@@ -65,8 +65,16 @@ impl LabelAssembly {
     }
 
     /// Begins a series in `block` and writes the labels of a sample.
-    pub fn write(&self, target: &Target, line: &SampleLine<'_>, labels: &mut LabelBuf, block: &mut SeriesBlock) -> Assembled {
-        if self.direct && let Some(count) = self.write_directly(line, block) {
+    pub fn write(
+        &self,
+        target: &Target,
+        line: &SampleLine<'_>,
+        labels: &mut LabelBuf,
+        block: &mut SeriesBlock,
+    ) -> Assembled {
+        if self.direct
+            && let Some(count) = self.write_directly(line, block)
+        {
             return Assembled::Series(count);
         }
         let settings = &target.settings;

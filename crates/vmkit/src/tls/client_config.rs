@@ -6,6 +6,7 @@
 //! that pools can let old connections go. Files that fail later on leave the last good configuration in force.
 
 use super::cert_store::{self, Fingerprint, Input, PairError, Roots, RootsError};
+use super::cipher_suites;
 use super::peer_verifier::{AcceptAny, PeerVerifier};
 use super::{LastFailure, Refreshed};
 use crate::redact;
@@ -17,7 +18,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What tells two TLS identities apart. Files are paths, relative to the working directory, or http(s) URLs.
+/// What tells two TLS identities apart. Files are paths, relative to the working directory, http(s) URLs, or PEM itself.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ClientTlsOptions {
     /// PEM bundle that replaces the system's roots.
@@ -30,6 +31,8 @@ pub struct ClientTlsOptions {
     pub server_name: Option<String>,
     /// Accept any certificate.
     pub insecure_skip_verify: bool,
+    /// Lowest TLS version, `TLS10` to `TLS13`; empty or below TLS 1.2 means TLS 1.2.
+    pub min_version: Option<String>,
 }
 
 /// One usable configuration.
@@ -154,11 +157,12 @@ impl ClientTlsOptions {
 impl fmt::Debug for ClientTlsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTlsOptions")
-            .field("ca_file", &self.ca_file.as_deref().map(redact::url))
-            .field("cert_file", &self.cert_file.as_deref().map(redact::url))
-            .field("key_file", &self.key_file.as_deref().map(redact::url))
+            .field("ca_file", &self.ca_file.as_deref().map(shown))
+            .field("cert_file", &self.cert_file.as_deref().map(shown))
+            .field("key_file", &self.key_file.as_deref().map(shown))
             .field("server_name", &self.server_name)
             .field("insecure_skip_verify", &self.insecure_skip_verify)
+            .field("min_version", &self.min_version)
             .finish()
     }
 }
@@ -195,7 +199,9 @@ impl ClientTls {
             return Ok(Refreshed::Unchanged);
         }
         let read = async |file: &str| {
-            if is_url(file) {
+            if is_inline(file) {
+                Ok(file.as_bytes().to_vec())
+            } else if is_url(file) {
                 fetch(file.to_owned()).await.map_err(|err| err.to_string())
             } else {
                 cert_store::read_file(file).map_err(|err| err.to_string())
@@ -293,8 +299,10 @@ fn build(options: &ClientTlsOptions, files: &Files) -> Result<ClientConfig, Clie
         Some(roots) if !options.insecure_skip_verify => Arc::new(PeerVerifier::new(roots, &provider)),
         _ => Arc::new(AcceptAny(Arc::clone(&provider))),
     };
+    let versions = cipher_suites::versions(given(&options.min_version).unwrap_or_default())
+        .map_err(|err| ClientTlsFault::Library(err.to_string()))?;
     let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&versions)
         .map_err(|err| ClientTlsFault::Library(err.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
@@ -321,7 +329,12 @@ fn client_pair(options: &ClientTlsOptions, files: &Files) -> Result<Option<Arc<C
 
 /// A file name without the credentials of a URL.
 fn shown(file: &str) -> String {
-    redact::url(file).into_owned()
+    if is_inline(file) { "inline PEM".to_owned() } else { redact::url(file).into_owned() }
+}
+
+/// PEM in the place of a file name stands for itself.
+fn is_inline(file: &str) -> bool {
+    file.contains("-----BEGIN ")
 }
 
 /// An empty name is no name.

@@ -110,6 +110,19 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
         Some(pairs)
     }
 
+    /// Reads an object with free keys and values of any kind, in file order. `type_name` is the name that messages show.
+    pub fn map_entries(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<Vec<(Text<'t>, NodeId)>> {
+        let mut seen = std::collections::HashSet::new();
+        let entries = self.entries(id, place, type_name)?;
+        Some(
+            entries
+                .into_iter()
+                .filter(|entry| seen.insert(entry.key.value))
+                .map(|entry| (entry.key, entry.value))
+                .collect(),
+        )
+    }
+
     /// Keys and values of an object: own ones first, then those that `<<` adds.
     fn entries(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<Vec<Entry<'t>>> {
         let node = self.tree.node(id);

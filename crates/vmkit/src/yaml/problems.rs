@@ -158,6 +158,13 @@ impl<S: Stage> Problems<S> {
         self.push(S::SYNTAX, &Place::root(), mark, message, "");
     }
 
+    /// Forgets unknown and repeated fields, for configs that are read without strictness.
+    pub fn forgive_fields(&mut self) {
+        let before = self.found.len();
+        self.found.retain(|problem| problem.stage != S::TYPES || !problem.message.starts_with("field "));
+        self.total -= before - self.found.len();
+    }
+
     /// Whether nothing was reported.
     pub fn is_empty(&self) -> bool {
         self.total == 0
@@ -248,6 +255,17 @@ mod tests {
              bad users: missing x (users[1], line 3, column 5; add `x`)\n\
              bad users: no good (top level, line 1, column 1)"
         );
+    }
+
+    #[test]
+    fn unknown_fields_can_be_forgiven() {
+        let mut problems = Problems::default();
+        let mark = Mark::new(1, 1);
+        problems.push(Check::Types, &Place::root(), mark, "field x not found in type T", "");
+        problems.push(Check::Types, &Place::root(), mark, "cannot unmarshal !!str `y` into int", "");
+        problems.forgive_fields();
+        assert_eq!(problems.count(), 1);
+        assert!(problems.into_list().to_string().contains("into int"));
     }
 
     #[test]

@@ -13,7 +13,8 @@ fn factory(job: &str, cluster: Cluster) -> TargetFactory {
 }
 
 fn found(pairs: &[(&str, &str)]) -> TargetLabels {
-    let own: Vec<_> = pairs.iter().map(|&(name, value)| SharedLabel { name: name.into(), value: value.into() }).collect();
+    let own: Vec<_> =
+        pairs.iter().map(|&(name, value)| SharedLabel { name: name.into(), value: value.into() }).collect();
     TargetLabels::new([], own)
 }
 
@@ -25,7 +26,11 @@ fn target(job: &str, pairs: &[(&str, &str)]) -> Result<Target, Dropped> {
 fn urls_and_labels() {
     let f = |job: &str, address: &str, url: &str, labels: &str| {
         let target = target(&format!("{{job_name: j, {job}}}"), &[("__address__", address)]).unwrap();
-        assert_eq!((target.url.to_string().as_str(), target.labels.to_string().as_str()), (url, labels), "{job} {address}");
+        assert_eq!(
+            (target.url.to_string().as_str(), target.labels.to_string().as_str()),
+            (url, labels),
+            "{job} {address}"
+        );
     };
     f("", "h:1", "http://h:1/metrics", r#"{instance="h:1",job="j"}"#);
     f("", "h", "http://h/metrics", r#"{instance="h:80",job="j"}"#);
@@ -35,8 +40,18 @@ fn urls_and_labels() {
     f("", "h:1/", "http://h:1/", r#"{instance="h:1",job="j"}"#);
     f("", "[::1]:9", "http://[::1]:9/metrics", r#"{instance="[::1]:9",job="j"}"#);
     f("metrics_path: '/a?x=y', params: {q: ['1 2']}", "h:1", "http://h:1/a?x=y&q=1+2", r#"{instance="h:1",job="j"}"#);
-    f("params: {z: ['1'], e: [''], a: ['2', '3']}", "h:1", "http://h:1/metrics?a=2&a=3&z=1", r#"{instance="h:1",job="j"}"#);
-    f("params: {'k&=': ['a/b?c#d%e+f']}", "h:1", "http://h:1/metrics?k%26%3D=a%2Fb%3Fc%23d%25e%2Bf", r#"{instance="h:1",job="j"}"#);
+    f(
+        "params: {z: ['1'], e: [''], a: ['2', '3']}",
+        "h:1",
+        "http://h:1/metrics?a=2&a=3&z=1",
+        r#"{instance="h:1",job="j"}"#,
+    );
+    f(
+        "params: {'k&=': ['a/b?c#d%e+f']}",
+        "h:1",
+        "http://h:1/metrics?k%26%3D=a%2Fb%3Fc%23d%25e%2Bf",
+        r#"{instance="h:1",job="j"}"#,
+    );
     f("metrics_path: '/a b/é'", "h:1", "http://h:1/a%20b/%C3%A9", r#"{instance="h:1",job="j"}"#);
 }
 
@@ -45,7 +60,10 @@ fn credentials_of_an_address_are_not_shown() {
     let target = target("{job_name: j}", &[("__address__", "http://u:p%20w@h:1/m")]).unwrap();
     assert_eq!(target.url.to_string(), "http://h:1/m");
     assert_eq!(target.labels.get("instance"), Some("h:1"));
-    assert_eq!(target.user_info.map(|(name, password)| (name, password.expose().to_owned())), Some(("u".into(), "p w".into())));
+    assert_eq!(
+        target.user_info.map(|(name, password)| (name, password.expose().to_owned())),
+        Some(("u".into(), "p w".into()))
+    );
 }
 
 #[test]
@@ -93,12 +111,16 @@ fn a_cluster_shares_targets_and_labels_them() {
     let cluster = |member| Cluster { members: 3, member, member_label: label.clone(), ..Cluster::default() };
     let mut scraped = 0;
     for member in 0..3 {
-        match factory("{job_name: j}", cluster(member)).target(&found(&[("__address__", "h:1"), ("member", "x")]), &mut LabelBuf::new()) {
+        match factory("{job_name: j}", cluster(member))
+            .target(&found(&[("__address__", "h:1"), ("member", "x")]), &mut LabelBuf::new())
+        {
             Ok(target) => {
                 scraped += 1;
                 assert_eq!(target.labels.get("member"), Some("agent-1"));
             }
-            Err(dropped) => assert!(matches!(&dropped, Dropped::Sharding(owners) if owners.len() == 1 && owners[0] != member)),
+            Err(dropped) => {
+                assert!(matches!(&dropped, Dropped::Sharding(owners) if owners.len() == 1 && owners[0] != member))
+            }
         }
     }
     assert_eq!(scraped, 1);
