@@ -180,6 +180,7 @@ impl Check<'_> {
                 key_file: given(flags, "backend.TLSKeyFile"),
                 server_name: given(flags, "backend.TLSServerName"),
                 insecure_skip_verify: flags.bool("backend.tlsInsecureSkipVerify"),
+                min_version: None,
             },
         }
     }

@@ -108,7 +108,7 @@ impl LabelAssembly {
             block.push_label(NAME, name);
         }
         for (name, value) in line.labels() {
-            if !value.is_empty() && !name.is_empty() && !(name.starts_with(b"__") && name != NAME) {
+            if !(value.is_empty() || name.is_empty() || name.starts_with(b"__") && name != NAME) {
                 block.push_label(name, value);
                 count += 1;
             }

@@ -241,10 +241,10 @@ impl<'p> PageReader<'p> {
         let Assembled::Series(labels) = assembled else { return };
         self.totals.post_relabeling += 1;
         if target.sample_limit.is_some_and(|limit| self.totals.post_relabeling > limit) {
-            self.limit_error = self.limit_error.or(target.sample_limit.map(LimitError::Samples));
+            self.limit_error = self.limit_error.or_else(|| target.sample_limit.map(LimitError::Samples));
         }
         if target.label_limit.is_some_and(|limit| labels as u64 > limit) {
-            self.limit_error = self.limit_error.or(target.label_limit.map(LimitError::Labels));
+            self.limit_error = self.limit_error.or_else(|| target.label_limit.map(LimitError::Labels));
         }
         if self.limit_error.is_some() {
             buffers.block.cancel_series();

@@ -40,6 +40,14 @@ impl PageSeries {
         memory.ends.len() - self.known
     }
 
+    fn saw(&mut self, index: usize) {
+        let first = self.seen.get_mut(index).is_some_and(|seen| !std::mem::replace(seen, true));
+        self.next = index + 1;
+        if self.reordered && first {
+            self.order.push(index as u32);
+        }
+    }
+
     fn clear(&mut self, known: usize) {
         self.known = known;
         self.seen.clear();
@@ -72,18 +80,10 @@ impl SeriesMemory {
     /// Notes a series of the page.
     pub fn note(&mut self, page: &mut PageSeries, text: &[u8]) {
         if page.next < page.known && self.at(page.next) == text {
-            self.saw(page, page.next);
+            page.saw(page.next);
             return;
         }
         self.note_unexpected(page, text);
-    }
-
-    fn saw(&self, page: &mut PageSeries, index: usize) {
-        let first = page.seen.get_mut(index).is_some_and(|seen| !std::mem::replace(seen, true));
-        page.next = index + 1;
-        if page.reordered && first {
-            page.order.push(index as u32);
-        }
     }
 
     #[cold]
@@ -102,7 +102,7 @@ impl SeriesMemory {
         if let Some(&index) = page.by_hash.get(&hash) {
             let index = index as usize;
             if index < page.known {
-                self.saw(page, index);
+                page.saw(index);
             }
             return;
         }
