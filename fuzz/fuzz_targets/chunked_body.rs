@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use vmkit::exchange::{ServerHalf, Stream, Wire, WireStats};
+use vmkit::exchange::{HeaderList, Http1Server, Stream, Wire, WireStats};
 
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -19,13 +19,13 @@ thread_local! {
 }
 
 /// Body and trailers, and whether the connection was kept; `None` for a malformed body.
-async fn read(pieces: [&[u8]; 2]) -> Option<(Vec<u8>, Vec<u8>)> {
+async fn read(pieces: [&[u8]; 2]) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
     // No state of closed connections must be left: there are thousands a second.
     client.set_zero_linger().expect("the option");
     let server = Stream::Plain(listener.accept().await.expect("a connection").0);
-    let mut half = ServerHalf::new(Wire::new(server, Arc::new(WireStats::default())), Rc::default());
+    let mut half = Http1Server::new(Wire::new(server, Arc::new(WireStats::default())), Rc::default());
     let sending = async {
         for piece in [HEAD, pieces[0], pieces[1]] {
             client.write_all(piece).await.expect("room for a small input");
@@ -40,11 +40,11 @@ async fn read(pieces: [&[u8]; 2]) -> Option<(Vec<u8>, Vec<u8>)> {
         let result = loop {
             match exchange.body.chunk().await {
                 Ok(Some(chunk)) => body.extend_from_slice(chunk.data),
-                Ok(None) => break Some((body, exchange.body.trailers().to_vec())),
+                Ok(None) => break Some((body, exchange.body.trailers().map(|list| list.as_http1().to_vec()))),
                 Err(_) => break None,
             }
         };
-        exchange.reply.send_all(200, b"", b"").await.expect("room for a small reply");
+        exchange.reply.send_all(200, &HeaderList::default(), b"").await.expect("room for a small reply");
         assert_eq!(half.finish().await, result.is_some());
         result
     };

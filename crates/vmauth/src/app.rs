@@ -184,6 +184,7 @@ impl PoolFactory {
             stats: self.stats.clone(),
             control: self.control.clone(),
             resolver: self.resolver.clone(),
+            codec: None,
         }
     }
 }

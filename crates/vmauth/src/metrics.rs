@@ -64,6 +64,7 @@ pub fn dial_stats(set: &Set) -> DialStats {
             written_bytes: counter("conn_bytes_written_total"),
             writes: counter("conn_writes_total"),
             write_errors: counter("conn_write_errors_total"),
+            write_timeouts: Arc::default(),
         }),
     }
 }

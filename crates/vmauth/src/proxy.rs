@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 use tokio::time::Instant;
-use vmkit::exchange::{Deadline, Exchange, ReplyWriter, RequestBody, RequestHead};
+use vmkit::exchange::{Deadline, Exchange, HeaderList, ReplyWriter, RequestBody, RequestHead};
 use vmkit::go_regex::TooCostly;
 use vmkit::go_text::quote;
 use vmkit::http_server::{Client, Handler, Request, log_text, send_plain_error};
@@ -90,7 +90,7 @@ struct Facts<'c> {
     client: &'c Client,
     path: &'c [u8],
     started: Instant,
-    common_lines: &'c [u8],
+    common_lines: &'c HeaderList,
 }
 
 impl Handler for Proxy {
@@ -198,9 +198,9 @@ impl Proxy {
             placeholders: principal.placeholders(),
             buffered,
             common_lines: facts.common_lines,
-            scope,
+            observer: scope,
         };
-        forward.run(io.body, io.reply, io.deadline).await
+        Ok(forward.run(io.body, io.reply, io.deadline).await?)
     }
 
     async fn global_slot(&self, body: &mut RequestBody<'_>, deadline: Instant) -> Result<Permit, ProxyError> {

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod balance;
+mod connect_error;
 pub mod discovery;
 pub mod health_check;
 pub mod pool;

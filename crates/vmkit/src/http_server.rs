@@ -13,10 +13,12 @@ mod app_route;
 mod auth_key;
 mod builtin_routes;
 mod connection;
+mod metrics;
 mod options;
 mod pages;
 mod pprof_routes;
 mod request_text;
+mod threads;
 mod worker;
 
 use std::net::SocketAddr;
@@ -27,15 +29,16 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::exchange::{Deadline, Exchange};
+use crate::exchange::{Deadline, Exchange, HeaderList};
 use crate::tls::client_identity::Subject;
 
 pub use app_route::{AppRoute, PIECE_TIMEOUT, ReadBodyError, Reply, ReplyFuture};
 pub use builtin_routes::OnlyRoutes;
+pub use metrics::{PprofMetrics, ServerMetrics};
 pub use options::{BasicGate, Listener, PageSource, ServerOptions};
 pub use pages::{Line, push_line, send_plain_error};
 pub use request_text::{log_text, push_remote_addr, push_request_uri};
-pub use worker::{ServerMetrics, Worker, WorkerPlan};
+pub use threads::WorkerPlan;
 
 /// What the application does with a request that no built-in route has taken.
 pub trait Handler: Sized + 'static {
@@ -56,8 +59,8 @@ pub struct Request<'c> {
     pub deadline: &'c mut Deadline,
     /// When the head was complete.
     pub started: Instant,
-    /// Header lines that every reply of this process carries, such as `X-Server-Hostname`.
-    pub common_lines: &'c [u8],
+    /// Header fields that every reply of this process carries, such as `X-Server-Hostname`.
+    pub common_lines: &'c HeaderList,
     /// What all workers share.
     pub(crate) shared: &'c Shared,
 }
@@ -78,7 +81,8 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(addr: SocketAddr) -> Self {
+    /// A client in plain text at this address.
+    pub fn new(addr: SocketAddr) -> Self {
         // An IPv4 client of a dual-stack socket is an IPv4 client.
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         Self { addr, addr_text: addr.to_string(), ip_text: addr.ip().to_string(), subject: None, tls: false }
@@ -88,7 +92,7 @@ impl Client {
 /// A running server. Dropping it leaves the workers to the process; call [`stop`](Self::stop).
 #[derive(Debug)]
 pub struct Server {
-    workers: Vec<worker::WorkerHandle>,
+    workers: Vec<threads::WorkerHandle>,
     shared: Arc<Shared>,
     graceful_limit: Duration,
     shutdown_delay: Duration,
@@ -100,7 +104,7 @@ pub(crate) struct Shared {
     options: ServerOptions,
     metrics: Arc<ServerMetrics>,
     control: Handle,
-    common_lines: Vec<u8>,
+    common_lines: HeaderList,
     /// Whether paths of public requests must be compared with routes.
     has_public_routes: bool,
     started: Instant,
@@ -137,7 +141,7 @@ impl Server {
             started: Instant::now(),
             shutdown_ends_ms: AtomicU64::new(0),
         });
-        let workers = worker::start(&shared, listeners, make_handler)?;
+        let workers = threads::start(&shared, listeners, make_handler)?;
         Ok(Self { workers, shared, graceful_limit, shutdown_delay })
     }
 

@@ -81,9 +81,10 @@ fn may_be_refused(end: End) -> bool {
             | HeadError::TooManyHeaders
             | HeadError::CodingInHttp10
             | HeadError::BadVersion
-            | HeadError::TooLarge => false,
+            | HeadError::TooLarge
+            | HeadError::ConnectionHeader => false,
         },
-        // Blanks between a chunk size and the line end; trailers that are no header fields.
+        // Trailers that are no header fields.
         End::BadBody => true,
         // `close` together with `keep-alive` closes.
         End::NotKept => true,

@@ -58,7 +58,7 @@ pub async fn buffer(
     }
     let mut data = match body.kind() {
         BodyKind::Length(n) => Vec::with_capacity(usize::try_from(n).unwrap_or(usize::MAX).min(max)),
-        BodyKind::None | BodyKind::Chunked | BodyKind::UntilClose => Vec::new(),
+        BodyKind::None | BodyKind::Stream => Vec::new(),
     };
     let mut ended = false;
     let reading = async {

@@ -7,34 +7,63 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use vmkit::exchange::{BodyError, BodyKind, Deadline, HeaderId, ReplyError, RequestBody, RequestWriter, tokens};
+use vmkit::exchange::{
+    BodyError, BodyKind, ClientExchange, Deadline, HeaderList, ReplyError, RequestBody, RequestHead, RequestLine,
+    RequestWriter,
+};
 
 use super::form_stream::FormStream;
+use super::trailers;
+use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::HeaderRules;
+use crate::rewrite::jwt_placeholders::PlaceholderError;
 use crate::upstream::pool::{Peer, Pool, Pooled};
 
-/// A request ready to be sent, as often as needed.
+/// A request ready to be sent, as often as needed, over whatever protocol the backend speaks.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
-    /// Head with the empty line.
-    pub head: &'a [u8],
+    /// What the backend is asked for.
+    pub line: RequestLine<'a>,
+    /// The client's head, the source of the fields.
+    pub head: &'a RequestHead,
+    /// Rules of the route; what they decide cannot be changed by a trailer.
+    pub rules: &'a HeaderRules,
+    /// What the fields depend on besides.
+    pub context: ForwardContext<'a>,
+    /// What body the head announces.
+    pub kind: BodyKind,
     /// What was read of the body.
     pub buffered: &'a [u8],
-    /// Whether the body is sent chunked.
-    pub chunked: bool,
-    /// Args to remove from the rest of a form on its way; the head announces it as chunked.
+    /// Args to remove from the rest of a form on its way; `kind` is a stream then.
     pub filter: Option<&'a ProtectedArgs>,
     /// Whether `buffered` is all of it.
     pub complete: bool,
-    /// Whether the method is HEAD.
-    pub to_head: bool,
-    /// Names of trailers that were announced; only they are forwarded.
-    pub trailers: &'a [u8],
-    /// Rules of the route; what they decide cannot be changed by a trailer.
-    pub rules: &'a HeaderRules,
     /// Time for the reply head after the request was sent; zero for no limit.
     pub response_timeout: Duration,
+}
+
+impl Outgoing<'_> {
+    /// Writes the head into what is sent.
+    fn write_head(&self, exchange: &mut ClientExchange) -> Result<(), PlaceholderError> {
+        let mut fields = exchange.begin(&self.line);
+        write_request_headers(&mut fields, self.head, self.rules, &self.context)?;
+        if self.kind == BodyKind::Stream {
+            for name in trailers::announced_by_request(self.head, self.rules) {
+                exchange.request.announce_trailer(name);
+            }
+        }
+        exchange.request.end_head(self.kind);
+        Ok(())
+    }
+
+    /// Trailers of a body that was read to its end.
+    fn trailers(&self, body: &RequestBody<'_>) -> HeaderList {
+        match self.kind {
+            BodyKind::Stream => trailers::of_request(body.trailers(), self.head, self.rules),
+            BodyKind::None | BodyKind::Length(_) => HeaderList::default(),
+        }
+    }
 }
 
 /// A try that failed.
@@ -44,6 +73,10 @@ pub enum TryError {
     ClientGone,
     /// The client's body is malformed or ended too early.
     ClientBody(BodyError),
+    /// A value of the token cannot be sent.
+    Token(PlaceholderError),
+    /// The proxy cannot open a connection, whoever the backend is.
+    Own(String),
     /// The backend failed.
     Backend {
         /// Text for logs.
@@ -84,10 +117,13 @@ pub async fn attempt(
                 dialled = pool.dial(peer) => dialled,
                 () = body.gone() => return Err(TryError::ClientGone),
             };
-            dialled.map_err(|cause| TryError::Backend { cause, trivial: false, stale: false })?
+            dialled.map_err(|error| match error.is_our_own() {
+                true => TryError::Own(error.to_string()),
+                false => TryError::Backend { cause: error.to_string(), trivial: false, stale: false },
+            })?
         }
     };
-    pooled.half.start(outgoing.to_head);
+    outgoing.write_head(&mut pooled.exchange).map_err(TryError::Token)?;
     let reused = pooled.reused;
     let sent = exchange(&mut pooled, outgoing, body, deadline).await.map_err(|error| error.on(reused))?;
     Ok((pooled, sent))
@@ -132,8 +168,7 @@ async fn exchange(
     body: &mut RequestBody<'_>,
     deadline: &mut Deadline,
 ) -> Result<Sent, Failure> {
-    let half = &mut pooled.half;
-    let (request, reply) = (&mut half.request, &mut half.reply);
+    let ClientExchange { request, reply } = &mut *pooled.exchange;
     let mut form = outgoing.filter.map(FormStream::new);
     let mut filtered = Vec::new();
     let buffered = match &mut form {
@@ -143,15 +178,11 @@ async fn exchange(
         }
         None => outgoing.buffered,
     };
-    let trailers = if outgoing.chunked && outgoing.complete {
-        announced(body.trailers(), outgoing.trailers, outgoing.rules)
-    } else {
-        Vec::new()
-    };
+    let trailers = if outgoing.complete { outgoing.trailers(body) } else { HeaderList::default() };
     let first = async {
         let ends = outgoing.complete && trailers.is_empty();
-        request.send_head(outgoing.head, buffered, outgoing.chunked, ends).await?;
-        if trailers.is_empty() { Ok(()) } else { request.send_trailers(&trailers).await }
+        request.send(buffered, ends).await?;
+        if trailers.is_empty() { Ok(()) } else { request.finish_with(&trailers).await }
     };
     let mut written = tokio::select! {
         biased;
@@ -215,19 +246,13 @@ async fn send_rest(
         match body.chunk().await.map_err(RestError::Client)? {
             Some(chunk) => {
                 let last = chunk.last;
-                request.send(chunk.data, outgoing.chunked, last).await.map_err(RestError::Backend)?;
+                request.send(chunk.data, last).await.map_err(RestError::Backend)?;
                 if last {
                     return Ok(());
                 }
             }
             None => {
-                let lines = announced(body.trailers(), outgoing.trailers, outgoing.rules);
-                let sent = match body.kind() {
-                    BodyKind::Chunked => request.send_trailers(&lines).await,
-                    BodyKind::None | BodyKind::Length(_) | BodyKind::UntilClose => {
-                        request.send(&[], outgoing.chunked, true).await
-                    }
-                };
+                let sent = request.finish_with(&outgoing.trailers(body)).await;
                 return sent.map_err(RestError::Backend);
             }
         }
@@ -248,59 +273,10 @@ async fn send_form(
             break;
         }
         if !out.is_empty() {
-            request.send(&out, true, false).await.map_err(RestError::Backend)?;
+            request.send(&out, false).await.map_err(RestError::Backend)?;
             out.clear();
         }
     }
     form.finish(&mut out);
-    request.send(&out, true, true).await.map_err(RestError::Backend)
-}
-
-/// The trailer lines whose names were announced; a client cannot add a header this way that rules would set.
-pub fn announced(lines: &[u8], names: &[u8], rules: &HeaderRules) -> Vec<u8> {
-    let mut out = Vec::new();
-    for line in lines.split_inclusive(|b| *b == b'\n') {
-        let name = line.split(|b| *b == b':').next().unwrap_or_default().trim_ascii();
-        if tokens(names).any(|known| known.eq_ignore_ascii_case(name)) && may_come_late(name, rules) {
-            out.extend_from_slice(line);
-        }
-    }
-    out
-}
-
-/// Whether a header may be sent behind the body (RFC 9110 §6.5.1): a backend that merges trailers into the headers
-/// must not learn from them about framing, routing, credentials, conditions or content.
-pub fn may_come_late(name: &[u8], rules: &HeaderRules) -> bool {
-    const EARLY: &[&str] = &["cookie", "forwarded", "max-forwards", "range", "x-real-ip", "x-http-method-override"];
-    const EARLY_PREFIXES: &[&str] = &["content-", "if-", "proxy-", "x-forwarded-"];
-    let starts = |prefix: &str| name.get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix.as_bytes()));
-    // Names the proxy knows decide about framing, routing or credentials.
-    HeaderId::of(name) == HeaderId::Other
-        && !EARLY.iter().any(|early| name.eq_ignore_ascii_case(early.as_bytes()))
-        && !EARLY_PREFIXES.iter().any(|prefix| starts(prefix))
-        && str::from_utf8(name).is_ok_and(|name| !rules.touches(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rewrite::header_rules::HeaderRule;
-
-    #[test]
-    fn trailers() {
-        let rules = HeaderRules::new(&[HeaderRule::parse("AccountID: 7").unwrap()], false);
-        let f = |names: &str, lines: &str, want: &str| {
-            let got = announced(lines.replace('|', "\r\n").as_bytes(), names.as_bytes(), &rules);
-            assert_eq!(String::from_utf8(got).unwrap().replace("\r\n", "|"), want, "{names:?} {lines:?}");
-        };
-        f("X-Sum, grpc-status", "x-sum: 1|X-Other: 2|Grpc-Status: 0|", "x-sum: 1|Grpc-Status: 0|");
-        f("", "x-sum: 1|", "");
-        f("accountid", "AccountID: 8|", "");
-        f("Host, Authorization, Content-Length, Transfer-Encoding", "Host: b|Authorization: x|Content-Length: 3|", "");
-        f(
-            "Content-Range, Cookie, X-Forwarded-Host, If-Match, c",
-            "Content-Range: b|Cookie: x|X-Forwarded-Host: y|If-Match: z|C: d|",
-            "C: d|",
-        );
-    }
+    request.send(&out, true).await.map_err(RestError::Backend)
 }

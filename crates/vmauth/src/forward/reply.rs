@@ -3,9 +3,13 @@
 //! Every piece is sent as soon as it is read, and the next one is read only when it was sent. While the backend is
 //! silent the client is watched: when it leaves, the backend connection is dropped.
 
-use vmkit::exchange::{BodyError, BodyKind, HeaderId, ReplyBody, ReplyReader, ReplyWriter, RequestBody};
+use vmkit::exchange::{
+    BodyError, BodyKind, HeaderId, HeaderList, ReplyBody, ReplyReader, ReplyWriter, RequestBody, ResponseHead,
+};
 
-use crate::rewrite::header_rules::{ResponseRules, write_response_headers};
+use super::trailers;
+use crate::rewrite::header_rules::ResponseRules;
+use crate::rewrite::response_headers::write_response_headers;
 
 /// Why a reply was not delivered to its end.
 #[derive(Debug)]
@@ -16,38 +20,39 @@ pub enum RelayError {
     Backend(BodyError),
 }
 
-/// Writes the head of the reply; it is sent with the first piece of the body.
-pub fn begin(reply: &ReplyReader, client: &mut ReplyWriter, common_lines: &[u8], rules: &ResponseRules) {
-    let head = reply.head();
-    let status = head.status();
+/// Writes the head of the reply; it is sent with the first piece of the body. `own` are fields of every reply.
+pub fn begin(head: &ResponseHead, client: &mut ReplyWriter, own: &HeaderList, rules: &ResponseRules) {
     let to_head = client.is_to_head();
-    let out = client.begin(status);
-    rules.write_own_lines(out, common_lines);
-    write_response_headers(out, head.headers(), rules);
-    if status == 101 {
-        for line in head.headers().filter(|line| line.id == HeaderId::Upgrade) {
-            out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: ");
-            out.extend_from_slice(line.value);
-            out.extend_from_slice(b"\r\n");
-        }
-    }
+    let mut out = match head.upgrade() {
+        Some(protocol) => client.begin_tunnel(protocol),
+        None => client.begin(head.status()),
+    };
+    rules.write_own_lines(&mut out, own);
+    write_response_headers(&mut out, head.headers(), rules);
     if head.first(HeaderId::Date).is_some() || rules.touches("Date") {
         client.set_has_date();
     }
-    client.end_head(match head.body() {
-        _ if status == 101 => ReplyBody::Tunnel,
+    let body = match head.body() {
+        _ if head.upgrade().is_some() => ReplyBody::Tunnel,
         BodyKind::None if to_head && head.content_length().is_none() => ReplyBody::Stream,
-        BodyKind::None => ReplyBody::None(head.content_length().filter(|_| status != 204)),
+        BodyKind::None => ReplyBody::None(head.content_length().filter(|_| head.status() != 204)),
         BodyKind::Length(n) => ReplyBody::Length(n),
-        BodyKind::Chunked | BodyKind::UntilClose => ReplyBody::Stream,
-    });
+        BodyKind::Stream => ReplyBody::Stream,
+    };
+    if body == ReplyBody::Stream && client.takes_trailers() {
+        trailers::announced_by_reply(head, rules, own).for_each(|name| client.announce_trailer(name));
+    }
+    client.end_head(body);
 }
 
-/// Streams the body; the head must have been begun. `request` is the client's side, watched for its end.
+/// Streams the body and its trailers, as far as `passing` lets them; the head must have been begun.
+///
+/// `request` is the client's side, watched for its end.
 pub async fn relay(
     reply: &mut ReplyReader,
     client: &mut ReplyWriter,
     request: &mut RequestBody<'_>,
+    passing: impl FnOnce(Option<&HeaderList>) -> HeaderList,
 ) -> Result<(), RelayError> {
     loop {
         let chunk = tokio::select! {
@@ -62,5 +67,9 @@ pub async fn relay(
             break;
         }
     }
-    client.finish().await.map_err(|_| RelayError::ClientGone)
+    let finished = match reply.trailers() {
+        Some(found) if client.takes_trailers() => client.finish_with(&passing(Some(found))).await,
+        _ => client.finish().await,
+    };
+    finished.map_err(|_| RelayError::ClientGone)
 }

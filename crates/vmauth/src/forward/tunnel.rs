@@ -3,22 +3,15 @@
 //! Any protocol may be switched to but HTTP itself, in cleartext (h2c) or in TLS: a connection of it through the tunnel
 //! would carry requests that nobody authenticates.
 
-use vmkit::exchange::{ClientHalf, HeaderId, ReplyWriter, RequestBody, RequestHead, Version, tokens};
+use vmkit::exchange::{ClientExchange, HeaderId, ReplyWriter, RequestBody, RequestHead, tokens};
 
-use super::has_token;
-
-/// The protocols the client wants to switch to, if it may; the value of `Upgrade`.
-///
-/// HTTP/1.0 has no upgrades (RFC 9110 §7.8).
+/// The protocols the client wants to switch to, if it may.
 pub fn wanted(head: &RequestHead) -> Option<&[u8]> {
-    let value = head.first(HeaderId::Upgrade)?;
-    if head.version() == Version::Http10
-        || !has_token(head, HeaderId::Connection, b"upgrade")
-        || head.first(HeaderId::Http2Settings).is_some()
-    {
+    let value = head.upgrade()?;
+    if head.first(HeaderId::Http2Settings).is_some() || tokens(value).next().is_none() || tokens(value).any(is_http) {
         return None;
     }
-    if tokens(value).next().is_none() || tokens(value).any(is_http) { None } else { Some(value) }
+    Some(value)
 }
 
 /// Whether requests would follow: `h2c`, `HTTP/2.0`, `TLS/1.2`.
@@ -29,7 +22,7 @@ fn is_http(protocol: &[u8]) -> bool {
 }
 
 /// Passes bytes until both directions have ended or one of the connections fails.
-pub async fn run(backend: &mut ClientHalf, client_body: &mut RequestBody<'_>, client: &mut ReplyWriter) {
+pub async fn run(backend: &mut ClientExchange, client_body: &mut RequestBody<'_>, client: &mut ReplyWriter) {
     client_body.start_tunnel();
     backend.reply.start_tunnel();
     let (request, reply) = (&mut backend.request, &mut backend.reply);
@@ -39,7 +32,7 @@ pub async fn run(backend: &mut ClientHalf, client_body: &mut RequestBody<'_>, cl
     let up = async {
         loop {
             match client_body.chunk().await {
-                Ok(Some(chunk)) if request.send(chunk.data, false, false).await.is_ok() => {}
+                Ok(Some(chunk)) if request.send(chunk.data, false).await.is_ok() => {}
                 Ok(None) => return request.shutdown().await.is_ok(),
                 Ok(Some(_)) | Err(_) => return false,
             }
@@ -56,11 +49,10 @@ pub async fn run(backend: &mut ClientHalf, client_body: &mut RequestBody<'_>, cl
     };
     let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
     // A direction that ended well leaves the other one open (half close); a failure ends both.
-    let go_on = tokio::select! {
-        clean = &mut up => clean && { down.await; false },
-        clean = &mut down => clean && { up.await; false },
-    };
-    debug_assert!(!go_on, "BUG: both directions have ended");
+    tokio::select! {
+        clean = &mut up => if clean { down.await; },
+        clean = &mut down => if clean { up.await; },
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 use vmkit::go_text::quote;
 use vmkit::units::GoDuration;
 
+use crate::forward::error::ForwardError;
+
 /// A refused or failed request.
 #[derive(Debug)]
 pub enum ProxyError {
@@ -51,6 +53,11 @@ pub enum ProxyError {
     BadBody(String),
     /// A value from the token cannot be sent in a header.
     BadHeaderValue(String),
+    /// The proxy itself cannot open connections to backends.
+    NoConnection {
+        /// What the system says.
+        cause: String,
+    },
     /// An attempt failed and the body cannot be sent again.
     NotReplayable {
         /// Target URL.
@@ -79,6 +86,23 @@ pub enum ProxyError {
     },
 }
 
+impl From<ForwardError> for ProxyError {
+    fn from(error: ForwardError) -> Self {
+        match error {
+            ForwardError::ClientGone => Self::ClientGone,
+            ForwardError::BadBody(error) => Self::BadBody(error.to_string()),
+            ForwardError::BadHeaderValue(error) => Self::BadHeaderValue(error.to_string()),
+            ForwardError::NoConnection { cause } => Self::NoConnection { cause },
+            ForwardError::NotReplayable { target, cause } => Self::NotReplayable { target, cause },
+            ForwardError::RetryStatusNotReplayable { target, status } => {
+                Self::RetryStatusNotReplayable { target, status }
+            }
+            ForwardError::AllBackendsFailed { attempts } => Self::AllBackendsFailed { attempts },
+            ForwardError::BrokenReply { target, cause } => Self::BrokenReply { target, cause },
+        }
+    }
+}
+
 impl ProxyError {
     /// Status of the reply; `None` when nothing can be sent any more.
     pub fn status(&self) -> Option<u16> {
@@ -92,7 +116,7 @@ impl ProxyError {
             Self::MissingRoute { .. } | Self::BadBody(_) | Self::BadHeaderValue(_) => 400,
             Self::GlobalLimit { .. } | Self::UserLimit { .. } => 429,
             Self::SlowBody { .. } => 408,
-            Self::NotReplayable { .. } | Self::RetryStatusNotReplayable { .. } => 503,
+            Self::NoConnection { .. } | Self::NotReplayable { .. } | Self::RetryStatusNotReplayable { .. } => 503,
             Self::AllBackendsFailed { .. } => 502,
         })
     }
@@ -100,7 +124,8 @@ impl ProxyError {
     /// Whether it counts as an error of the proxy (`*_request_errors_total`).
     pub fn is_request_error(&self) -> bool {
         match self {
-            Self::NotReplayable { .. }
+            Self::NoConnection { .. }
+            | Self::NotReplayable { .. }
             | Self::RetryStatusNotReplayable { .. }
             | Self::AllBackendsFailed { .. }
             | Self::BrokenReply { .. } => true,
@@ -132,6 +157,7 @@ impl ProxyError {
             | Self::SlowBody { .. }
             | Self::BadBody(_)
             | Self::BadHeaderValue(_)
+            | Self::NoConnection { .. }
             | Self::NotReplayable { .. }
             | Self::RetryStatusNotReplayable { .. }
             | Self::AllBackendsFailed { .. }
@@ -168,6 +194,7 @@ impl ProxyError {
             ),
             Self::BadBody(cause) => format!("cannot read request body: {cause}"),
             Self::BadHeaderValue(cause) => cause.clone(),
+            Self::NoConnection { cause } => format!("cannot open a connection to any backend: {cause}"),
             Self::NotReplayable { target, cause } => format!("cannot proxy the request to {target}: {cause}"),
             Self::RetryStatusNotReplayable { target, status } => format!(
                 "got response status code={status} from {target}, but cannot retry the request at another backend, \

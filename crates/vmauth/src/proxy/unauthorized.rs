@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use vmkit::exchange::{ReplyWriter, RequestBody, RequestHead};
+use vmkit::exchange::{HeaderList, ReplyWriter, RequestBody, RequestHead};
 use vmkit::http_server::{Client, log_text, send_plain_error};
 
 use super::ProxyShared;
@@ -21,7 +21,7 @@ pub struct Asked<'c> {
     /// By whom.
     pub client: &'c Client,
     /// Header lines of every reply.
-    pub common_lines: &'c [u8],
+    pub common_lines: &'c HeaderList,
 }
 
 /// No credentials, and nothing is served without: asks for them at once.

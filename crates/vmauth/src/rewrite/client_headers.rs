@@ -1,42 +1,38 @@
-//! Writes the header lines of a request for a backend (proxying.md §1 and §2).
+//! Writes the header fields of a request for a backend (RFC 9110 §7.6).
 //!
 //! One pass over the client's lines: hop-by-hop headers go, addresses are joined, the rules of the config are applied
-//! last, so that a client cannot nominate them away. Framing (`Content-Length`, `Transfer-Encoding`, `Connection`,
-//! `Upgrade`, `Expect`, `Trailer`) is never copied: the caller writes what the body it sends needs.
+//! last, so that a client cannot nominate them away. A name that some server would take for one of those that are
+//! written here or configured (`X_Scope_OrgID` beside `X-Scope-OrgID`) goes as well. Fields about framing are never
+//! copied: the codec of the backend writes what the body needs, and `Host` from the authority.
 
-use vmkit::exchange::{HeaderId, RequestHead};
+use std::convert::Infallible;
 
-use super::header_rules::{HeaderRules, HostRule, push_line};
+use vmkit::exchange::{HeaderId, HeaderWriter, RequestHead};
+
+use super::header_rules::{HeaderRules, HostRule};
 use super::hop_by_hop::{self, Nominated};
 use super::jwt_placeholders::PlaceholderError;
 use jwt::VmAccess;
 
-/// What the lines depend on besides the head and the rules.
+/// What the fields depend on besides the head and the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardContext<'a> {
     /// Address of the client without port.
     pub client_ip: &'a str,
     /// `-removeXFFHTTPHeaderValue`: forget the addresses the client sent.
     pub remove_xff: bool,
-    /// Authority of the target, as by [`super::target_url::TargetUrl::host`].
-    pub upstream_host: &'a str,
     /// Values of the token. Without them placeholders stay text.
     pub placeholders: Option<&'a VmAccess>,
 }
 
-/// Appends all lines but those of framing. After an error `out` is as before.
+/// Writes all fields but `Host` and those of framing.
 pub fn write_request_headers(
-    out: &mut Vec<u8>,
+    out: &mut HeaderWriter<'_>,
     head: &RequestHead,
     rules: &HeaderRules,
     context: &ForwardContext<'_>,
 ) -> Result<(), PlaceholderError> {
-    let start = out.len();
-    let configured = push_host(out, head, rules, context).and_then(|()| push_configured(out, rules, context));
-    if let Err(error) = configured {
-        out.truncate(start);
-        return Err(error);
-    }
+    push_configured(out, rules, context)?;
     let nominated = Nominated::of(head.headers());
     let is_nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.contains(name));
     let mut has_xff = false;
@@ -45,7 +41,8 @@ pub fn write_request_headers(
             HeaderId::Host => {}
             HeaderId::XForwardedFor => has_xff = true,
             id if hop_by_hop::ends_here(id) || rules.overridden.contains(id, line.name) || is_nominated(line.name) => {}
-            _ => push_line(out, line.name, line.value),
+            HeaderId::Other if HeaderId::of_twin(line.name) != HeaderId::Other => {}
+            _ => out.line(line.name, line.value),
         }
     }
     if !rules.overridden.has_id(HeaderId::XForwardedFor) {
@@ -55,58 +52,60 @@ pub fn write_request_headers(
     Ok(())
 }
 
-fn push_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, client_ip: &str, keep: bool) {
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    if keep {
-        let lines = head.headers().filter(|line| line.id == HeaderId::XForwardedFor && !line.value.is_empty());
-        for line in lines {
-            out.extend_from_slice(line.value);
-            out.extend_from_slice(b", ");
-        }
+fn push_forwarded_for(out: &mut HeaderWriter<'_>, head: &RequestHead, client_ip: &str, keep: bool) {
+    const NAME: &[u8] = b"X-Forwarded-For";
+    if !keep {
+        return out.line(NAME, client_ip.as_bytes());
     }
-    out.extend_from_slice(client_ip.as_bytes());
-    out.extend_from_slice(b"\r\n");
+    let lines = head.headers().filter(|line| line.id == HeaderId::XForwardedFor && !line.value.is_empty());
+    let Ok(()) = out.line_with(NAME, |value| {
+        for line in lines {
+            value.extend_from_slice(line.value);
+            value.extend_from_slice(b", ");
+        }
+        value.extend_from_slice(client_ip.as_bytes());
+        Ok::<_, Infallible>(())
+    });
 }
 
 fn push_configured(
-    out: &mut Vec<u8>,
+    out: &mut HeaderWriter<'_>,
     rules: &HeaderRules,
     context: &ForwardContext<'_>,
 ) -> Result<(), PlaceholderError> {
-    out.extend_from_slice(&rules.lines);
+    out.list(&rules.lines);
     for template in &rules.templates {
         match context.placeholders {
-            Some(values) => template.push(out, values)?,
-            None => push_line(out, template.name.as_bytes(), template.placeholder.text().as_bytes()),
+            Some(values) => {
+                out.line_with(template.name.as_bytes(), |value| template.push_value(value, values))?;
+            }
+            None => out.line(template.name.as_bytes(), template.placeholder.text().as_bytes()),
         }
     }
     Ok(())
 }
 
-fn push_host(
-    out: &mut Vec<u8>,
-    head: &RequestHead,
-    rules: &HeaderRules,
-    context: &ForwardContext<'_>,
-) -> Result<(), PlaceholderError> {
-    let host = match &rules.host {
+/// The authority that a backend is asked for: `Host` of HTTP/1. `buffer` is room for one that comes from a token.
+pub fn authority<'a>(
+    head: &'a RequestHead,
+    rules: &'a HeaderRules,
+    upstream_host: &'a str,
+    placeholders: Option<&VmAccess>,
+    buffer: &'a mut Vec<u8>,
+) -> Result<&'a [u8], PlaceholderError> {
+    Ok(match &rules.host {
         HostRule::Fixed(host) => host.as_bytes(),
         HostRule::FromToken(template) => {
-            let start = out.len();
-            if let Some(values) = context.placeholders {
-                template.push(out, values)?;
+            buffer.clear();
+            if let Some(values) = placeholders {
+                template.push_value(buffer, values)?;
             }
-            if out.len() > start {
-                return Ok(());
-            }
-            context.upstream_host.as_bytes()
+            if buffer.is_empty() { upstream_host.as_bytes() } else { buffer }
         }
         // HTTP/1.0 requests may come without a host.
         HostRule::Client if !head.host().is_empty() => head.host(),
-        HostRule::Client | HostRule::Target => context.upstream_host.as_bytes(),
-    };
-    push_line(out, "Host", host);
-    Ok(())
+        HostRule::Client | HostRule::Target => upstream_host.as_bytes(),
+    })
 }
 
 #[cfg(test)]

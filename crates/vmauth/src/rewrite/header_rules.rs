@@ -7,15 +7,13 @@
 
 use std::fmt;
 
-use vmkit::exchange::HeaderId;
+use jwt::VmAccess;
+use vmkit::exchange::{HeaderId, HeaderList, HeaderWriter, same_or_twin};
 use vmkit::go_text::quote;
 use vmkit::yaml::decode::shown_name;
 
 use super::hop_by_hop;
-use super::jwt_placeholders::{HeaderTemplate, Placeholder, is_header_value};
-
-pub use super::client_headers::{ForwardContext, write_request_headers};
-pub use super::response_headers::write_response_headers;
+use super::jwt_placeholders::{HeaderTemplate, Placeholder, PlaceholderError, is_header_value};
 
 /// Why an item of a list of headers cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -134,13 +132,19 @@ impl Overridden {
         if id != HeaderId::Other {
             return self.has_id(id);
         }
-        self.lengths & length_bit(name) != 0
-            && self.others.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(name))
+        self.lengths & length_bit(name) != 0 && self.others.iter().any(|other| same_or_twin(other.as_bytes(), name))
+    }
+
+    /// Whether a field of this name would be taken for one that the rules set or delete.
+    pub(super) fn has_same_or_twin(&self, name: &[u8]) -> bool {
+        let id = HeaderId::of(name);
+        let id = if id == HeaderId::Other { HeaderId::of_twin(name) } else { id };
+        self.contains(id, name)
     }
 }
 
 fn id_bit(id: HeaderId) -> u32 {
-    1u32.wrapping_shl(id as u32)
+    id.bit()
 }
 
 fn length_bit(name: &[u8]) -> u64 {
@@ -151,8 +155,8 @@ fn length_bit(name: &[u8]) -> u64 {
 #[derive(Clone, Debug, Default)]
 struct Rendered {
     overridden: Overridden,
-    /// Complete lines of all headers with a fixed value.
-    lines: Vec<u8>,
+    /// All headers with a fixed value.
+    lines: HeaderList,
     templates: Vec<HeaderTemplate>,
     deletes_user_agent: bool,
 }
@@ -170,7 +174,7 @@ fn render(list: &[HeaderRule]) -> Rendered {
         if let Some(placeholder) = Placeholder::of(value) {
             rendered.templates.push(HeaderTemplate { name: name.clone(), placeholder });
         } else if !value.is_empty() {
-            push_line(&mut rendered.lines, name.as_bytes(), value.as_bytes());
+            rendered.lines.push(name.as_bytes(), value.as_bytes());
         } else if id == HeaderId::UserAgent {
             rendered.deletes_user_agent = true;
         }
@@ -178,19 +182,11 @@ fn render(list: &[HeaderRule]) -> Rendered {
     rendered
 }
 
-/// Appends one header line.
-pub(super) fn push_line(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: &[u8]) {
-    out.extend_from_slice(name.as_ref());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 /// Rules for requests: `headers` and `keep_original_host`.
 #[derive(Clone, Debug)]
 pub struct HeaderRules {
     pub(super) overridden: Overridden,
-    pub(super) lines: Box<[u8]>,
+    pub(super) lines: HeaderList,
     pub(super) templates: Vec<HeaderTemplate>,
     pub(super) host: HostRule,
 }
@@ -220,16 +216,31 @@ impl HeaderRules {
         };
         // The client's agent is never forwarded, so there is always one of ours.
         if !rendered.overridden.has_id(HeaderId::UserAgent) || rendered.deletes_user_agent {
-            push_line(&mut rendered.lines, "User-Agent", b"vmauth");
+            rendered.lines.push("User-Agent", b"vmauth");
         }
         rendered.overridden.add(HeaderId::UserAgent, "User-Agent");
         let Rendered { overridden, lines, templates, .. } = rendered;
-        Self { overridden, lines: lines.into(), templates, host }
+        Self { overridden, lines, templates, host }
     }
 
     /// Whether the rules set or delete this header.
     pub fn touches(&self, name: &str) -> bool {
         self.overridden.contains(HeaderId::of(name.as_bytes()), name.as_bytes())
+    }
+
+    /// Whether the rules set or delete this header, or one that some server would take it for.
+    pub fn touches_twin_of(&self, name: &[u8]) -> bool {
+        self.overridden.has_same_or_twin(name)
+    }
+
+    /// Checks that the values of a token can be sent, before a backend is chosen.
+    pub fn check_values(&self, values: &VmAccess) -> Result<(), PlaceholderError> {
+        let host = match &self.host {
+            HostRule::FromToken(template) => Some(template),
+            HostRule::Target | HostRule::Client | HostRule::Fixed(_) => None,
+        };
+        let mut value = Vec::new();
+        self.templates.iter().chain(host).try_for_each(|template| template.push_value(&mut value, values))
     }
 
     /// Whether a token's values are inserted.
@@ -242,7 +253,7 @@ impl HeaderRules {
 #[derive(Clone, Debug, Default)]
 pub struct ResponseRules {
     pub(super) overridden: Overridden,
-    pub(super) lines: Box<[u8]>,
+    pub(super) lines: HeaderList,
 }
 
 impl ResponseRules {
@@ -251,9 +262,9 @@ impl ResponseRules {
         let mut rendered = render(headers);
         // Placeholders are refused in replies before this; what is left of them is text.
         for template in &rendered.templates {
-            push_line(&mut rendered.lines, template.name.as_bytes(), template.placeholder.text().as_bytes());
+            rendered.lines.push(template.name.as_bytes(), template.placeholder.text().as_bytes());
         }
-        Self { overridden: rendered.overridden, lines: rendered.lines.into() }
+        Self { overridden: rendered.overridden, lines: rendered.lines }
     }
 
     /// Whether the rules set or delete this header, so that the proxy must not write its own, such as
@@ -262,16 +273,18 @@ impl ResponseRules {
         self.overridden.contains(HeaderId::of(name.as_bytes()), name.as_bytes())
     }
 
-    /// Appends rendered lines of the proxy itself, save for those that the rules set or delete.
-    pub fn write_own_lines(&self, out: &mut Vec<u8>, lines: &[u8]) {
+    /// Whether the rules set or delete this header, or one that some client would take it for.
+    pub fn touches_twin_of(&self, name: &[u8]) -> bool {
+        self.overridden.has_same_or_twin(name)
+    }
+
+    /// Writes fields of the proxy itself, save for those that the rules set or delete.
+    pub fn write_own_lines(&self, out: &mut HeaderWriter<'_>, lines: &HeaderList) {
         if self.overridden.is_empty() {
-            return out.extend_from_slice(lines);
+            return out.list(lines);
         }
-        for line in lines.split_inclusive(|b| *b == b'\n') {
-            let name = line.split(|b| *b == b':').next().and_then(|name| str::from_utf8(name).ok());
-            if !name.is_some_and(|name| self.touches(name)) {
-                out.extend_from_slice(line);
-            }
+        for line in lines.iter().filter(|line| !self.overridden.contains(line.id, line.name)) {
+            out.line(line.name, line.value);
         }
     }
 }
@@ -302,14 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn every_known_name_has_a_bit() {
-        for name in ["te", "host", "x-forwarded-for", "user-agent", "upgrade", "date"] {
-            assert_eq!(id_bit(HeaderId::of(name.as_bytes())).count_ones(), 1);
-        }
-        assert!((HeaderId::XForwardedFor as u32) < u32::BITS);
-    }
-
-    #[test]
     fn host_rule() {
         let f = |items: &[&str], keep: bool, want: HostRule| {
             assert_eq!(HeaderRules::new(&list(items), keep).host, want, "{items:?}");
@@ -327,11 +332,14 @@ mod tests {
         for (name, want) in [("vary", true), ("X-server-hostname", true), ("Connection", false), ("Date", false)] {
             assert_eq!(rules.touches(name), want, "{name}");
         }
-        let own = b"Vary: Accept-Encoding\r\nX-Server-Hostname: a\r\nX-Other: b:c\r\n";
+        let mut own = HeaderList::default();
+        for (name, value) in [("Vary", "Accept-Encoding"), ("X-Server-Hostname", "a"), ("X-Other", "b:c")] {
+            own.push(name, value.as_bytes());
+        }
         let mut out = Vec::new();
-        rules.write_own_lines(&mut out, own);
+        rules.write_own_lines(&mut HeaderWriter::Http1(&mut out), &own);
         assert_eq!(out, b"X-Other: b:c\r\n");
-        ResponseRules::default().write_own_lines(&mut out, own);
-        assert_eq!(out.len(), own.len() + 14);
+        ResponseRules::default().write_own_lines(&mut HeaderWriter::Http1(&mut out), &own);
+        assert_eq!(out.len(), own.as_http1().len() + 14);
     }
 }

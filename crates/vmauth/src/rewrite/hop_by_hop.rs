@@ -41,6 +41,7 @@ pub(super) fn is_framing(id: HeaderId) -> bool {
         | HeaderId::ProxyAuthorization
         | HeaderId::Referer
         | HeaderId::UserAgent
+        | HeaderId::WwwAuthenticate
         | HeaderId::XForwardedFor => false,
     }
 }

@@ -268,12 +268,9 @@ pub(super) struct HeaderTemplate {
 }
 
 impl HeaderTemplate {
-    /// Appends the line; lists are joined by commas, and an empty value appends nothing.
-    pub(super) fn push(&self, out: &mut Vec<u8>, values: &VmAccess) -> Result<(), PlaceholderError> {
+    /// Appends the value; lists are joined by commas, and an empty value means that there is no such header.
+    pub(super) fn push_value(&self, out: &mut Vec<u8>, values: &VmAccess) -> Result<(), PlaceholderError> {
         let start = out.len();
-        out.extend_from_slice(self.name.as_bytes());
-        out.extend_from_slice(b": ");
-        let value_at = out.len();
         match value_of(values, self.placeholder) {
             Value::Id(id) => push_id(out, id),
             Value::Tenant(account, project) => {
@@ -290,17 +287,11 @@ impl HeaderTemplate {
                 }
             }
         }
-        let value = out.get(value_at..).unwrap_or_default();
-        if !is_header_value(value) {
-            out.truncate(start);
-            return Err(PlaceholderError::IllegalHeaderValue { header: self.name.to_string() });
+        if is_header_value(out.get(start..).unwrap_or_default()) {
+            return Ok(());
         }
-        if value.is_empty() {
-            out.truncate(start);
-        } else {
-            out.extend_from_slice(b"\r\n");
-        }
-        Ok(())
+        out.truncate(start);
+        Err(PlaceholderError::IllegalHeaderValue { header: self.name.to_string() })
     }
 }
 

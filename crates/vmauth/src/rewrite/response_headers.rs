@@ -1,17 +1,16 @@
-//! Writes the header lines of a backend's reply for the client (proxying.md §4).
+//! Writes the header lines of a backend's reply for the client (RFC 9110 §7.6).
 //!
 //! Hop-by-hop headers go, the rules of the config are applied last. `Content-Length`, `Transfer-Encoding` and
-//! `Connection` are not copied: the caller writes them for the framing it chose, and adds its own headers where
-//! [`ResponseRules::touches`] says no.
+//! `Connection` are not copied: the codec of the client writes them for the framing it chose.
 
-use vmkit::exchange::HeaderLine;
+use vmkit::exchange::{HeaderLine, HeaderWriter};
 
-use super::header_rules::{ResponseRules, push_line};
+use super::header_rules::ResponseRules;
 use super::hop_by_hop::{self, Nominated};
 
-/// Appends all lines but those of framing.
+/// Writes all fields but those of framing.
 pub fn write_response_headers<'a>(
-    out: &mut Vec<u8>,
+    out: &mut HeaderWriter<'_>,
     lines: impl Iterator<Item = HeaderLine<'a>> + Clone,
     rules: &ResponseRules,
 ) {
@@ -21,10 +20,10 @@ pub fn write_response_headers<'a>(
         let dropped =
             hop_by_hop::ends_here(line.id) || rules.overridden.contains(line.id, line.name) || is_nominated(line.name);
         if !dropped {
-            push_line(out, line.name, line.value);
+            out.line(line.name, line.value);
         }
     }
-    out.extend_from_slice(&rules.lines);
+    out.list(&rules.lines);
 }
 
 #[cfg(test)]
@@ -45,7 +44,7 @@ mod tests {
                 value: value.as_bytes(),
             });
             let mut out = Vec::new();
-            write_response_headers(&mut out, lines, &rules);
+            write_response_headers(&mut HeaderWriter::Http1(&mut out), lines, &rules);
             assert_eq!(String::from_utf8(out).unwrap().replace("\r\n", "|"), want);
         };
         let backend = [

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -14,16 +15,18 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-use vmkit::exchange::{ClientHalf, Stream, Wire, WireStats};
+use vmkit::exchange::{ClientCodec, ClientExchange, SharedConnection, Stream, Wire, WireStats};
 use vmkit::metrics::Counter;
-use vmkit::net::dial::{dial, dial_error_text};
+use vmkit::net::dial::dial;
 use vmkit::net::dns::Resolver;
 use vmkit::tls::client_config::ClientTls;
 use vmkit::tls::handshake_error;
 
+use super::connect_error::ConnectError;
+
 /// Time for the lookup of a name, as that of Go's resolver.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for a TCP connection, and for the TLS handshake after it (spec balancing.md §4).
+/// Time for a TCP connection, and for the TLS handshake after it.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -87,7 +90,7 @@ impl PeerRegistry {
     }
 }
 
-/// Counters of all backend connections of the process (spec metrics-and-logs.md §2).
+/// Counters of all backend connections of the process.
 #[derive(Debug, Default)]
 pub struct DialStats {
     /// Attempts to connect, failed ones included.
@@ -112,27 +115,38 @@ pub struct PoolOptions {
     pub control: Handle,
     /// Resolver of host names.
     pub resolver: Arc<Resolver>,
+    /// A protocol besides HTTP/1, spoken on the connections that it takes.
+    pub codec: Option<Arc<dyn ClientCodec>>,
 }
 
 /// The backend connections of one worker.
 pub struct Pool {
     options: PoolOptions,
     idle: RefCell<HashMap<u64, Vec<Idle>, RandomState>>,
+    /// Connections that carry many exchanges at once.
+    shared: RefCell<HashMap<u64, Vec<Shared>, RandomState>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    half: Box<ClientHalf>,
+    exchange: Box<ClientExchange>,
     tls_generation: u64,
     since: Instant,
 }
 
-/// A connection that is in use, with what is needed to give it back.
+#[derive(Debug)]
+struct Shared {
+    connection: Rc<dyn SharedConnection>,
+    tls_generation: u64,
+    last_used: Instant,
+}
+
+/// A connection, or one stream of a shared one, that is in use, with what is needed to give it back.
 #[derive(Debug)]
 pub struct Pooled {
-    /// The connection; boxed because it changes hands several times a request.
-    pub half: Box<ClientHalf>,
-    /// Whether it served a request before.
+    /// The exchange; boxed because it changes hands several times a request.
+    pub exchange: Box<ClientExchange>,
+    /// Whether its connection served a request before.
     pub reused: bool,
     tls_generation: u64,
 }
@@ -140,28 +154,43 @@ pub struct Pooled {
 impl Pool {
     /// An empty pool.
     pub fn new(options: PoolOptions) -> Self {
-        Self { options, idle: RefCell::default() }
+        Self { options, idle: RefCell::default(), shared: RefCell::default() }
     }
 
-    /// An idle connection that is still open, if there is one.
+    /// A connection that is open and may carry another exchange, if there is one.
     pub fn take(&self, peer: &Peer) -> Option<Pooled> {
         let generation = peer.tls.as_ref().map_or(0, |tls| tls.current().map_or(u64::MAX, |loaded| loaded.generation));
-        let mut idle = self.idle.borrow_mut();
-        let connections = idle.get_mut(&peer.id)?;
-        while let Some(mut found) = connections.pop() {
-            if found.tls_generation == generation && found.half.is_idle_and_open() {
-                return Some(Pooled { half: found.half, reused: true, tls_generation: generation });
+        if let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id) {
+            while let Some(mut found) = connections.pop() {
+                if found.tls_generation == generation && found.exchange.is_idle_and_open() {
+                    return Some(Pooled { exchange: found.exchange, reused: true, tls_generation: generation });
+                }
+            }
+        }
+        self.take_stream(peer, generation)
+    }
+
+    /// A stream of a shared connection; the one with the fewest streams that has room.
+    fn take_stream(&self, peer: &Peer, generation: u64) -> Option<Pooled> {
+        let mut shared = self.shared.borrow_mut();
+        let connections = shared.get_mut(&peer.id)?;
+        connections.sort_by_key(|shared| shared.connection.streams());
+        for found in connections.iter_mut().filter(|shared| shared.tls_generation == generation) {
+            if let Some((send, receive)) = found.connection.open() {
+                found.last_used = Instant::now();
+                let exchange = Box::new(ClientExchange::stream(send, receive));
+                return Some(Pooled { exchange, reused: true, tls_generation: generation });
             }
         }
         None
     }
 
-    /// Opens a connection. The error is the cause as users know it from logs.
-    pub async fn dial(&self, peer: &Peer) -> Result<Pooled, String> {
+    /// Opens a connection.
+    pub async fn dial(&self, peer: &Peer) -> Result<Pooled, ConnectError> {
         let stats = &self.options.stats;
         let tls = match &peer.tls {
             None => None,
-            Some(tls) => Some(tls.current().map_err(|error| error.to_string())?),
+            Some(tls) => Some(tls.current().map_err(|error| ConnectError::OwnTls(error.to_string()))?),
         };
         stats.dials.inc();
         let tcp = self.connect(peer).await.inspect_err(|_| {
@@ -171,32 +200,47 @@ impl Pool {
         let stream = match (tls, &peer.tls) {
             (Some(loaded), Some(identity)) => {
                 tls_generation = loaded.generation;
-                let name = identity.options().server_name_for(&peer.key.host).map_err(|error| error.to_string())?;
+                let name = identity.options().server_name_for(&peer.key.host);
+                let name = name.map_err(|error| ConnectError::OwnTls(error.to_string()))?;
                 let connecting = tokio_rustls::TlsConnector::from(loaded.config.clone()).connect(name, tcp);
                 match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
                     Ok(Ok(stream)) => Stream::Opened(Box::new(stream)),
-                    Ok(Err(error)) => return Err(handshake_error::client_text(&error)),
-                    Err(_) => return Err("net/http: TLS handshake timeout".to_owned()),
+                    Ok(Err(error)) => return Err(ConnectError::Handshake(handshake_error::client_text(&error))),
+                    Err(_) => return Err(ConnectError::HandshakeTimeout),
                 }
             }
             _ => Stream::Plain(tcp),
         };
-        let half = Box::new(ClientHalf::new(Wire::new(stream, stats.wire.clone())));
-        Ok(Pooled { half, reused: false, tls_generation })
+        Ok(self.start(peer, Wire::new(stream, stats.wire.clone()), tls_generation))
     }
 
-    async fn connect(&self, peer: &Peer) -> Result<tokio::net::TcpStream, String> {
+    /// Begins to speak on a new connection.
+    fn start(&self, peer: &Peer, wire: Wire, tls_generation: u64) -> Pooled {
+        let codec = self.options.codec.as_ref().filter(|codec| codec.takes(wire.alpn().as_deref()));
+        let Some(codec) = codec else {
+            let exchange = Box::new(ClientExchange::http1(wire));
+            return Pooled { exchange, reused: false, tls_generation };
+        };
+        let connection = codec.start(wire);
+        // A new connection without room for one stream is broken; its first use says so.
+        let exchange = connection.open().map(|(send, receive)| ClientExchange::stream(send, receive));
+        let shared = Shared { connection, tls_generation, last_used: Instant::now() };
+        self.shared.borrow_mut().entry(peer.id).or_default().push(shared);
+        Pooled { exchange: Box::new(exchange.unwrap_or_else(ClientExchange::closed)), reused: false, tls_generation }
+    }
+
+    async fn connect(&self, peer: &Peer) -> Result<tokio::net::TcpStream, ConnectError> {
         let mut last = None;
         for addr in self.addresses(&peer.key).await? {
             match dial(addr, DIAL_TIMEOUT).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(dial_error_text(addr, &error)),
+                Err(error) => last = Some(ConnectError::tcp(addr, &error)),
             }
         }
-        Err(last.unwrap_or_else(|| format!("dial tcp4: lookup {}: no such host", peer.key.host)))
+        Err(last.unwrap_or_else(|| ConnectError::Lookup(format!("dial tcp4: lookup {}: no such host", peer.key.host))))
     }
 
-    async fn addresses(&self, key: &PeerKey) -> Result<Vec<SocketAddr>, String> {
+    async fn addresses(&self, key: &PeerKey) -> Result<Vec<SocketAddr>, ConnectError> {
         if !key.srv
             && let Ok(ip) = key.host.trim_matches(['[', ']']).parse()
         {
@@ -207,22 +251,22 @@ impl Pool {
             let (host, port) =
                 if key.srv { random_srv_target(&resolver, &key.host).await? } else { (key.host, key.port) };
             let ips = resolver.lookup_ips(&host, ipv6, LOOKUP_TIMEOUT).await;
-            let ips = ips.map_err(|error| format!("dial tcp4: {error}"))?;
+            let ips = ips.map_err(|error| ConnectError::Lookup(format!("dial tcp4: {error}")))?;
             Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
         });
-        lookup.await.unwrap_or_else(|_| Err("the process is shutting down".to_owned()))
+        lookup.await.unwrap_or(Err(ConnectError::ShuttingDown))
     }
 
     /// Gives a connection back, if it can be used again.
     pub fn put(&self, peer: &Peer, mut pooled: Pooled) {
-        if !pooled.half.is_reusable() {
+        if !pooled.exchange.is_reusable() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(peer.id).or_default();
         if connections.len() < self.options.max_idle {
             let since = Instant::now();
-            connections.push(Idle { half: pooled.half, tls_generation: pooled.tls_generation, since });
+            connections.push(Idle { exchange: pooled.exchange, tls_generation: pooled.tls_generation, since });
         }
     }
 
@@ -231,18 +275,30 @@ impl Pool {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|_, connections| {
             connections.retain_mut(|idle| {
-                now.saturating_duration_since(idle.since) < self.options.idle_timeout && idle.half.is_idle_and_open()
+                now.saturating_duration_since(idle.since) < self.options.idle_timeout
+                    && idle.exchange.is_idle_and_open()
             });
             connections.shrink_to(8);
+            !connections.is_empty()
+        });
+        self.shared.borrow_mut().retain(|_, connections| {
+            connections.retain_mut(|shared| {
+                if shared.connection.streams() > 0 {
+                    shared.last_used = now;
+                }
+                let is_fresh = now.saturating_duration_since(shared.last_used) < self.options.idle_timeout;
+                is_fresh && shared.connection.is_open()
+            });
             !connections.is_empty()
         });
     }
 }
 
-/// A random target of the SRV records; weights and priorities do not count (spec balancing.md §6).
-async fn random_srv_target(resolver: &Resolver, name: &str) -> Result<(String, u16), String> {
+/// A random target of the SRV records; weights and priorities do not count, as in the original.
+async fn random_srv_target(resolver: &Resolver, name: &str) -> Result<(String, u16), ConnectError> {
     let targets = resolver.lookup_srv(name, LOOKUP_TIMEOUT).await;
-    let targets = targets.map_err(|error| format!("cannot resolve SRV addr {name}: {error}"))?;
-    let chosen = fastrand::choice(&targets).ok_or_else(|| format!("missing SRV records for {name}"))?;
+    let targets = targets.map_err(|error| ConnectError::Lookup(format!("cannot resolve SRV addr {name}: {error}")))?;
+    let missing = || ConnectError::Lookup(format!("missing SRV records for {name}"));
+    let chosen = fastrand::choice(&targets).ok_or_else(missing)?;
     Ok((chosen.host.clone(), chosen.port))
 }

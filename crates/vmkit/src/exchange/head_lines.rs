@@ -5,6 +5,9 @@
 
 use smallvec::SmallVec;
 
+/// Length of the longest known name.
+const LONGEST_KNOWN: usize = 19;
+
 /// Names the codec and the proxy rules care about; everything else is `Other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the variants are the header names themselves")]
@@ -30,6 +33,7 @@ pub enum HeaderId {
     TransferEncoding,
     Upgrade,
     UserAgent,
+    WwwAuthenticate,
     XForwardedFor,
 }
 
@@ -54,6 +58,7 @@ impl HeaderId {
             14 if is("http2-settings") => Self::Http2Settings,
             15 if is("x-forwarded-for") => Self::XForwardedFor,
             15 if is("accept-encoding") => Self::AcceptEncoding,
+            16 if is("www-authenticate") => Self::WwwAuthenticate,
             16 if is("content-encoding") => Self::ContentEncoding,
             16 if is("proxy-connection") => Self::ProxyConnection,
             17 if is("transfer-encoding") => Self::TransferEncoding,
@@ -62,6 +67,27 @@ impl HeaderId {
             _ => Self::Other,
         }
     }
+
+    /// Identity of the name with `_` read as `-`, as servers do that put headers into variables; `Other` for names
+    /// without `_`.
+    pub fn of_twin(name: &[u8]) -> Self {
+        if name.len() > LONGEST_KNOWN || memchr::memchr(b'_', name).is_none() {
+            return Self::Other;
+        }
+        let name: SmallVec<[u8; LONGEST_KNOWN]> = name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect();
+        Self::of(&name)
+    }
+
+    /// A bit of its own.
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Whether two names are the same for a server that takes `_` for `-`; case does not matter.
+pub fn same_or_twin(one: &[u8], other: &[u8]) -> bool {
+    let plain = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| plain(*a) == plain(*b))
 }
 
 /// One header line of a head: name and value without the colon, the surrounding blanks and the line end.
@@ -75,6 +101,11 @@ pub struct HeaderLine<'a> {
     pub value: &'a [u8],
 }
 
+/// Members of a comma-separated list without blanks around them; empty ones are left out.
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
 /// Ranges of one line; offsets are relative to the start of the head.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
@@ -85,11 +116,38 @@ pub(super) struct Line {
 
 /// The lines of one head. Twenty-four fit without an allocation.
 #[derive(Debug, Default)]
-pub(super) struct Lines(pub(super) SmallVec<[Line; 24]>);
+pub(super) struct Lines {
+    lines: SmallVec<[Line; 24]>,
+    /// One bit per known name that occurs: most questions are about names that do not.
+    present: u32,
+}
 
 impl Lines {
+    pub(super) fn push(&mut self, line: Line) {
+        self.present |= line.id.bit();
+        self.lines.push(line);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.lines.clear();
+        self.present = 0;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The ranges in order.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter()
+    }
+
+    fn has(&self, id: HeaderId) -> bool {
+        self.present & id.bit() != 0
+    }
+
     pub(super) fn iter<'a>(&'a self, raw: &'a [u8]) -> impl Iterator<Item = HeaderLine<'a>> + Clone {
-        self.0.iter().map(move |line| HeaderLine {
+        self.lines.iter().map(move |line| HeaderLine {
             id: line.id,
             name: slice(raw, line.name),
             value: slice(raw, line.value),
@@ -97,11 +155,14 @@ impl Lines {
     }
 
     pub(super) fn first<'a>(&self, raw: &'a [u8], id: HeaderId) -> Option<&'a [u8]> {
-        self.0.iter().find(|line| line.id == id).map(|line| slice(raw, line.value))
+        if !self.has(id) {
+            return None;
+        }
+        self.lines.iter().find(|line| line.id == id).map(|line| slice(raw, line.value))
     }
 
     pub(super) fn count(&self, id: HeaderId) -> usize {
-        self.0.iter().filter(|line| line.id == id).count()
+        if self.has(id) { self.lines.iter().filter(|line| line.id == id).count() } else { 0 }
     }
 }
 
@@ -114,4 +175,30 @@ pub(super) fn slice(raw: &[u8], range: (u32, u32)) -> &[u8] {
 pub(super) fn range_in(raw: &[u8], part: &[u8]) -> (u32, u32) {
     let start = (part.as_ptr() as usize).saturating_sub(raw.as_ptr() as usize);
     (start as u32, (start + part.len()) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twins() {
+        let f = |name: &str, want: HeaderId| assert_eq!(HeaderId::of_twin(name.as_bytes()), want, "{name}");
+        f("Transfer_Encoding", HeaderId::TransferEncoding);
+        f("content_length", HeaderId::ContentLength);
+        f("X-Forwarded_For", HeaderId::XForwardedFor);
+        f("Content-Length", HeaderId::Other);
+        f("X_Other", HeaderId::Other);
+        f("Proxy_Authorization", HeaderId::ProxyAuthorization);
+        f(&"_".repeat(100), HeaderId::Other);
+        assert!(same_or_twin(b"X_Scope_OrgID", b"x-scope-orgid") && same_or_twin(b"a", b"A"));
+        assert!(!same_or_twin(b"X_Scope", b"X.Scope") && !same_or_twin(b"X_", b"X"));
+    }
+
+    #[test]
+    fn every_known_name_has_a_bit() {
+        assert!((HeaderId::XForwardedFor as u32) < u32::BITS);
+        assert_eq!(HeaderId::of(b"x-forwarded-for"), HeaderId::XForwardedFor);
+        assert_eq!("proxy-authorization".len(), LONGEST_KNOWN);
+    }
 }

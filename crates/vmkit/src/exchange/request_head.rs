@@ -1,14 +1,12 @@
-//! The head of a request: what the client asked for, checked for ambiguous framing before anything else sees it.
+//! The head of a request: what the client asked for, checked before anything else sees it.
 //!
-//! Parsing is strict where two servers could disagree about where a message ends (RFC 9112 §11.2, design §3): both
-//! `Content-Length` and `Transfer-Encoding`, repeated or odd lengths, codings other than a final `chunked`, folded
-//! lines, bare LF, a missing or repeated `Host` are errors, and an error closes the connection.
-//!
-//! The head owns its bytes; names and values are ranges of them. One value is reused for all requests of a connection.
+//! A head owns its bytes; names and values are ranges of them. One value is reused for all requests of a connection.
+//! The HTTP/1 parser fills it from text (`http1/parse.rs`), other codecs through [`RequestHead::build`]; the rules
+//! about target, host, fields and body are the same for both, and nothing that failed them is ever seen by a stage.
 
-use std::mem::MaybeUninit;
-
-use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
+use super::framing::{BodyKind, Framing, Version};
+use super::head_error::HeadError;
+use super::head_lines::{HeaderId, HeaderLine, Line, Lines, slice, tokens};
 
 /// Headers of one request beyond this count are refused.
 pub const MAX_HEADERS: usize = 1024;
@@ -16,105 +14,39 @@ pub const MAX_HEADERS: usize = 1024;
 /// Storage of a head that a connection keeps for the next one.
 pub(super) const MAX_KEPT: usize = 16 * 1024;
 
-/// Version of the message; anything but 1.0 and 1.1 is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    Http11,
-}
-
-/// How the body of a message is delimited (RFC 9112 §6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyKind {
-    /// No `Content-Length` and no `Transfer-Encoding`: a request without a body.
-    None,
-    /// Exactly so many bytes; may be 0.
-    Length(u64),
-    /// `Transfer-Encoding: chunked`.
-    Chunked,
-    /// Until the connection ends: replies only.
-    UntilClose,
-}
-
-/// Why a head was refused. The text is what the client gets as reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs, reason = "each variant is described by its text")]
-pub enum HeadError {
-    #[error("malformed request")]
-    Malformed,
-    #[error("invalid header name")]
-    BadHeaderName,
-    #[error("invalid header value")]
-    BadHeaderValue,
-    #[error("a line ends without CR")]
-    BareLf,
-    #[error("too many headers")]
-    TooManyHeaders,
-    #[error("missing required Host header")]
-    MissingHost,
-    #[error("too many Host headers")]
-    ManyHosts,
-    #[error("malformed Host header")]
-    BadHost,
-    #[error("malformed request target")]
-    BadTarget,
-    #[error("bad Content-Length")]
-    BadContentLength,
-    #[error("Content-Length together with Transfer-Encoding")]
-    LengthAndCoding,
-    #[error("Transfer-Encoding in HTTP/1.0")]
-    CodingInHttp10,
-    #[error("Unsupported transfer encoding")]
-    UnsupportedCoding,
-    #[error("unsupported protocol version")]
-    BadVersion,
-    #[error("unknown expectation")]
-    BadExpect,
-    #[error("head is too large")]
-    TooLarge,
-}
-
-impl HeadError {
-    /// Status of the answer: 400, 417, 431, 501 or 505.
-    pub fn status(self) -> u16 {
-        match self {
-            Self::BadExpect => 417,
-            Self::TooLarge | Self::TooManyHeaders => 431,
-            Self::UnsupportedCoding => 501,
-            Self::BadVersion => 505,
-            Self::Malformed
-            | Self::BadHeaderName
-            | Self::BadHeaderValue
-            | Self::BareLf
-            | Self::MissingHost
-            | Self::ManyHosts
-            | Self::BadHost
-            | Self::BadTarget
-            | Self::BadContentLength
-            | Self::LengthAndCoding
-            | Self::CodingInHttp10 => 400,
-        }
-    }
-}
-
 /// A checked request head.
 #[derive(Debug)]
 pub struct RequestHead {
-    raw: Vec<u8>,
-    lines: Lines,
-    method: (u32, u32),
-    target: (u32, u32),
+    pub(super) raw: Vec<u8>,
+    pub(super) lines: Lines,
+    pub(super) method: (u32, u32),
+    pub(super) target: (u32, u32),
     userinfo: (u32, u32),
     authority: (u32, u32),
     path: (u32, u32),
     query: Option<(u32, u32)>,
-    version: Version,
+    upgrade: Option<(u32, u32)>,
+    pub(super) version: Version,
     body: BodyKind,
     keep_alive: bool,
     expect_continue: bool,
+    takes_trailers: bool,
     absolute: bool,
+}
+
+/// What a codec other than HTTP/1 knows of a request besides its fields (RFC 9113 §8.3.1).
+#[derive(Clone, Copy, Debug)]
+pub struct RequestParts<'a> {
+    /// The method, a token.
+    pub method: &'a str,
+    /// `host[:port]`; empty when a `Host` field says it.
+    pub authority: &'a [u8],
+    /// Path and query, or `*`.
+    pub target: &'a [u8],
+    /// Whether a body follows, be it empty.
+    pub has_body: bool,
+    /// The protocol that the client wants to speak on this stream instead.
+    pub upgrade: Option<&'a [u8]>,
 }
 
 impl Default for RequestHead {
@@ -128,71 +60,88 @@ impl Default for RequestHead {
             authority: (0, 0),
             path: (0, 0),
             query: None,
+            upgrade: None,
             version: Version::Http11,
             body: BodyKind::None,
             keep_alive: true,
             expect_continue: false,
+            takes_trailers: false,
             absolute: false,
         }
     }
 }
 
 impl RequestHead {
-    /// Parses the head at the start of `bytes` into `self`, replacing what was there.
+    /// Fills the head with what another codec has read, replacing what was there.
     ///
-    /// Returns the length of the head, or `None` when it is not complete yet. Leading empty lines must be removed by
-    /// the caller. After an error the connection must be closed: nobody knows where the next message starts.
-    pub fn parse(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
-        match self.parse_with(bytes, &mut [const { MaybeUninit::uninit() }; 64]) {
-            Err(HeadError::TooManyHeaders) => {
-                self.parse_with(bytes, &mut vec![const { MaybeUninit::uninit() }; MAX_HEADERS])
-            }
-            other => other,
-        }
-    }
-
-    fn parse_with<'b>(
+    /// Fields come in order, pseudo fields left out. The same errors as those of HTTP/1; the stream must then be
+    /// refused. Connection-specific fields are an error (RFC 9113 §8.2.2), `TE` may only say `trailers`.
+    pub fn build<'a>(
         &mut self,
-        bytes: &'b [u8],
-        slots: &mut [MaybeUninit<httparse::Header<'b>>],
-    ) -> Result<Option<usize>, HeadError> {
-        let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, slots) {
-            Ok(httparse::Status::Complete(length)) => {
-                self.fill(&bytes[..length], &request)?;
-                Ok(Some(length))
-            }
-            Ok(httparse::Status::Partial) => Ok(None),
-            Err(error) => Err(head_error(error)),
-        }
-    }
-
-    fn fill(&mut self, bytes: &[u8], request: &httparse::Request<'_, '_>) -> Result<(), HeadError> {
-        if memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r') {
-            return Err(HeadError::BareLf);
-        }
+        parts: &RequestParts<'a>,
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), HeadError> {
         self.raw.clear();
-        self.raw.extend_from_slice(bytes);
-        let method = request.method.ok_or(HeadError::Malformed)?;
-        let target = request.path.ok_or(HeadError::Malformed)?;
-        self.method = range_in(bytes, method.as_bytes());
-        self.target = range_in(bytes, target.as_bytes());
-        self.version = match request.version {
-            Some(0) => Version::Http10,
-            Some(1) => Version::Http11,
-            _ => return Err(HeadError::BadVersion),
-        };
-        self.lines.0.clear();
-        for header in request.headers.iter() {
-            self.lines.0.push(Line {
-                id: HeaderId::of(header.name.as_bytes()),
-                name: range_in(bytes, header.name.as_bytes()),
-                value: range_in(bytes, header.value),
-            });
+        self.lines.clear();
+        self.version = Version::Http11;
+        if !is_token(parts.method.as_bytes()) || !parts.target.iter().all(|b| (b'!'..0x7F).contains(b) || *b >= 0x80) {
+            return Err(HeadError::Malformed);
+        }
+        self.method = self.append(parts.method.as_bytes());
+        self.target = self.append(parts.target);
+        let authority = self.append(parts.authority);
+        let upgrade = parts.upgrade.map(|protocol| self.append(protocol));
+        for (name, value) in fields {
+            check_field(name, value)?;
+            if self.lines.len() == MAX_HEADERS {
+                return Err(HeadError::TooManyHeaders);
+            }
+            let (name_at, value_at) = (self.append(name), self.append(value));
+            self.lines.push(Line { id: HeaderId::of(name), name: name_at, value: value_at });
         }
         self.split_target()?;
+        if self.absolute {
+            return Err(HeadError::BadTarget);
+        }
+        self.check_authority(authority)?;
+        let framing = self.read_lines()?;
+        self.keep_alive = true;
+        self.upgrade = upgrade;
+        self.body = framing.marked_body(parts.has_body)?;
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let start = self.raw.len() as u32;
+        self.raw.extend_from_slice(bytes);
+        (start, self.raw.len() as u32)
+    }
+
+    /// The authority stands for the host; a `Host` field beside it must say the same (RFC 9113 §8.3.1).
+    fn check_authority(&mut self, authority: (u32, u32)) -> Result<(), HeadError> {
+        let (name, field) = (slice(&self.raw, authority), self.lines.first(&self.raw, HeaderId::Host));
+        if name.is_empty() {
+            return self.check_host();
+        }
+        if !is_authority(name) || field.is_some_and(|host| !host.eq_ignore_ascii_case(name)) {
+            return Err(HeadError::BadHost);
+        }
+        self.authority = authority;
+        self.check_host_count(true)
+    }
+
+    /// Checks what the HTTP/1 parser has put into `raw`, `lines`, `method`, `target` and `version`.
+    pub(super) fn check_http1(&mut self) -> Result<(), HeadError> {
+        self.split_target()?;
         self.check_host()?;
-        self.check_framing()
+        let framing = self.read_lines()?;
+        self.keep_alive = framing.persistence.keep_alive(self.version);
+        // HTTP/1.0 has no upgrades (RFC 9110 §7.8).
+        if !framing.persistence.upgrade || self.version == Version::Http10 {
+            self.upgrade = None;
+        }
+        self.body = framing.body(self.version)?.unwrap_or(BodyKind::None);
+        Ok(())
     }
 
     /// Splits the target into authority, path and query (RFC 9112 §3.2).
@@ -248,11 +197,7 @@ impl RequestHead {
     }
 
     fn check_host(&mut self) -> Result<(), HeadError> {
-        match self.lines.count(HeaderId::Host) {
-            0 if self.version == Version::Http11 => return Err(HeadError::MissingHost),
-            0 | 1 => {}
-            _ => return Err(HeadError::ManyHosts),
-        }
+        self.check_host_count(false)?;
         if let Some(host) = self.lines.first(&self.raw, HeaderId::Host)
             && !is_host(host)
             && !host.is_empty()
@@ -262,24 +207,38 @@ impl RequestHead {
         Ok(())
     }
 
-    fn check_framing(&mut self) -> Result<(), HeadError> {
+    fn check_host_count(&self, may_lack: bool) -> Result<(), HeadError> {
+        match self.lines.count(HeaderId::Host) {
+            0 if self.version == Version::Http11 && !may_lack => Err(HeadError::MissingHost),
+            0 | 1 => Ok(()),
+            _ => Err(HeadError::ManyHosts),
+        }
+    }
+
+    /// Reads the lines that are about the message itself.
+    fn read_lines(&mut self) -> Result<Framing, HeadError> {
         let mut framing = Framing::default();
-        self.expect_continue = false;
-        for line in &self.lines.0 {
+        (self.expect_continue, self.takes_trailers, self.upgrade) = (false, false, None);
+        for line in self.lines.ranges() {
             let value = slice(&self.raw, line.value);
             match line.id {
+                // An empty expectation expects nothing.
+                HeaderId::Expect if value.is_empty() => {}
                 HeaderId::Expect => {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(HeadError::BadExpect);
                     }
                     self.expect_continue = self.version == Version::Http11;
                 }
+                HeaderId::Te => {
+                    self.takes_trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers"))
+                }
+                HeaderId::Upgrade => self.upgrade = self.upgrade.or(Some(line.value)),
                 id => framing.read(id, value)?,
             }
         }
-        self.keep_alive = framing.persistence.keep_alive(self.version);
-        self.body = framing.body(self.version)?.unwrap_or(BodyKind::None);
-        Ok(())
+        self.takes_trailers &= self.version == Version::Http11;
+        Ok(framing)
     }
 
     /// The request has been served: a large head must not stay with an idle connection.
@@ -288,7 +247,7 @@ impl RequestHead {
             self.raw = Vec::new();
             self.lines = Lines::default();
             (self.method, self.target, self.userinfo, self.authority, self.path) = Default::default();
-            self.query = None;
+            (self.query, self.upgrade) = (None, None);
         }
     }
 
@@ -322,26 +281,20 @@ impl RequestHead {
         slice(&self.raw, self.userinfo)
     }
 
-    /// The host the client means: that of an absolute-form target, else the `Host` header (RFC 9112 §3.2.2).
+    /// The host the client means: that of the target, else the `Host` header (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
     pub fn host(&self) -> &[u8] {
-        if self.absolute {
-            slice(&self.raw, self.authority)
-        } else {
-            self.lines.first(&self.raw, HeaderId::Host).unwrap_or_default()
+        match slice(&self.raw, self.authority) {
+            [] => self.lines.first(&self.raw, HeaderId::Host).unwrap_or_default(),
+            authority => authority,
         }
     }
 
-    /// Version of the message.
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
-    /// How the body is delimited.
+    /// What is known of the body.
     pub fn body(&self) -> BodyKind {
         self.body
     }
 
-    /// Whether the client allows another request on this connection.
+    /// Whether the client allows another request on this connection; always true where streams share one.
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
@@ -349,6 +302,16 @@ impl RequestHead {
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub fn expect_continue(&self) -> bool {
         self.expect_continue
+    }
+
+    /// The protocols the client wants to speak instead, in its own words; `None` when it may not or does not.
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        self.upgrade.map(|range| slice(&self.raw, range))
+    }
+
+    /// Whether the client says that it reads trailers of the reply (RFC 9110 §10.1.4).
+    pub fn takes_trailers(&self) -> bool {
+        self.takes_trailers
     }
 
     /// All header lines in order, `Host` included.
@@ -370,87 +333,6 @@ impl RequestHead {
             })
             .map(|line| line.value)
     }
-}
-
-/// Members of a comma-separated list without blanks around them; empty ones are left out.
-pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
-}
-
-/// What the lines of a head say about where its body ends and whether its connection stays (RFC 9112 §6 and §9.3).
-///
-/// Requests and replies are read by the same rules, so that neither can be laxer than the other.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Framing {
-    pub(super) length: Option<u64>,
-    pub(super) chunked: bool,
-    pub(super) persistence: Persistence,
-}
-
-impl Framing {
-    /// Reads one line; lines about other things are passed over.
-    pub(super) fn read(&mut self, id: HeaderId, value: &[u8]) -> Result<(), HeadError> {
-        match id {
-            HeaderId::ContentLength => {
-                let parsed = parse_length(value).ok_or(HeadError::BadContentLength)?;
-                if self.length.is_some_and(|before| before != parsed) {
-                    return Err(HeadError::BadContentLength);
-                }
-                self.length = Some(parsed);
-            }
-            HeaderId::TransferEncoding => {
-                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError::UnsupportedCoding);
-                }
-                self.chunked = true;
-            }
-            HeaderId::Connection => self.persistence.read(value),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// How the body is delimited; `None` when no line says so.
-    pub(super) fn body(self, version: Version) -> Result<Option<BodyKind>, HeadError> {
-        match (self.length, self.chunked) {
-            (Some(_), true) => Err(HeadError::LengthAndCoding),
-            (None, true) if version == Version::Http10 => Err(HeadError::CodingInHttp10),
-            (None, true) => Ok(Some(BodyKind::Chunked)),
-            (Some(length), false) => Ok(Some(BodyKind::Length(length))),
-            (None, false) => Ok(None),
-        }
-    }
-}
-
-/// What the `Connection` lines of a head say about its connection (RFC 9112 §9.3).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Persistence {
-    close: bool,
-    keep_alive: bool,
-}
-
-impl Persistence {
-    /// Reads one `Connection` value.
-    fn read(&mut self, value: &[u8]) {
-        for token in tokens(value) {
-            self.close |= token.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
-        }
-    }
-
-    /// `close` wins wherever it stands; HTTP/1.0 must ask to stay open.
-    pub(super) fn keep_alive(self, version: Version) -> bool {
-        !self.close && (self.keep_alive || version == Version::Http11)
-    }
-}
-
-/// Decimal digits only (RFC 9110 §8.6); no sign, list or blank, and nothing beyond 63 bits, which a backend with
-/// signed lengths would read as something else.
-fn parse_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    str::from_utf8(value).ok()?.parse().ok().filter(|length| i64::try_from(*length).is_ok())
 }
 
 /// Characters that may stand in `host[:port]` (RFC 3986 §3.2.2), without deciding whether the name makes sense.
@@ -496,13 +378,29 @@ fn has_bad_escape(path: &[u8]) -> bool {
         .any(|at| !path.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
 }
 
-fn head_error(error: httparse::Error) -> HeadError {
-    match error {
-        httparse::Error::HeaderName => HeadError::BadHeaderName,
-        httparse::Error::HeaderValue => HeadError::BadHeaderValue,
-        httparse::Error::TooManyHeaders => HeadError::TooManyHeaders,
-        httparse::Error::Version => HeadError::BadVersion,
-        httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token => HeadError::Malformed,
+/// Token characters (RFC 9110 §5.6.2), at least one.
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+}
+
+/// Whether another codec may hand over this field.
+pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
+    if !is_token(name) {
+        return Err(HeadError::BadHeaderName);
+    }
+    let is_blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) || is_blank(value.first()) || is_blank(value.last()) {
+        return Err(HeadError::BadHeaderValue);
+    }
+    match HeaderId::of(name) {
+        HeaderId::Connection
+        | HeaderId::Http2Settings
+        | HeaderId::KeepAlive
+        | HeaderId::ProxyConnection
+        | HeaderId::TransferEncoding
+        | HeaderId::Upgrade => Err(HeadError::ConnectionHeader),
+        HeaderId::Te if !value.eq_ignore_ascii_case(b"trailers") => Err(HeadError::ConnectionHeader),
+        _ => Ok(()),
     }
 }
 
@@ -594,5 +492,67 @@ mod tests {
         let mut head = parse("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         head.release();
         assert_eq!(head.path(), b"/a");
+    }
+
+    #[test]
+    fn an_empty_expectation_expects_nothing() {
+        let head = parse("POST / HTTP/1.1\r\nHost: a\r\nExpect:\r\nContent-Length: 1\r\n\r\n").unwrap();
+        assert!(!head.expect_continue());
+    }
+
+    #[test]
+    fn upgrades_and_trailers_are_wishes_of_the_client() {
+        let f = |lines: &str, upgrade: Option<&str>, trailers: bool| {
+            let head = parse(&format!("GET / HTTP/1.{lines}\r\n\r\n")).unwrap();
+            assert_eq!((head.upgrade(), head.takes_trailers()), (upgrade.map(str::as_bytes), trailers), "{lines:?}");
+        };
+        f("1\r\nHost: a\r\nConnection: x, Upgrade\r\nUpgrade: websocket", Some("websocket"), false);
+        f("1\r\nHost: a\r\nUpgrade: websocket", None, false);
+        f("0\r\nConnection: Upgrade\r\nUpgrade: websocket", None, false);
+        f("1\r\nHost: a\r\nTE: deflate, Trailers", None, true);
+        f("0\r\nTE: trailers", None, false);
+    }
+
+    const PARTS: RequestParts<'_> =
+        RequestParts { method: "GET", authority: b"h:81", target: b"/a?b", has_body: false, upgrade: None };
+
+    #[test]
+    fn heads_of_other_codecs() {
+        let mut head = RequestHead::default();
+        let fields: [(&[u8], &[u8]); 3] = [(b"host", b"H:81"), (b"te", b"trailers"), (b"content-length", b"2")];
+        head.build(&RequestParts { has_body: true, upgrade: Some(b"websocket"), ..PARTS }, fields).unwrap();
+        assert_eq!((head.method(), head.host(), head.path()), ("GET", &b"h:81"[..], &b"/a"[..]));
+        assert_eq!((head.query(), head.target(), head.body()), (Some(&b"b"[..]), &b"/a?b"[..], BodyKind::Length(2)));
+        assert!(head.takes_trailers() && head.keep_alive() && !head.is_absolute());
+        assert_eq!((head.upgrade(), head.headers().count()), (Some(&b"websocket"[..]), 3));
+        head.build(&RequestParts { authority: b"", ..PARTS }, [(&b"host"[..], &b"x"[..])]).unwrap();
+        assert_eq!((head.host(), head.upgrade(), head.body()), (&b"x"[..], None, BodyKind::None));
+    }
+
+    #[test]
+    fn heads_of_other_codecs_that_are_refused() {
+        let f = |parts: RequestParts<'_>, fields: &[(&str, &str)], want: HeadError| {
+            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            assert_eq!(RequestHead::default().build(&parts, fields), Err(want), "{parts:?}");
+        };
+        f(RequestParts { method: "G T", ..PARTS }, &[], HeadError::Malformed);
+        f(RequestParts { target: b"/a b", ..PARTS }, &[], HeadError::Malformed);
+        f(RequestParts { target: b"", ..PARTS }, &[], HeadError::BadTarget);
+        f(RequestParts { target: b"http://h/", ..PARTS }, &[], HeadError::BadTarget);
+        f(RequestParts { method: "CONNECT", ..PARTS }, &[], HeadError::BadTarget);
+        f(RequestParts { authority: b"u@h", ..PARTS }, &[], HeadError::BadHost);
+        f(RequestParts { authority: b"", ..PARTS }, &[], HeadError::MissingHost);
+        f(PARTS, &[("host", "other")], HeadError::BadHost);
+        f(PARTS, &[("host", "h:81"), ("host", "h:81")], HeadError::ManyHosts);
+        f(PARTS, &[("connection", "close")], HeadError::ConnectionHeader);
+        f(PARTS, &[("te", "gzip")], HeadError::ConnectionHeader);
+        f(PARTS, &[("transfer-encoding", "chunked")], HeadError::ConnectionHeader);
+        f(PARTS, &[("x a", "b")], HeadError::BadHeaderName);
+        f(PARTS, &[("x", "a\nb")], HeadError::BadHeaderValue);
+        f(PARTS, &[("x", " a")], HeadError::BadHeaderValue);
+        f(PARTS, &[("content-length", "2")], HeadError::BadContentLength);
+        f(PARTS, &[("expect", "x")], HeadError::BadExpect);
+        let many: Vec<_> = (0..=MAX_HEADERS).map(|_| ("x", "y")).collect();
+        f(PARTS, &many, HeadError::TooManyHeaders);
     }
 }

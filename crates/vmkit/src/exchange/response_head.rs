@@ -1,22 +1,38 @@
 //! The head of a backend's reply, checked as strictly as a request's.
 //!
 //! A reply with both `Content-Length` and `Transfer-Encoding`, with differing lengths or with a coding other than
-//! `chunked` is malformed: the connection it came on cannot be trusted any more.
+//! `chunked` is malformed: the connection it came on cannot be trusted any more. What has one meaning and is merely
+//! untidy, such as a blank before the colon, is taken and not passed on (RFC 9112 §5.1).
 
-use std::mem::MaybeUninit;
-
-use super::head_lines::{HeaderId, HeaderLine, Line, Lines, range_in, slice};
-use super::request_head::{BodyKind, Framing, HeadError, MAX_HEADERS, MAX_KEPT, Version};
+use super::framing::{BodyKind, Framing, Version};
+use super::head_error::HeadError;
+use super::head_lines::{HeaderId, HeaderLine, Line, Lines, slice};
+use super::request_head::{MAX_HEADERS, MAX_KEPT, check_field};
 
 /// A checked reply head; reused for all replies of a connection.
 #[derive(Debug)]
 pub struct ResponseHead {
-    raw: Vec<u8>,
-    lines: Lines,
-    status: u16,
+    pub(super) raw: Vec<u8>,
+    pub(super) lines: Lines,
+    pub(super) status: u16,
     body: BodyKind,
     content_length: Option<u64>,
     keep_alive: bool,
+    until_close: bool,
+    upgraded: bool,
+}
+
+/// What a codec other than HTTP/1 knows of a reply besides its fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ResponseParts {
+    /// Status of a final reply.
+    pub status: u16,
+    /// Whether the request was HEAD.
+    pub to_head: bool,
+    /// Whether bytes or trailers follow.
+    pub has_body: bool,
+    /// Whether the stream now carries the protocol that was asked for.
+    pub upgraded: bool,
 }
 
 impl Default for ResponseHead {
@@ -28,78 +44,70 @@ impl Default for ResponseHead {
             body: BodyKind::None,
             content_length: None,
             keep_alive: false,
+            until_close: false,
+            upgraded: false,
         }
     }
 }
 
 impl ResponseHead {
-    /// Parses the head at the start of `bytes`; `to_head` says that it answers a HEAD request.
+    /// Fills the head with what another codec has read, replacing what was there; `to_head` as for HTTP/1.
     ///
-    /// Returns the length of the head, or `None` when it is not complete yet.
-    pub fn parse(&mut self, bytes: &[u8], to_head: bool) -> Result<Option<usize>, HeadError> {
-        match self.parse_with(bytes, to_head, &mut [const { MaybeUninit::uninit() }; 64]) {
-            Err(HeadError::TooManyHeaders) => {
-                self.parse_with(bytes, to_head, &mut vec![const { MaybeUninit::uninit() }; MAX_HEADERS])
-            }
-            other => other,
-        }
-    }
-
-    fn parse_with<'b>(
+    /// Fields come in order, pseudo fields left out; connection-specific ones are an error. `has_body` says whether
+    /// bytes or trailers follow, `upgraded` that the peer now speaks the protocol that was asked for.
+    pub fn build<'a>(
         &mut self,
-        bytes: &'b [u8],
-        to_head: bool,
-        slots: &mut [MaybeUninit<httparse::Header<'b>>],
-    ) -> Result<Option<usize>, HeadError> {
-        let mut response = httparse::Response::new(&mut []);
-        match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, slots) {
-            Ok(httparse::Status::Complete(length)) => {
-                self.fill(&bytes[..length], &response, to_head)?;
-                Ok(Some(length))
-            }
-            Ok(httparse::Status::Partial) => Ok(None),
-            Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyHeaders),
-            Err(_) => Err(HeadError::Malformed),
-        }
-    }
-
-    fn fill(&mut self, bytes: &[u8], response: &httparse::Response<'_, '_>, to_head: bool) -> Result<(), HeadError> {
+        parts: ResponseParts,
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), HeadError> {
         self.raw.clear();
-        self.raw.extend_from_slice(bytes);
-        self.status = response.code.filter(|code| (100..1000).contains(code)).ok_or(HeadError::Malformed)?;
-        let version = match response.version {
-            Some(0) => Version::Http10,
-            Some(1) => Version::Http11,
-            _ => return Err(HeadError::BadVersion),
-        };
-        self.lines.0.clear();
-        for header in response.headers.iter() {
-            self.lines.0.push(Line {
-                id: HeaderId::of(header.name.as_bytes()),
-                name: range_in(bytes, header.name.as_bytes()),
-                value: range_in(bytes, header.value),
-            });
+        self.lines.clear();
+        if !(100..1000).contains(&parts.status) || parts.status == 101 {
+            return Err(HeadError::Malformed);
         }
-        self.check_framing(version, to_head)
+        self.status = parts.status;
+        let mut framing = Framing::default();
+        for (name, value) in fields {
+            check_field(name, value)?;
+            if self.lines.len() == MAX_HEADERS {
+                return Err(HeadError::TooManyHeaders);
+            }
+            let id = HeaderId::of(name);
+            framing.read(id, value)?;
+            let (name, value) = (self.append(name), self.append(value));
+            self.lines.push(Line { id, name, value });
+        }
+        (self.keep_alive, self.until_close, self.upgraded) = (true, false, parts.upgraded);
+        self.content_length = framing.length;
+        let never_has_body = parts.to_head || matches!(self.status, 204 | 304);
+        self.body = if never_has_body { BodyKind::None } else { framing.marked_body(parts.has_body)? };
+        Ok(())
     }
 
-    fn check_framing(&mut self, version: Version, to_head: bool) -> Result<(), HeadError> {
+    fn append(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let start = self.raw.len() as u32;
+        self.raw.extend_from_slice(bytes);
+        (start, self.raw.len() as u32)
+    }
+
+    /// Checks what the HTTP/1 parser has put into `raw`, `lines` and `status`.
+    pub(super) fn check_http1(&mut self, version: Version, to_head: bool) -> Result<(), HeadError> {
         let mut framing = Framing::default();
-        for line in &self.lines.0 {
+        for line in self.lines.ranges() {
             framing.read(line.id, slice(&self.raw, line.value))?;
         }
         // 204 with a length announces what it must not have: the bytes may come, and be taken for the next reply.
         let announces_body = framing.chunked || framing.length.is_some_and(|length| length > 0);
         self.keep_alive = framing.persistence.keep_alive(version) && !(self.status == 204 && announces_body);
         self.content_length = framing.length;
+        self.upgraded = self.status == 101;
         let never_has_body = to_head || self.is_interim() || matches!(self.status, 204 | 304);
-        self.body = if never_has_body {
-            BodyKind::None
-        } else if let Some(kind) = framing.body(version)? {
-            kind
-        } else {
-            self.keep_alive = false;
-            BodyKind::UntilClose
+        let marked = framing.body(version);
+        self.until_close = !never_has_body && marked == Ok(None);
+        self.keep_alive &= !self.until_close;
+        self.body = match never_has_body {
+            true => BodyKind::None,
+            false => marked?.unwrap_or(BodyKind::Stream),
         };
         Ok(())
     }
@@ -122,7 +130,7 @@ impl ResponseHead {
         (100..200).contains(&self.status)
     }
 
-    /// How the body is delimited; `None` for replies that never have one.
+    /// What is known of the body; `None` for replies that never have one.
     pub fn body(&self) -> BodyKind {
         self.body
     }
@@ -130,6 +138,16 @@ impl ResponseHead {
     /// Value of `Content-Length`, also of replies to HEAD.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
+    }
+
+    /// Whether the body ends with its connection.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.until_close
+    }
+
+    /// The protocol that is spoken from here on, in the backend's words; `None` when it stays with HTTP.
+    pub fn upgrade(&self) -> Option<&[u8]> {
+        if self.upgraded { Some(self.first(HeaderId::Upgrade).unwrap_or_default()) } else { None }
     }
 
     /// Whether the backend keeps the connection open after the body.
@@ -165,8 +183,8 @@ mod tests {
         f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyKind::Length(5)));
         f("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true, Ok(BodyKind::None));
         f("HTTP/1.1 204 x\r\nContent-Length: 5\r\n\r\n", false, Ok(BodyKind::None));
-        f("HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n", false, Ok(BodyKind::Chunked));
-        f("HTTP/1.0 200 OK\r\n\r\n", false, Ok(BodyKind::UntilClose));
+        f("HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n", false, Ok(BodyKind::Stream));
+        f("HTTP/1.0 200 OK\r\n\r\n", false, Ok(BodyKind::Stream));
         f(
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
             false,
@@ -195,5 +213,41 @@ mod tests {
         f("1 204 No Content\r\nContent-Length: 5", false);
         f("1 204 No Content\r\nTransfer-Encoding: chunked", false);
         f("1 304 Not Modified\r\nContent-Length: 5", true);
+    }
+
+    #[test]
+    fn untidy_replies_are_taken_and_cleaned() {
+        let f = |text: &str, name: &str, value: &str| {
+            let mut head = ResponseHead::default();
+            assert_eq!(head.parse(text.as_bytes(), false), Ok(Some(text.len())), "{text:?}");
+            let line = head.headers().next().unwrap();
+            assert_eq!((head.status(), line.name, line.value), (200, name.as_bytes(), value.as_bytes()), "{text:?}");
+        };
+        f("HTTP/1.1 200 OK\r\nX-A : b\r\n\r\n", "X-A", "b");
+        f("HTTP/1.1 200 OK\r\nX-A\t: b\r\n\r\n", "X-A", "b");
+        f("HTTP/1.1  200  OK\r\nX-A: b\r\n\r\n", "X-A", "b");
+        let mut head = ResponseHead::default();
+        let both = "HTTP/1.1 200 OK\r\nContent-Length : 3\r\nTransfer-Encoding : chunked\r\n\r\n";
+        assert_eq!(head.parse(both.as_bytes(), false), Err(HeadError::LengthAndCoding));
+    }
+
+    #[test]
+    fn heads_of_other_codecs() {
+        let f = |parts: ResponseParts, fields: &[(&str, &str)], want: Result<BodyKind, HeadError>| {
+            let mut head = ResponseHead::default();
+            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            assert_eq!(head.build(parts, fields).map(|()| head.body()), want, "{parts:?}");
+        };
+        let parts = ResponseParts { status: 200, has_body: true, ..ResponseParts::default() };
+        f(parts, &[("content-length", "3")], Ok(BodyKind::Length(3)));
+        f(parts, &[], Ok(BodyKind::Stream));
+        f(ResponseParts { has_body: false, ..parts }, &[], Ok(BodyKind::None));
+        f(ResponseParts { to_head: true, ..parts }, &[("content-length", "3")], Ok(BodyKind::None));
+        f(ResponseParts { status: 204, ..parts }, &[], Ok(BodyKind::None));
+        f(ResponseParts { status: 101, ..parts }, &[], Err(HeadError::Malformed));
+        f(ResponseParts { status: 99, ..parts }, &[], Err(HeadError::Malformed));
+        f(parts, &[("connection", "close")], Err(HeadError::ConnectionHeader));
+        f(parts, &[("content-length", "3"), ("content-length", "4")], Err(HeadError::BadContentLength));
+        f(ResponseParts { has_body: false, ..parts }, &[("content-length", "3")], Err(HeadError::BadContentLength));
     }
 }

@@ -1,4 +1,4 @@
-//! Reason phrases of the status codes registered with IANA.
+//! Reason phrases of status codes, in the words of Go's net/http, which users know.
 
 /// Standard reason phrase (RFC 9110 §15); empty for a code without one.
 pub fn reason(status: u16) -> &'static str {

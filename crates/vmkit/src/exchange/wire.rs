@@ -10,11 +10,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::stall::Stall;
 use crate::metrics::{Counter, Gauge};
 
 /// A TCP connection, with TLS on either side of the handshake or without.
@@ -70,6 +72,8 @@ pub struct WireStats {
     pub writes: Arc<Counter>,
     /// Failed writes.
     pub write_errors: Arc<Counter>,
+    /// Writes given up because the peer took nothing for too long.
+    pub write_timeouts: Arc<Counter>,
 }
 
 /// A counted stream; counted as open from creation until it is dropped.
@@ -77,13 +81,35 @@ pub struct WireStats {
 pub struct Wire {
     io: RefCell<Stream>,
     stats: Arc<WireStats>,
+    /// How long a write may make no progress.
+    write_limit: Option<Duration>,
 }
 
 impl Wire {
     /// Takes over a connected stream.
     pub fn new(stream: Stream, stats: Arc<WireStats>) -> Self {
         stats.open.inc();
-        Self { io: RefCell::new(stream), stats }
+        Self { io: RefCell::new(stream), stats, write_limit: None }
+    }
+
+    /// Gives up writes that make no progress for this long.
+    pub fn with_write_limit(mut self, limit: Option<Duration>) -> Self {
+        self.write_limit = limit;
+        self
+    }
+
+    /// How long a write may make no progress; for codecs that watch their streams by themselves.
+    pub fn write_limit(&self) -> Option<Duration> {
+        self.write_limit
+    }
+
+    /// The protocol that TLS has negotiated.
+    pub fn alpn(&self) -> Option<Vec<u8>> {
+        match &*self.io.borrow() {
+            Stream::Plain(_) => None,
+            Stream::Accepted(tls) => tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+            Stream::Opened(tls) => tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+        }
     }
 
     /// Whether the bytes are encrypted.
@@ -105,7 +131,7 @@ impl Wire {
         Poll::Ready(result)
     }
 
-    fn poll_write(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_parts(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let result = {
             let mut io = self.io.borrow_mut();
             ready!(match parts {
@@ -127,7 +153,7 @@ impl Wire {
         }
     }
 
-    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush_records(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut io = self.io.borrow_mut();
         match &mut *io {
             Stream::Plain(_) => Poll::Ready(Ok(())),
@@ -139,11 +165,26 @@ impl Wire {
     pub async fn write_all(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         // A leading empty part would look like a write of nothing.
         IoSlice::advance_slices(&mut parts, 0);
+        let mut stall = Stall::new(self.write_limit);
         while !parts.is_empty() {
-            let n = poll_fn(|cx| self.poll_write(cx, parts)).await?;
+            let written = poll_fn(|cx| {
+                let written = self.poll_write_parts(cx, parts);
+                stall.watch(cx, written)
+            });
+            let n = written.await.inspect_err(|error| self.count_timeout(error))?;
             IoSlice::advance_slices(&mut parts, n);
         }
-        poll_fn(|cx| self.poll_flush(cx)).await
+        let flushed = poll_fn(|cx| {
+            let flushed = self.poll_flush_records(cx);
+            stall.watch(cx, flushed)
+        });
+        flushed.await.inspect_err(|error| self.count_timeout(error))
+    }
+
+    fn count_timeout(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.stats.write_timeouts.inc();
+        }
     }
 
     /// Lets the connection end with a reset: the peer cannot take what it got for the whole.
@@ -158,11 +199,46 @@ impl Wire {
 
     /// Closes the sending side; the peer sees the end of the stream.
     pub async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|cx| {
-            let mut io = self.io.borrow_mut();
-            each!(&mut *io, io => io.poll_shutdown(cx))
-        })
-        .await
+        poll_fn(|cx| self.poll_close(cx)).await
+    }
+
+    fn poll_close(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut io = self.io.borrow_mut();
+        each!(&mut *io, io => io.poll_shutdown(cx))
+    }
+}
+
+// For codecs that take over the whole connection.
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_read_buf(cx, buf))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_parts(cx, &[IoSlice::new(data)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_parts(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush_records(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_close(cx)
     }
 }
 

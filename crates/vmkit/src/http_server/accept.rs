@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::worker::Peers;
-use super::{Handler, Listener, Worker};
+use super::worker::{Peers, Worker};
+use super::{Handler, Listener};
 
-/// First and longest pause after a failed accept.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// First pause after a failed accept; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run<H: Handler>(
     worker: Rc<Worker<H>>,
@@ -23,11 +24,11 @@ pub(super) async fn run<H: Handler>(
         Ok(socket) => socket,
         Err(error) => return crate::error!("cannot accept connections at {}: {error}", listener.flag_value),
     };
-    let mut pause = PAUSE.0;
+    let mut pause = FIRST_PAUSE;
     loop {
         match socket.accept().await {
             Ok((stream, addr)) => {
-                pause = PAUSE.0;
+                pause = FIRST_PAUSE;
                 listener.accepts.inc();
                 worker.place(stream, addr, &listener, &peers);
             }
@@ -36,7 +37,7 @@ pub(super) async fn run<H: Handler>(
                 listener.accept_errors.inc();
                 crate::error!("cannot accept a connection at {}: {error}; retrying in {pause:?}", listener.flag_value);
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

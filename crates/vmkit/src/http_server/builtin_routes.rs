@@ -66,7 +66,7 @@ async fn strip_prefix(request: &mut Request<'_>, shared: &Shared) -> bool {
     let path = request.path;
     match after_prefix(path, prefix.as_bytes()) {
         Some([]) => {
-            let mut lines = request.common_lines.to_vec();
+            let mut lines = request.common_lines.clone();
             super::push_line(&mut lines, "Location", format!("{prefix}/").as_bytes());
             let _ = request.exchange.reply.send_all(302, &lines, b"").await;
             false
@@ -115,7 +115,7 @@ fn first_decoded(text: &[u8]) -> Option<(u8, usize)> {
 }
 
 async fn answer_options(request: &mut Request<'_>, shared: &Shared) {
-    let mut lines = request.common_lines.to_vec();
+    let mut lines = request.common_lines.clone();
     if !shared.options.disable_cors {
         for name in ["Access-Control-Allow-Origin", "Access-Control-Allow-Methods", "Access-Control-Allow-Headers"] {
             super::push_line(&mut lines, name, b"*");
@@ -182,7 +182,7 @@ async fn builtin(request: &mut Request<'_>, shared: &Shared, path: &[u8]) -> boo
         }
         path if path.ends_with(b"/favicon.ico") => {
             metrics.requests_favicon.inc();
-            let mut lines = request.common_lines.to_vec();
+            let mut lines = request.common_lines.clone();
             super::push_line(&mut lines, "Content-Type", b"image/x-icon");
             super::push_line(&mut lines, "Cache-Control", b"max-age=3600");
             let _ = request.exchange.reply.send_all(200, &lines, FAVICON).await;

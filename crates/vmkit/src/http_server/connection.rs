@@ -1,4 +1,4 @@
-//! One client connection from accept to close: PROXY header, TLS handshake, then requests one after another.
+//! One client connection from accept to close: PROXY header, TLS handshake, then the exchanges it carries.
 //!
 //! A malformed request is answered here and never reaches the application; the connection then closes, because
 //! nobody knows where the next request would start.
@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,24 +17,50 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Client, Handler, Listener, Request, Worker, builtin_routes};
-use crate::exchange::{Deadline, HeadError, NoRequest, ServerHalf, Stream, Wire, reason};
+use super::{Client, Handler, Listener, Request, Shared, builtin_routes};
+use crate::exchange::{
+    Deadline, Draining, Exchange, Exchanges, HeadError, HeaderList, Http1Server, NoRequest, RecvStream, ReplyWriter,
+    RequestBody, RequestHead, Stream, Wire, reason,
+};
 use crate::net::proxy_protocol::{self, Parsed};
 use crate::tls::client_identity::Subject;
 use crate::tls::server_config::ServerTls;
 use crate::tls::{handshake_error, plain_http_on_tls};
 
-/// Time for a complete request head, and for the PROXY header (spec server.md §3).
+/// Time for a complete request head, and for the PROXY header.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What all connections of a worker share.
+pub(super) struct Context<H> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) handler: H,
+    /// Begins when connections are to be closed after their current reply.
+    pub(super) draining: Rc<Draining>,
+}
+
+impl<H> Context<H> {
+    pub(super) fn new(shared: Arc<Shared>, handler: H) -> Self {
+        Self { shared, handler, draining: Rc::default() }
+    }
+}
+
+/// One connection, once it is known who is at its other end.
+struct Connection<H> {
+    context: Rc<Context<H>>,
+    listener: Arc<Listener>,
+    client: Client,
+    /// Whether the connection may be closed at any time.
+    idle: Rc<Cell<bool>>,
+}
 
 pub(super) async fn serve<H: Handler>(
     mut stream: TcpStream,
     addr: SocketAddr,
     listener: Arc<Listener>,
-    worker: &Rc<Worker<H>>,
-    idle: &Cell<bool>,
+    context: Rc<Context<H>>,
+    idle: Rc<Cell<bool>>,
 ) {
     let mut client = Client::new(addr);
     if listener.proxy_protocol {
@@ -55,71 +82,114 @@ pub(super) async fn serve<H: Handler>(
             None => return,
         },
     };
-    let mut half = ServerHalf::new(Wire::new(stream, listener.stats.clone()), worker.draining().clone());
-    requests(&mut half, &client, &listener, worker, idle).await;
-    half.close().await;
+    let wire = Wire::new(stream, listener.stats.clone());
+    let codec = listener.codec.clone();
+    let connection = Connection { context, listener, client, idle };
+    match codec {
+        Some(codec) => codec.serve(wire, Rc::new(connection)).await,
+        None => connection.serve_http1(wire).await,
+    }
 }
 
-/// Serves requests until the connection is to be closed.
-async fn requests<H: Handler>(
-    half: &mut ServerHalf,
-    client: &Client,
-    listener: &Listener,
-    worker: &Worker<H>,
-    idle: &Cell<bool>,
-) {
-    let shared = &worker.shared;
-    let options = &shared.options;
-    let accepted = Instant::now();
-    let max_age = with_jitter(options.conn_timeout);
-    let mut deadline = Deadline::new(accepted + HEAD_TIMEOUT);
-    let mut wait_until = accepted + HEAD_TIMEOUT;
-    loop {
-        idle.set(!half.has_begun());
-        deadline.set(Some(wait_until));
-        match next_head(half, &mut deadline, idle).await {
-            Some(Ok(())) => {}
-            Some(Err(NoRequest::Refused(error))) => {
-                shared.metrics.malformed_requests.inc();
-                // A client that does not take its refusal must not hold a connection for ever.
-                let _ = tokio::time::timeout(HEAD_TIMEOUT, refuse(half, error)).await;
+impl<H: Handler> Connection<H> {
+    /// Serves requests one after another until the connection is to be closed.
+    async fn serve_http1(&self, wire: Wire) {
+        let mut http = Http1Server::new(wire, self.context.draining.clone());
+        self.http1_requests(&mut http).await;
+        http.close().await;
+    }
+
+    async fn http1_requests(&self, http: &mut Http1Server) {
+        let options = &self.context.shared.options;
+        let metrics = &self.context.shared.metrics;
+        let accepted = Instant::now();
+        let max_age = with_jitter(options.conn_timeout);
+        let mut deadline = Deadline::new(accepted + HEAD_TIMEOUT);
+        let mut wait_until = accepted + HEAD_TIMEOUT;
+        loop {
+            self.idle.set(!http.has_begun());
+            deadline.set(Some(wait_until));
+            match next_head(http, &mut deadline, &self.idle).await {
+                Some(Ok(())) => {}
+                Some(Err(NoRequest::Refused(error))) => {
+                    metrics.malformed_requests.inc();
+                    // A client that does not take its refusal must not hold a connection for ever.
+                    let _ = tokio::time::timeout(HEAD_TIMEOUT, refuse(http, error)).await;
+                    return;
+                }
+                Some(Err(NoRequest::Closed)) | None => return,
+            }
+            self.idle.set(false);
+            let exchange = http.exchange();
+            if !max_age.is_zero() && accepted.elapsed() > max_age {
+                metrics.conn_timeout_closed.inc();
+                exchange.reply.set_close();
+            } else if options.disable_keep_alive {
+                exchange.reply.set_close();
+            }
+            self.serve_exchange(exchange, &mut deadline).await;
+            if !http.finish().await || self.context.draining.has_begun() {
                 return;
             }
-            Some(Err(NoRequest::Closed)) | None => return,
+            wait_until = Instant::now() + options.idle_conn_timeout;
         }
-        idle.set(false);
+    }
+
+    /// Serves one exchange, whatever protocol has brought it.
+    async fn serve_exchange<'a>(&'a self, exchange: Exchange<'a>, deadline: &'a mut Deadline) {
+        let shared = &self.context.shared;
         shared.metrics.requests_all.inc();
-        let started = Instant::now();
-        let exchange = half.exchange();
-        if !max_age.is_zero() && started - accepted > max_age {
-            shared.metrics.conn_timeout_closed.inc();
-            exchange.reply.set_close();
-        } else if options.disable_keep_alive {
-            exchange.reply.set_close();
-        }
         let request = Request {
             path: exchange.head.path(),
             exchange,
-            client,
-            deadline: &mut deadline,
-            started,
+            client: &self.client,
+            deadline,
+            started: Instant::now(),
             common_lines: &shared.common_lines,
             shared,
         };
-        builtin_routes::serve(request, listener, shared, &worker.handler).await;
-        if !half.finish().await || worker.draining().get() {
-            return;
-        }
-        wait_until = Instant::now() + options.idle_conn_timeout;
+        builtin_routes::serve(request, &self.listener, shared, &self.context.handler).await;
+    }
+}
+
+impl<H: Handler> Exchanges for Connection<H> {
+    fn serve<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        body: &'a mut dyn RecvStream,
+        reply: &'a mut ReplyWriter,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(async move {
+            let mut deadline = Deadline::new(Instant::now() + HEAD_TIMEOUT);
+            deadline.set(None);
+            let exchange = Exchange { head, body: RequestBody::stream(body, head.body()), reply };
+            self.serve_exchange(exchange, &mut deadline).await;
+        })
+    }
+
+    fn refused(&self) {
+        self.context.shared.metrics.malformed_requests.inc();
+    }
+
+    fn draining(&self) -> &Rc<Draining> {
+        &self.context.draining
+    }
+
+    fn set_idle(&self, idle: bool) {
+        self.idle.set(idle);
     }
 }
 
 /// The next request head; `None` when it does not come in time.
-async fn next_head(half: &mut ServerHalf, deadline: &mut Deadline, idle: &Cell<bool>) -> Option<Result<(), NoRequest>> {
+async fn next_head(
+    http: &mut Http1Server,
+    deadline: &mut Deadline,
+    idle: &Cell<bool>,
+) -> Option<Result<(), NoRequest>> {
     let begun = Cell::new(false);
     let mut has_head_deadline = false;
     poll_fn(|cx| {
-        if let Poll::Ready(result) = half.poll_head(cx, &mut || begun.set(true)) {
+        if let Poll::Ready(result) = http.poll_head(cx, &mut || begun.set(true)) {
             return Poll::Ready(Some(result));
         }
         if begun.get() && !has_head_deadline {
@@ -133,31 +203,33 @@ async fn next_head(half: &mut ServerHalf, deadline: &mut Deadline, idle: &Cell<b
 }
 
 /// Answers a malformed request the way net/http does: nothing but the status, and the reason as text.
-async fn refuse(half: &mut ServerHalf, error: HeadError) {
+async fn refuse(http: &mut Http1Server, error: HeadError) {
     let detail = match error {
         HeadError::MissingHost | HeadError::BadHost | HeadError::BadHeaderName | HeadError::BadVersion => {
             error.to_string()
         }
-        HeadError::UnsupportedCoding => return send_refusal(half, 501, Some("Unsupported transfer encoding")).await,
+        HeadError::UnsupportedCoding => return send_refusal(http, 501, Some("Unsupported transfer encoding")).await,
         _ => String::new(),
     };
     let status = error.status();
     if detail.is_empty() {
-        return send_refusal(half, status, None).await;
+        return send_refusal(http, status, None).await;
     }
-    send_refusal(half, status, Some(&format!("{}: {detail}", reason(status)))).await;
+    send_refusal(http, status, Some(&format!("{}: {detail}", reason(status)))).await;
 }
 
-async fn send_refusal(half: &mut ServerHalf, status: u16, text: Option<&str>) {
+async fn send_refusal(http: &mut Http1Server, status: u16, text: Option<&str>) {
     let standard = format!("{status} {}", reason(status));
     let body = match text {
         Some(text) if status == 501 => text.to_owned(),
         Some(text) => format!("{status} {text}"),
         None => standard,
     };
-    let reply = half.reply();
+    let mut fields = HeaderList::default();
+    fields.push("Content-Type", b"text/plain; charset=utf-8");
+    let reply = http.reply();
     reply.set_close();
-    let _ = reply.send_all(status, b"Content-Type: text/plain; charset=utf-8\r\n", body.as_bytes()).await;
+    let _ = reply.send_all(status, &fields, body.as_bytes()).await;
 }
 
 /// A complete refusal for a connection that has no HTTP reader yet.

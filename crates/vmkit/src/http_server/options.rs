@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app_route::AppRoute;
-use super::pages::push_line;
-use crate::exchange::WireStats;
+use crate::exchange::{HeaderList, ServerCodec, WireStats};
 use crate::flags::Password;
 use crate::metrics::{Counter, Set};
 use crate::secret::Secret;
@@ -26,6 +25,8 @@ pub struct Listener {
     pub internal: bool,
     /// Whether requests for the application are served here.
     pub public: bool,
+    /// What its clients speak instead of HTTP/1.
+    pub codec: Option<Arc<dyn ServerCodec>>,
     /// Byte and call counters of its connections.
     pub stats: Arc<WireStats>,
     /// Accepted connections.
@@ -42,7 +43,7 @@ impl Listener {
         let name = |suffix: &str| format!("vm_tcplistener_{suffix}{{{labels}}}");
         let error = |kind: &str| set.counter(&format!("vm_tcplistener_errors_total{{{labels}, type=\"{kind}\"}}"));
         // Ours never fail this way; the series exist because dashboards sum over them.
-        let _ = (error("close"), set.counter(&name("read_timeouts_total")), set.counter(&name("write_timeouts_total")));
+        let _ = (error("close"), set.counter(&name("read_timeouts_total")));
         let stats = WireStats {
             open: set.gauge(&name("conns")),
             read_bytes: set.counter(&name("read_bytes_total")),
@@ -51,6 +52,7 @@ impl Listener {
             written_bytes: set.counter(&name("written_bytes_total")),
             writes: set.counter(&name("write_calls_total")),
             write_errors: error("write"),
+            write_timeouts: set.counter(&name("write_timeouts_total")),
         };
         Self {
             socket: Some(socket),
@@ -59,6 +61,7 @@ impl Listener {
             proxy_protocol: false,
             internal: true,
             public: true,
+            codec: None,
             stats: Arc::new(stats),
             accepts: set.counter(&name("accepts_total")),
             accept_errors: error("accept"),
@@ -128,17 +131,17 @@ impl std::fmt::Debug for ServerOptions {
 }
 
 impl ServerOptions {
-    /// Header lines of every reply, in the order of spec vmauth.md §1.
-    pub(super) fn common_lines(&self) -> Vec<u8> {
-        let mut lines = Vec::new();
+    /// Header fields of every reply, in the order of the original.
+    pub(super) fn common_lines(&self) -> HeaderList {
+        let mut lines = HeaderList::default();
         let names = ["Strict-Transport-Security", "X-Frame-Options", "Content-Security-Policy"];
         for (name, value) in names.iter().zip(&self.security_headers) {
             if !value.is_empty() {
-                push_line(&mut lines, name, value.as_bytes());
+                lines.push(name, value.as_bytes());
             }
         }
         if let Some(hostname) = &self.server_hostname {
-            push_line(&mut lines, "X-Server-Hostname", hostname.as_bytes());
+            lines.push("X-Server-Hostname", hostname.as_bytes());
         }
         lines
     }

@@ -6,7 +6,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::app_route::Reply;
 use super::{Request, Shared};
-use crate::exchange::{HeaderId, ReplyWriter, RequestHead, tokens};
+use crate::exchange::{HeaderId, HeaderList, ReplyWriter, RequestHead, tokens};
 
 /// Own pages below this size are not worth compressing.
 const MIN_COMPRESSED: usize = 1024;
@@ -14,12 +14,9 @@ const MIN_COMPRESSED: usize = 1024;
 /// A header line to add to a reply.
 pub type Line<'a> = (&'a str, &'a str);
 
-/// Appends `name: value CRLF`. Bytes that could end the line are left out.
-pub fn push_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend(value.iter().filter(|b| !matches!(b, b'\r' | b'\n' | 0)));
-    out.extend_from_slice(b"\r\n");
+/// Appends a field. Bytes that could end the line are left out.
+pub fn push_line(out: &mut HeaderList, name: &str, value: &[u8]) {
+    out.push(name, value);
 }
 
 impl Request<'_> {
@@ -35,7 +32,7 @@ impl Request<'_> {
 
     /// Answers with what a route of the application says.
     pub(super) async fn reply(&mut self, reply: &Reply) {
-        let headers = |lines: &mut Vec<u8>| {
+        let headers = |lines: &mut HeaderList| {
             for (name, value) in &reply.headers {
                 push_line(lines, name, value.as_bytes());
             }
@@ -49,9 +46,9 @@ impl Request<'_> {
         status: u16,
         content_type: &str,
         body: &[u8],
-        push_headers: impl FnOnce(&mut Vec<u8>),
+        push_headers: impl FnOnce(&mut HeaderList),
     ) {
-        let mut lines = self.common_lines.to_vec();
+        let mut lines = self.common_lines.clone();
         push_headers(&mut lines);
         let mut compressed = None;
         if !shared.options.disable_compression {
@@ -74,12 +71,12 @@ impl Request<'_> {
 /// Answers with the message as a plain text; for handlers that have taken the request apart.
 pub async fn send_plain_error(
     reply: &mut ReplyWriter,
-    common_lines: &[u8],
+    common_lines: &HeaderList,
     status: u16,
     message: &str,
     extra: &[Line<'_>],
 ) {
-    let mut lines = common_lines.to_vec();
+    let mut lines = common_lines.clone();
     for (name, value) in extra {
         push_line(&mut lines, name, value.as_bytes());
     }

@@ -61,7 +61,10 @@ pub(crate) async fn serve(pieces: &[&[u8]]) -> Vec<Message> {
 /// The reply that hyper reads.
 pub(crate) async fn fetch(to_head: bool, pieces: &[&[u8]]) -> Option<Reply> {
     let (client, backend) = tokio::io::duplex(1 << 20);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(client)).await.ok()?;
+    // RFC 9112 §5.1: a proxy removes the blanks before a colon of a reply; hyper does so when it is asked to.
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.allow_spaces_after_header_name_in_responses(true);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(client)).await.ok()?;
     let sending = async move {
         let mut backend = backend;
         let mut request = [0; 4];

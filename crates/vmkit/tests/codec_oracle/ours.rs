@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use vmkit::exchange::{ClientHalf, HeadError, HeaderLine, NoRequest, ServerHalf, Stream, Wire, WireStats};
+use vmkit::exchange::{
+    BodyKind, ClientExchange, HeadError, HeaderLine, HeaderList, Http1Server, NoRequest, RequestLine, Stream, Wire,
+    WireStats,
+};
 
 use super::{Message, Reply};
 
@@ -74,7 +77,7 @@ pub(crate) async fn serve(pieces: &[&[u8]]) -> Served {
 }
 
 async fn answer_all(server: TcpStream) -> (Vec<Message>, End) {
-    let mut half = ServerHalf::new(wire(server), Rc::default());
+    let mut half = Http1Server::new(wire(server), Rc::default());
     let mut messages = Vec::new();
     let end = loop {
         match poll_fn(|cx| half.poll_head(cx, &mut || ())).await {
@@ -82,7 +85,7 @@ async fn answer_all(server: TcpStream) -> (Vec<Message>, End) {
             Err(NoRequest::Closed) => break End::Closed,
             Err(NoRequest::Refused(error)) => {
                 half.reply().set_close();
-                let _ = half.reply().send_all(error.status(), b"", b"").await;
+                let _ = half.reply().send_all(error.status(), &HeaderList::default(), b"").await;
                 break End::Refused(error);
             }
         }
@@ -110,7 +113,7 @@ async fn answer_all(server: TcpStream) -> (Vec<Message>, End) {
             }
         };
         let status = if read { 200 } else { 400 };
-        let sent = exchange.reply.send_all(status, b"", b"ok").await;
+        let sent = exchange.reply.send_all(status, &HeaderList::default(), b"ok").await;
         if read {
             messages.push(message);
         }
@@ -145,9 +148,11 @@ pub(crate) async fn fetch(to_head: bool, pieces: &[&[u8]]) -> Option<(Reply, boo
         let _ = reader.read_to_end(&mut request).await;
     };
     let reading = async move {
-        let mut half = ClientHalf::new(wire(client));
-        half.start(to_head);
-        half.request.send_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"", false, true).await.ok()?;
+        let mut half = ClientExchange::http1(wire(client));
+        let method = if to_head { "HEAD" } else { "GET" };
+        half.begin(&RequestLine { method, target: b"/", authority: b"a", upgrade: None, wants_trailers: false });
+        half.request.end_head(BodyKind::None);
+        half.request.send(b"", true).await.ok()?;
         half.reply.read_head().await.ok()?;
         let mut body = Vec::new();
         while let Some(chunk) = half.reply.chunk().await.ok()? {

@@ -104,7 +104,6 @@ const REFUSED: &[(&str, u16)] = &[
     (chunked!("\r\n0\r\n\r\n"), 400),
     (chunked!(" 0\r\n\r\n"), 400),
     (chunked!("\t0\r\n\r\n"), 400),
-    (chunked!("0 \r\n\r\n"), 400),
     (chunked!("+0\r\n\r\n"), 400),
     (chunked!("-1\r\n\r\n"), 400),
     (chunked!("0x0\r\n\r\n"), 400),
@@ -274,6 +273,8 @@ const SERVED: &[(&str, &[Want])] = &[
     ("GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", &[("GET", "/x", "")]),
     (get!("X: a\tb\r\nY:\r\nZ: \u{e9}\r\n\r\n"), &[("GET", "/", "")]),
     (get!("Expect: 100-Continue\r\n\r\n"), &[("GET", "/", "")]),
+    (get!("Expect:\r\n\r\n"), &[("GET", "/", "")]),
+    (chunked!("3 \r\nabc\r\n0 \t\r\n\r\n"), &[("POST", "/", "abc")]),
     (get!("Upgrade: websocket\r\n\r\n"), &[("GET", "/", "")]),
 ];
 

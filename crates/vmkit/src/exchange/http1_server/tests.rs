@@ -1,12 +1,17 @@
-//! A `ServerHalf` over a real socket: what it keeps, what it closes, and what the client gets to see.
+//! An `Http1Server` over a real socket: what it keeps, what it closes, and what the client gets to see.
 
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::exchange::{ReplyBody, Stream, WireStats};
+use crate::exchange::{HeaderList, ReplyBody, Stream, WireStats};
+
+fn no_fields() -> HeaderList {
+    HeaderList::default()
+}
 
 async fn sockets() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -14,22 +19,22 @@ async fn sockets() -> (TcpStream, TcpStream) {
     (listener.accept().await.unwrap().0, client)
 }
 
-fn half_of(server: TcpStream) -> ServerHalf {
-    ServerHalf::new(Wire::new(Stream::Plain(server), Arc::new(WireStats::default())), Rc::default())
+fn server_of(server: TcpStream) -> Http1Server {
+    Http1Server::new(Wire::new(Stream::Plain(server), Arc::new(WireStats::default())), Rc::default())
 }
 
-async fn pair() -> (ServerHalf, TcpStream) {
+async fn pair() -> (Http1Server, TcpStream) {
     let (server, client) = sockets().await;
-    (half_of(server), client)
+    (server_of(server), client)
 }
 
-async fn next_path(half: &mut ServerHalf) -> Result<String, NoRequest> {
+async fn next_path(half: &mut Http1Server) -> Result<String, NoRequest> {
     poll_fn(|cx| half.poll_head(cx, &mut || ())).await?;
     Ok(String::from_utf8_lossy(half.head.path()).into_owned())
 }
 
-async fn answer(half: &mut ServerHalf, status: u16) -> bool {
-    half.exchange().reply.send_all(status, b"", b"ok").await.unwrap();
+async fn answer(half: &mut Http1Server, status: u16) -> bool {
+    half.exchange().reply.send_all(status, &no_fields(), b"ok").await.unwrap();
     half.finish().await
 }
 
@@ -41,7 +46,7 @@ async fn rest_of(mut client: TcpStream) -> String {
 }
 
 /// Closes the server's side while the client reads to the end and leaves, so that nobody lingers.
-async fn close_and_read(half: ServerHalf, client: TcpStream) -> String {
+async fn close_and_read(half: Http1Server, client: TcpStream) -> String {
     tokio::join!(rest_of(client), half.close()).0
 }
 
@@ -149,7 +154,7 @@ async fn a_refusal_after_head_has_its_body() {
     next_path(&mut half).await.unwrap();
     assert!(answer(&mut half, 200).await);
     assert!(matches!(next_path(&mut half).await, Err(NoRequest::Refused(_))));
-    half.reply().send_all(400, b"", b"the reason").await.unwrap();
+    half.reply().send_all(400, &no_fields(), b"the reason").await.unwrap();
     let seen = close_and_read(half, client).await;
     assert!(seen.ends_with("Connection: close\r\n\r\nthe reason"), "{seen:?}");
 }
@@ -220,11 +225,11 @@ async fn no_continue_comes_into_a_reply_that_was_begun() {
 }
 
 /// A server socket that takes no more bytes, because its client reads none.
-async fn stuffed() -> (ServerHalf, TcpStream) {
+async fn stuffed() -> (Http1Server, TcpStream) {
     let (server, client) = sockets().await;
     server.writable().await.unwrap();
     while server.try_write(&[b'x'; 65536]).is_ok() {}
-    (half_of(server), client)
+    (server_of(server), client)
 }
 
 #[tokio::test]
@@ -234,7 +239,7 @@ async fn nothing_follows_a_continue_that_may_be_cut_off() {
     next_path(&mut half).await.unwrap();
     let mut exchange = half.exchange();
     assert!(poll_once(exchange.body.chunk()).await.is_none());
-    assert!(exchange.reply.send_all(408, b"", b"").await.is_err());
+    assert!(exchange.reply.send_all(408, &no_fields(), b"").await.is_err());
     assert!(!half.finish().await);
 }
 
@@ -244,7 +249,7 @@ async fn nothing_follows_a_reply_that_may_be_cut_off() {
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     next_path(&mut half).await.unwrap();
     let reply = half.exchange().reply;
-    assert!(poll_once(reply.send_all(200, b"", b"body")).await.is_none());
+    assert!(poll_once(reply.send_all(200, &no_fields(), b"body")).await.is_none());
     assert!(reply.send(b"more", true).await.is_err());
     assert!(reply.finish().await.is_err());
     assert!(!half.finish().await);
@@ -372,4 +377,59 @@ async fn heads_beyond_the_limit_are_refused() {
     };
     let ((), found) = tokio::join!(sending, next_path(&mut half));
     assert!(matches!(found, Err(NoRequest::Refused(HeadError::TooLarge))));
+}
+
+#[tokio::test]
+async fn trailers_reach_who_takes_them() {
+    let f = async |lines: &str, want_announced: bool, want_end: &str| {
+        let (mut half, mut client) = pair().await;
+        client.write_all(format!("GET / HTTP/1.{lines}\r\n\r\n").as_bytes()).await.unwrap();
+        next_path(&mut half).await.unwrap();
+        let reply = half.exchange().reply;
+        reply.begin(200);
+        if reply.takes_trailers() {
+            reply.announce_trailer(b"X-T");
+        }
+        reply.end_head(ReplyBody::Stream);
+        reply.send(b"ab", false).await.unwrap();
+        let mut trailers = HeaderList::default();
+        trailers.push("X-T", b"1");
+        reply.finish_with(&trailers).await.unwrap();
+        half.finish().await;
+        let seen = close_and_read(half, client).await;
+        assert_eq!(seen.contains("\r\nTrailer: X-T\r\n"), want_announced, "{seen:?}");
+        assert!(seen.ends_with(want_end), "{seen:?}");
+    };
+    f("1\r\nHost: a\r\nTE: trailers", true, "\r\n2\r\nab\r\n0\r\nX-T: 1\r\n\r\n").await;
+    f("1\r\nHost: a", false, "\r\n2\r\nab\r\n0\r\n\r\n").await;
+    f("0\r\nTE: trailers", false, "\r\n\r\nab").await;
+}
+
+/// What nobody knows the length of cannot be promised to be skipped.
+#[tokio::test]
+async fn a_reply_before_the_end_of_a_chunked_body_announces_the_close() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (arrived, want) in [("3\r\nabc\r\n", false), ("", false), ("3\r\nabc\r\n0\r\n\r\n", true)] {
+        let (mut half, mut client) = pair().await;
+        client.write_all(format!("{head}{arrived}").as_bytes()).await.unwrap();
+        next_path(&mut half).await.unwrap();
+        assert_eq!(answer(&mut half, 401).await, want, "{arrived:?}");
+        client.shutdown().await.unwrap();
+        let seen = close_and_read(half, client).await;
+        assert_eq!(seen.contains("Connection: close\r\n"), !want, "{arrived:?}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_ends_its_reply() {
+    let (server, _client) = sockets().await;
+    let wire = Wire::new(Stream::Plain(server), Arc::new(WireStats::default()));
+    let wire = wire.with_write_limit(Some(Duration::from_millis(20)));
+    let piece = vec![b'x'; 1 << 20];
+    let error = loop {
+        if let Err(error) = wire.write_all(&mut [IoSlice::new(&piece)]).await {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }

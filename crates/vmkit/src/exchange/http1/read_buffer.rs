@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
 
-use super::wire::Wire;
+use super::super::wire::Wire;
 
 /// Size of a pooled buffer; pages that are never touched cost no memory.
 const BUFFER_SIZE: usize = 64 * 1024;

@@ -8,28 +8,23 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::body_decoder::{BodyDecoder, BodyError, Step};
+use super::super::body_error::BodyError;
+use super::super::header_list::HeaderList;
+use super::super::message::Chunk;
+use super::super::wire::Wire;
+use super::body_decoder::{BodyDecoder, Delimiter, Step};
 use super::read_buffer::ReadBuffer;
-use super::request_head::BodyKind;
-use super::wire::Wire;
 
-/// Largest head that is accepted (spec server.md §3).
-pub(super) const MAX_HEAD: usize = 1024 * 1024;
+/// Bytes of an unread body that are read and dropped to keep the connection.
+pub(in super::super) const MAX_DRAINED: usize = 256 * 1024;
+/// Largest head that is accepted.
+pub(in super::super) const MAX_HEAD: usize = 1024 * 1024;
 /// Bytes of pipelined requests kept while another request is being answered.
 const MAX_PIPELINED: usize = 64 * 1024;
 
-/// A piece of a body.
-#[derive(Clone, Copy, Debug)]
-pub struct Chunk<'a> {
-    /// At least one byte.
-    pub data: &'a [u8],
-    /// True when the body is known to end with this piece. False says nothing.
-    pub last: bool,
-}
-
 /// Reads the messages of one connection.
 #[derive(Debug)]
-pub(super) struct MessageReader {
+pub(in super::super) struct MessageReader {
     wire: Rc<Wire>,
     buffer: ReadBuffer,
     body: BodyDecoder,
@@ -44,28 +39,28 @@ pub(super) struct MessageReader {
 
 /// Where a piece of the body stands in the buffer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
+pub(in super::super) struct Piece {
     skip: usize,
     len: usize,
     last: bool,
 }
 
 impl MessageReader {
-    pub(super) fn new(wire: Rc<Wire>) -> Self {
-        let body = BodyDecoder::new(BodyKind::None);
+    pub(in super::super) fn new(wire: Rc<Wire>) -> Self {
+        let body = BodyDecoder::new(Delimiter::None);
         Self { wire, buffer: ReadBuffer::default(), body, taken: 0, broken: false, searched: 0, look_again_at: 0 }
     }
 
-    pub(super) fn wire(&self) -> &Rc<Wire> {
+    pub(in super::super) fn wire(&self) -> &Rc<Wire> {
         &self.wire
     }
 
     /// Bytes read and not used.
-    pub(super) fn unread(&self) -> &[u8] {
+    pub(in super::super) fn unread(&self) -> &[u8] {
         self.buffer.bytes()
     }
 
-    pub(super) fn consume(&mut self, n: usize) {
+    pub(in super::super) fn consume(&mut self, n: usize) {
         self.buffer.consume(n);
         (self.searched, self.look_again_at) = (0, 0);
     }
@@ -74,7 +69,7 @@ impl MessageReader {
     ///
     /// A head that comes byte by byte must not be parsed once a byte: that would take quadratic time. After a look in
     /// vain only the empty line that ends a head, or twice as many bytes, are worth another one.
-    pub(super) fn head_may_be_complete(&mut self) -> bool {
+    pub(in super::super) fn head_may_be_complete(&mut self) -> bool {
         let unread = self.buffer.bytes();
         let from = std::mem::replace(&mut self.searched, unread.len());
         let ends_line = |at: usize| matches!(unread.get(..from + at), Some([.., b'\n'] | [.., b'\n', b'\r']));
@@ -88,44 +83,49 @@ impl MessageReader {
     }
 
     /// Reads once more for a head; `Ok(0)` is the end of the stream, `FileTooLarge` a head beyond the limit.
-    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(in super::super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.buffer.poll_fill(&self.wire, cx, MAX_HEAD)
     }
 
-    /// The head has been consumed; what follows is a body of this kind.
-    pub(super) fn start_body(&mut self, kind: BodyKind) {
+    /// The head has been consumed; what follows is a body that ends like this.
+    pub(in super::super) fn start_body(&mut self, delimiter: Delimiter) {
         self.release();
-        self.body = BodyDecoder::new(kind);
+        self.body = BodyDecoder::new(delimiter);
     }
 
     /// Whether the body was read to its end and nothing went wrong.
-    pub(super) fn body_is_done(&self) -> bool {
+    pub(in super::super) fn body_is_done(&self) -> bool {
         self.body.is_done() && !self.broken
     }
 
-    pub(super) fn body_remaining(&self) -> Option<u64> {
-        self.body.remaining()
+    /// Whether what is left of the body cannot be skipped for sure: it is long, or it has not arrived and nobody knows
+    /// how long it is.
+    pub(in super::super) fn rest_is_too_much(&self) -> bool {
+        match self.body.remaining() {
+            Some(left) => left > MAX_DRAINED as u64,
+            None => !self.body.ends_within(self.buffer.bytes().get(self.taken..).unwrap_or_default()),
+        }
     }
 
-    pub(super) fn trailers(&self) -> &[u8] {
+    pub(in super::super) fn trailers(&self) -> Option<&HeaderList> {
         self.body.trailers()
     }
 
     /// Next piece of the body; `None` at its end. Cancel safe: nothing is lost when the future is dropped.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Chunk<'_>>, BodyError> {
+    pub(in super::super) async fn chunk(&mut self) -> Result<Option<Chunk<'_>>, BodyError> {
         let piece = self.next_piece().await?;
         Ok(piece.map(|piece| self.chunk_at(piece)))
     }
 
     /// Finds the next piece of the body; `None` at its end. Cancel safe.
-    pub(super) async fn next_piece(&mut self) -> Result<Option<Piece>, BodyError> {
+    pub(in super::super) async fn next_piece(&mut self) -> Result<Option<Piece>, BodyError> {
         let found = poll_fn(|cx| self.poll_step(cx)).await;
         self.broken |= found.is_err();
         found
     }
 
     /// The bytes of the piece that was found last.
-    pub(super) fn chunk_at(&self, piece: Piece) -> Chunk<'_> {
+    pub(in super::super) fn chunk_at(&self, piece: Piece) -> Chunk<'_> {
         let data = self.buffer.bytes().get(piece.skip..piece.skip + piece.len).unwrap_or_default();
         Chunk { data, last: piece.last }
     }
@@ -161,12 +161,12 @@ impl MessageReader {
     }
 
     /// The last piece has been used; its storage may go.
-    pub(super) fn release(&mut self) {
+    pub(in super::super) fn release(&mut self) {
         self.buffer.consume(std::mem::take(&mut self.taken));
     }
 
     /// Resolves when the peer has gone. Pipelined bytes are kept; with more than fits the answer is never.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in super::super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.body.is_done() {
             return Poll::Pending;
         }

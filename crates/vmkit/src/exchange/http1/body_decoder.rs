@@ -4,34 +4,36 @@
 //! of body follow. Chunk lines must be `hex[;extension]CRLF`; bare LF, blanks before the size, sizes that do not fit
 //! and lines or trailers beyond a limit are errors, because two servers may read them differently.
 
-use super::request_head::BodyKind;
+use super::super::body_error::BodyError;
+use super::super::framing::BodyKind;
+use super::super::header_list::HeaderList;
 
 /// Longest chunk line, extension included.
 const MAX_CHUNK_LINE: usize = 4096;
 /// Largest trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
 
-/// Why a body cannot be read on.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The peer has closed the connection before the end of the body.
-    #[error("unexpected EOF")]
-    UnexpectedEof,
-    /// A chunk line that is no hexadecimal size.
-    #[error("invalid byte in chunk length")]
-    BadChunkSize,
-    /// A chunk line or the end of a chunk without CRLF in the right place.
-    #[error("malformed chunked encoding")]
-    MalformedChunk,
-    /// A chunk line or a trailer section beyond the limit.
-    #[error("chunk line or trailer is too long")]
-    TooLong,
-    /// The trailer section is no list of header fields.
-    #[error("malformed trailer")]
-    BadTrailer,
-    /// Reading from the connection failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+/// Chunks that are looked at in advance.
+const MAX_LOOK_AHEAD: usize = 8;
+
+/// How an HTTP/1 message says where its body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Delimiter {
+    None,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+impl Delimiter {
+    /// The delimiter of a body that is not ended by its connection.
+    pub(in super::super) fn of(kind: BodyKind) -> Self {
+        match kind {
+            BodyKind::None => Self::None,
+            BodyKind::Length(n) => Self::Length(n),
+            BodyKind::Stream => Self::Chunked,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ enum State {
 
 /// What to do with the bytes at hand.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(in super::super) enum Step {
     /// Skip `skip` bytes, then `len` > 0 bytes of body follow.
     Data { skip: usize, len: usize },
     /// Skip `skip` bytes and read more.
@@ -58,29 +60,29 @@ pub(super) enum Step {
 
 /// Position within one body.
 #[derive(Debug)]
-pub(super) struct BodyDecoder {
+pub(in super::super) struct BodyDecoder {
     state: State,
-    trailers: Vec<u8>,
+    trailers: Option<Box<HeaderList>>,
 }
 
 impl BodyDecoder {
-    pub(super) fn new(kind: BodyKind) -> Self {
-        let state = match kind {
-            BodyKind::None | BodyKind::Length(0) => State::Done,
-            BodyKind::Length(n) => State::Length(n),
-            BodyKind::Chunked => State::ChunkSize,
-            BodyKind::UntilClose => State::UntilClose,
+    pub(in super::super) fn new(delimiter: Delimiter) -> Self {
+        let state = match delimiter {
+            Delimiter::None | Delimiter::Length(0) => State::Done,
+            Delimiter::Length(n) => State::Length(n),
+            Delimiter::Chunked => State::ChunkSize,
+            Delimiter::UntilClose => State::UntilClose,
         };
-        Self { state, trailers: Vec::new() }
+        Self { state, trailers: None }
     }
 
     /// Whether nothing of the body is left to read.
-    pub(super) fn is_done(&self) -> bool {
+    pub(in super::super) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Bytes left of a body with a known length.
-    pub(super) fn remaining(&self) -> Option<u64> {
+    pub(in super::super) fn remaining(&self) -> Option<u64> {
         match self.state {
             State::Done => Some(0),
             State::Length(n) => Some(n),
@@ -88,13 +90,13 @@ impl BodyDecoder {
         }
     }
 
-    /// Lines of the trailer section, each `name: value CRLF`; empty before the end of the body.
-    pub(super) fn trailers(&self) -> &[u8] {
-        &self.trailers
+    /// The trailer section; `None` without one and before the end of the body.
+    pub(in super::super) fn trailers(&self) -> Option<&HeaderList> {
+        self.trailers.as_deref()
     }
 
     /// The peer has closed the connection; fine only for a body that ends so.
-    pub(super) fn eof(&mut self) -> Result<(), BodyError> {
+    pub(in super::super) fn eof(&mut self) -> Result<(), BodyError> {
         match self.state {
             State::Done | State::UntilClose => {
                 self.state = State::Done;
@@ -107,7 +109,7 @@ impl BodyDecoder {
     }
 
     /// Looks at the unread bytes and moves on; the caller must consume what the step says.
-    pub(super) fn step(&mut self, bytes: &[u8]) -> Result<Step, BodyError> {
+    pub(in super::super) fn step(&mut self, bytes: &[u8]) -> Result<Step, BodyError> {
         let mut skip = 0;
         loop {
             let rest = bytes.get(skip..).unwrap_or_default();
@@ -154,7 +156,7 @@ impl BodyDecoder {
     }
 
     /// After data was taken: whether the body ends with the bytes that follow. Returns how many they are.
-    pub(super) fn ends_with(&mut self, following: &[u8]) -> Option<usize> {
+    pub(in super::super) fn ends_with(&mut self, following: &[u8]) -> Option<usize> {
         const LAST: &[u8] = b"\r\n0\r\n\r\n";
         match self.state {
             State::Done => Some(0),
@@ -164,6 +166,19 @@ impl BodyDecoder {
             }
             _ => None,
         }
+    }
+
+    /// Whether the body ends within these bytes, which follow what was taken. Looks at a few chunks only.
+    pub(in super::super) fn ends_within(&self, bytes: &[u8]) -> bool {
+        let (mut probe, mut rest) = (Self { state: self.state, trailers: None }, bytes);
+        for _ in 0..MAX_LOOK_AHEAD {
+            match probe.step(rest) {
+                Ok(Step::End { .. }) => return true,
+                Ok(Step::Data { skip, len }) => rest = rest.get(skip + len..).unwrap_or_default(),
+                Ok(Step::NeedMore { .. }) | Err(_) => return false,
+            }
+        }
+        false
     }
 
     fn trailer_section(&mut self, rest: &[u8]) -> Result<Option<usize>, BodyError> {
@@ -182,8 +197,10 @@ impl BodyDecoder {
         }
         let mut fields = [httparse::EMPTY_HEADER; 64];
         match httparse::parse_headers(section, &mut fields) {
-            Ok(httparse::Status::Complete(_)) => {
-                self.trailers.extend_from_slice(&section[..at + 2]);
+            Ok(httparse::Status::Complete((_, fields))) => {
+                let mut list = HeaderList::default();
+                fields.iter().for_each(|field| list.push(field.name, field.value));
+                self.trailers = Some(Box::new(list));
                 Ok(Some(at + 4))
             }
             Ok(httparse::Status::Partial) | Err(_) => Err(BodyError::BadTrailer),
@@ -225,9 +242,9 @@ fn chunk_line(rest: &[u8]) -> Result<Option<(usize, u64)>, BodyError> {
     let line = &after[..lf];
     let Some((b'\r', extension)) = line.split_last() else { return Err(BodyError::MalformedChunk) };
     let blanks = extension.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    // Blanks may stand before an extension (RFC 9112 §7.1.1, BWS), not before the line end.
+    // Blanks may stand before an extension (RFC 9112 §7.1.1, BWS); some servers pad the size with them.
     if extension.iter().any(|b| b.is_ascii_control() && *b != b'\t')
-        || (blanks > 0 && extension.get(blanks) != Some(&b';'))
+        || extension.get(blanks).is_some_and(|next| *next != b';')
     {
         return Err(BodyError::MalformedChunk);
     }
@@ -242,7 +259,7 @@ mod tests {
     use super::*;
 
     /// Decodes with reads of `piece` bytes; returns the body, the trailers and what is left after the end.
-    fn decode(kind: BodyKind, wire: &[u8], piece: usize) -> Result<[Vec<u8>; 3], BodyError> {
+    fn decode(kind: Delimiter, wire: &[u8], piece: usize) -> Result<[Vec<u8>; 3], BodyError> {
         let mut decoder = BodyDecoder::new(kind);
         let (mut body, mut buffer, mut pieces) = (Vec::new(), Vec::new(), wire.chunks(piece.max(1)));
         loop {
@@ -264,7 +281,8 @@ mod tests {
                 Step::End { skip } => {
                     buffer.drain(..skip);
                     buffer.extend(pieces.flatten());
-                    return Ok([body, decoder.trailers().to_vec(), buffer]);
+                    let trailers = decoder.trailers().map_or(Vec::new(), |list| list.as_http1().to_vec());
+                    return Ok([body, trailers, buffer]);
                 }
             }
         }
@@ -272,9 +290,9 @@ mod tests {
 
     #[test]
     fn chunked_in_pieces_of_every_size() {
-        let wire = b"3;x=y\r\nabc\r\nA \t;q\r\n0123456789\r\n000\r\nX-T: 1\r\n\r\nGET";
+        let wire = b"3;x=y\r\nabc\r\nA \t;q\r\n0123456789\r\n000 \t\r\nX-T: 1\r\n\r\nGET";
         for piece in 1..wire.len() + 1 {
-            let [body, trailers, rest] = decode(BodyKind::Chunked, wire, piece).unwrap();
+            let [body, trailers, rest] = decode(Delimiter::Chunked, wire, piece).unwrap();
             assert_eq!((&body[..], &trailers[..], &rest[..]), (&b"abc0123456789"[..], &b"X-T: 1\r\n"[..], &b"GET"[..]));
         }
     }
@@ -287,7 +305,7 @@ mod tests {
             "3\r\nabcd\r\n0\r\n\r\n",
             " 3\r\nabc\r\n0\r\n\r\n",
             "+3\r\nabc\r\n",
-            "3 \r\nabc\r\n0\r\n\r\n",
+            "3 3\r\nabc\r\n0\r\n\r\n",
             "0x3\r\nabc\r\n0\r\n\r\n",
             "ffffffffffffffffff\r\n",
             "3;a\rb\r\nabc\r\n",
@@ -300,27 +318,27 @@ mod tests {
             "3\r\nabc\r\n0\r\n",
         ] {
             for piece in 1..wire.len() + 1 {
-                assert!(decode(BodyKind::Chunked, wire.as_bytes(), piece).is_err(), "{wire:?} in pieces of {piece}");
+                assert!(decode(Delimiter::Chunked, wire.as_bytes(), piece).is_err(), "{wire:?} in pieces of {piece}");
             }
         }
         let long = format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(5000));
-        assert!(matches!(decode(BodyKind::Chunked, long.as_bytes(), 100), Err(BodyError::TooLong)));
+        assert!(matches!(decode(Delimiter::Chunked, long.as_bytes(), 100), Err(BodyError::TooLong)));
     }
 
     #[test]
     fn lengths() {
-        let [body, _, rest] = decode(BodyKind::Length(3), b"abcdef", 2).unwrap();
+        let [body, _, rest] = decode(Delimiter::Length(3), b"abcdef", 2).unwrap();
         assert_eq!((&body[..], &rest[..]), (&b"abc"[..], &b"def"[..]));
-        assert!(matches!(decode(BodyKind::Length(9), b"abc", 2), Err(BodyError::UnexpectedEof)));
-        assert_eq!(decode(BodyKind::UntilClose, b"abc", 2).unwrap()[0], b"abc");
-        assert_eq!(decode(BodyKind::None, b"abc", 2).unwrap()[2], b"abc");
+        assert!(matches!(decode(Delimiter::Length(9), b"abc", 2), Err(BodyError::UnexpectedEof)));
+        assert_eq!(decode(Delimiter::UntilClose, b"abc", 2).unwrap()[0], b"abc");
+        assert_eq!(decode(Delimiter::None, b"abc", 2).unwrap()[2], b"abc");
     }
 
     proptest::proptest! {
         #[test]
         fn any_bytes_decode_alike_in_any_pieces(wire: Vec<u8>, piece in 1usize..9) {
-            let whole = decode(BodyKind::Chunked, &wire, usize::MAX).ok();
-            proptest::prop_assert_eq!(decode(BodyKind::Chunked, &wire, piece).ok(), whole);
+            let whole = decode(Delimiter::Chunked, &wire, usize::MAX).ok();
+            proptest::prop_assert_eq!(decode(Delimiter::Chunked, &wire, piece).ok(), whole);
         }
     }
 }

@@ -1,0 +1,75 @@
+//! Why a connection to a backend could not be opened, and whose fault that is.
+//!
+//! A backend is only marked as broken for what it can be blamed for. That the proxy has no descriptor left, or cannot
+//! use its own certificate files, says nothing about any backend.
+
+use std::io;
+use std::net::SocketAddr;
+
+use vmkit::net::dial::dial_error_text;
+
+/// A failed dial. The texts are those users know from logs.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The configured name cannot be asked for in a certificate, or the TLS files cannot be used.
+    #[error("{0}")]
+    OwnTls(String),
+    /// The proxy has reached the limit of its descriptors.
+    #[error("{0}")]
+    NoDescriptor(String),
+    /// The process ends.
+    #[error("the process is shutting down")]
+    ShuttingDown,
+    /// The name of the backend has no address, or its name servers do not answer.
+    #[error("{0}")]
+    Lookup(String),
+    /// No TCP connection.
+    #[error("{0}")]
+    Tcp(String),
+    /// The backend does not speak TLS, or shows a certificate that is not trusted.
+    #[error("{0}")]
+    Handshake(String),
+    /// The handshake was not finished in time.
+    #[error("net/http: TLS handshake timeout")]
+    HandshakeTimeout,
+}
+
+impl ConnectError {
+    /// A failed connect to this address.
+    pub(super) fn tcp(addr: SocketAddr, error: &io::Error) -> Self {
+        let text = dial_error_text(addr, error);
+        if is_out_of_descriptors(error) { Self::NoDescriptor(text) } else { Self::Tcp(text) }
+    }
+
+    /// Whether no backend is to blame, and trying another one is in vain.
+    pub fn is_our_own(&self) -> bool {
+        match self {
+            Self::NoDescriptor(_) | Self::ShuttingDown => true,
+            Self::OwnTls(_) | Self::Lookup(_) | Self::Tcp(_) | Self::Handshake(_) | Self::HandshakeTimeout => false,
+        }
+    }
+}
+
+/// `EMFILE` and `ENFILE`.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_here_is_our_own() {
+        let addr = "127.0.0.1:1".parse().unwrap();
+        let f = |code: i32, want: bool| {
+            let error = ConnectError::tcp(addr, &io::Error::from_raw_os_error(code));
+            assert_eq!(error.is_our_own(), want, "{error}");
+        };
+        f(24, true);
+        f(23, true);
+        f(111, false);
+        f(110, false);
+        assert!(!ConnectError::Lookup("dial tcp4: lookup x: no such host".to_owned()).is_our_own());
+    }
+}

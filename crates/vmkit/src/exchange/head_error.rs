@@ -1,0 +1,65 @@
+//! Why a head is refused, and with what status: the same for every protocol.
+
+/// Why a head was refused. The text is what the client gets as reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each variant is described by its text")]
+pub enum HeadError {
+    #[error("malformed request")]
+    Malformed,
+    #[error("invalid header name")]
+    BadHeaderName,
+    #[error("invalid header value")]
+    BadHeaderValue,
+    #[error("a line ends without CR")]
+    BareLf,
+    #[error("too many headers")]
+    TooManyHeaders,
+    #[error("missing required Host header")]
+    MissingHost,
+    #[error("too many Host headers")]
+    ManyHosts,
+    #[error("malformed Host header")]
+    BadHost,
+    #[error("malformed request target")]
+    BadTarget,
+    #[error("bad Content-Length")]
+    BadContentLength,
+    #[error("Content-Length together with Transfer-Encoding")]
+    LengthAndCoding,
+    #[error("Transfer-Encoding in HTTP/1.0")]
+    CodingInHttp10,
+    #[error("Unsupported transfer encoding")]
+    UnsupportedCoding,
+    #[error("unsupported protocol version")]
+    BadVersion,
+    #[error("unknown expectation")]
+    BadExpect,
+    #[error("head is too large")]
+    TooLarge,
+    #[error("connection-specific header")]
+    ConnectionHeader,
+}
+
+impl HeadError {
+    /// Status of the answer: 400, 417, 431, 501 or 505.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadExpect => 417,
+            Self::TooLarge | Self::TooManyHeaders => 431,
+            Self::UnsupportedCoding => 501,
+            Self::BadVersion => 505,
+            Self::Malformed
+            | Self::BadHeaderName
+            | Self::BadHeaderValue
+            | Self::BareLf
+            | Self::MissingHost
+            | Self::ManyHosts
+            | Self::BadHost
+            | Self::BadTarget
+            | Self::BadContentLength
+            | Self::LengthAndCoding
+            | Self::CodingInHttp10
+            | Self::ConnectionHeader => 400,
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What a codec of the client's side implements, and where it brings its exchanges.
+//!
+//! The server drives HTTP/1 connections by itself; a connection of any other protocol is handed to its codec as a whole,
+//! and comes back one exchange at a time.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use super::draining::Draining;
+use super::reply_writer::ReplyWriter;
+use super::request_head::RequestHead;
+use super::stream::RecvStream;
+use super::wire::Wire;
+
+/// Where a codec of the client's side brings its exchanges.
+pub trait Exchanges {
+    /// Serves one exchange to its end: built-in routes, then the application. Dropping the future ends the exchange.
+    fn serve<'a>(
+        &'a self,
+        head: &'a RequestHead,
+        body: &'a mut dyn RecvStream,
+        reply: &'a mut ReplyWriter,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+    /// A request that was refused by the codec.
+    fn refused(&self);
+    /// Whether and when the connection is to take no more streams.
+    fn draining(&self) -> &Rc<Draining>;
+    /// Whether a stream is open: a connection without one is closed when the process stops.
+    fn set_idle(&self, idle: bool);
+}
+
+/// A codec of the client's side.
+pub trait ServerCodec: Debug + Send + Sync {
+    /// Serves a connection until it ends.
+    fn serve(&self, wire: Wire, exchanges: Rc<dyn Exchanges>) -> Pin<Box<dyn Future<Output = ()>>>;
+}

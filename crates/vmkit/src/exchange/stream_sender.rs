@@ -1,0 +1,114 @@
+//! The sending side of a message on a stream of another codec: collects the fields, keeps to an announced length, and
+//! bounds the time a write may wait.
+//!
+//! Shared by replies to clients and requests to backends, so that both sides of a codec are held to the same rules.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use super::header_list::HeaderList;
+use super::message::HeadOut;
+use super::stall::Stall;
+use super::stream::SendStream;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No head yet.
+    Idle,
+    /// So many bytes may follow; `None` for any number.
+    Body(Option<u64>),
+    Finished,
+    /// Given up, or in the middle of a write: the future may be dropped there.
+    Broken,
+}
+
+/// One message on its way out.
+#[derive(Debug)]
+pub(super) struct StreamSender {
+    stream: Box<dyn SendStream>,
+    pub(super) fields: HeaderList,
+    state: State,
+    write_limit: Option<Duration>,
+}
+
+impl StreamSender {
+    pub(super) fn new(stream: Box<dyn SendStream>, write_limit: Option<Duration>) -> Self {
+        Self { stream, fields: HeaderList::default(), state: State::Idle, write_limit }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.state == State::Finished
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.state != State::Idle
+    }
+
+    /// Hands the head over; `length` is the number of bytes that follow, if it is known.
+    pub(super) fn head(&mut self, head: &HeadOut<'_>, length: Option<u64>) {
+        let taken = self.stream.head(head, &self.fields);
+        self.fields.clear();
+        self.state = if taken.is_ok() { State::Body(length) } else { State::Broken };
+    }
+
+    pub(super) async fn send(&mut self, data: &[u8], last: bool) -> io::Result<()> {
+        let state = std::mem::replace(&mut self.state, State::Broken);
+        let (mut data, left) = match state {
+            State::Idle | State::Broken => return Err(io::ErrorKind::BrokenPipe.into()),
+            State::Finished => {
+                self.state = state;
+                return Ok(());
+            }
+            State::Body(None) => (data, None),
+            State::Body(Some(left)) => {
+                let data = &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
+                (data, Some(left - data.len() as u64))
+            }
+        };
+        let ends = match left {
+            None => last,
+            Some(left) => left == 0,
+        };
+        let mut stall = Stall::new(self.write_limit);
+        loop {
+            let taken = poll_fn(|cx| {
+                let written = self.stream.poll_send(cx, data, ends);
+                stall.watch(cx, written)
+            });
+            data = data.get(taken.await?..).unwrap_or_default();
+            if data.is_empty() {
+                break;
+            }
+        }
+        self.state = if ends { State::Finished } else { State::Body(left) };
+        Ok(())
+    }
+
+    pub(super) async fn finish(&mut self) -> io::Result<()> {
+        if self.state == State::Finished {
+            return Ok(());
+        }
+        self.send(&[], true).await?;
+        if self.state == State::Finished { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    pub(super) async fn finish_with(&mut self, trailers: &HeaderList) -> io::Result<()> {
+        if trailers.is_empty() || self.state != State::Body(None) {
+            return self.finish().await;
+        }
+        self.state = State::Broken;
+        let mut stall = Stall::new(self.write_limit);
+        poll_fn(|cx| {
+            let written = self.stream.poll_trailers(cx, trailers);
+            stall.watch(cx, written)
+        })
+        .await?;
+        self.state = State::Finished;
+        Ok(())
+    }
+
+    pub(super) async fn shutdown(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.stream.poll_shutdown(cx)).await
+    }
+}
