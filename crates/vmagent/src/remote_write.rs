@@ -7,8 +7,23 @@
 //! Producers (scrapes and push handlers) fill a [`SeriesBlock`] and hand it to the [`Sink`]. They never wait for a disk
 //! or a remote, only for room in memory. What the sink has taken is either delivered, on disk, or counted as dropped.
 
+mod compression;
+mod protobuf;
+mod queue;
 mod series_block;
 mod sink;
 
+pub use compression::{Encoding, Packer, UnpackError, unpack};
+pub use protobuf::{DecodeError, Visitor, decode};
 pub use series_block::{Metadata, MetricKind, Sample, Series, SeriesBlock};
 pub use sink::{Intake, PushError, Sink};
+
+/// Whether bytes from a queue's files are a block that a remote can read. What is too large to look into is believed.
+fn block_is_whole(block: &[u8]) -> bool {
+    const LIMIT: usize = 256 << 20;
+    match unpack(Encoding::of(block), block, LIMIT) {
+        Ok(message) => decode(&message, &mut ()).is_ok(),
+        Err(UnpackError::TooLarge(_)) => true,
+        Err(UnpackError::Snappy(_) | UnpackError::Zstd(_)) => false,
+    }
+}

@@ -137,18 +137,11 @@ impl SeriesBlock {
             return;
         }
         let (name_len, value_len) = (name.len() as u32, value.len() as u32);
-        let inner = 2 + varint_len(name_len) + varint_len(value_len) + name.len() + value.len();
-        self.bytes.reserve(inner + 6);
+        self.bytes.reserve(name.len() + value.len() + 17);
         self.bytes.push(LABEL_TAG);
-        push_varint(&mut self.bytes, inner as u32);
-        self.bytes.push(NAME_TAG);
-        push_varint(&mut self.bytes, name_len);
-        let name_at = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(name);
-        self.bytes.push(VALUE_TAG);
-        push_varint(&mut self.bytes, value_len);
-        let value_at = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(value);
+        push_varint(&mut self.bytes, field_len(name_len) + field_len(value_len));
+        let name_at = push_field(&mut self.bytes, NAME_TAG, name);
+        let value_at = push_field(&mut self.bytes, VALUE_TAG, value);
         self.labels.push(LabelAt { name: name_at, name_len, value: value_at, value_len });
     }
 
@@ -335,14 +328,28 @@ const LABEL_TAG: u8 = 0x0a;
 const NAME_TAG: u8 = 0x0a;
 const VALUE_TAG: u8 = 0x12;
 
-fn varint_len(value: u32) -> usize {
-    match value {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        0x4000..0x20_0000 => 3,
-        0x20_0000..0x1000_0000 => 4,
-        _ => 5,
+/// Length of a field with so many bytes; an empty one is left out, as the format wants it.
+fn field_len(len: u32) -> u32 {
+    let header = match len {
+        0 => return 0,
+        1..0x80 => 2,
+        0x80..0x4000 => 3,
+        0x4000..0x20_0000 => 4,
+        0x20_0000..0x1000_0000 => 5,
+        _ => 6,
+    };
+    header + len
+}
+
+/// Where the content begins.
+fn push_field(out: &mut Vec<u8>, tag: u8, content: &[u8]) -> u32 {
+    if !content.is_empty() {
+        out.push(tag);
+        push_varint(out, content.len() as u32);
     }
+    let at = out.len() as u32;
+    out.extend_from_slice(content);
+    at
 }
 
 fn push_varint(out: &mut Vec<u8>, mut value: u32) {
