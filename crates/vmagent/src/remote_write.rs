@@ -7,15 +7,27 @@
 //! Producers (scrapes and push handlers) fill a [`SeriesBlock`] and hand it to the [`Sink`]. They never wait for a disk
 //! or a remote, only for room in memory. What the sink has taken is either delivered, on disk, or counted as dropped.
 
+#[allow(dead_code, reason = "the senders use it")]
+mod backoff;
+#[allow(dead_code, reason = "the fan-out uses it")]
+mod batch;
 mod compression;
+#[allow(unused_imports, reason = "the fan-out uses them")]
 mod protobuf;
+#[allow(dead_code, unused_imports, reason = "the senders use it")]
 mod queue;
+mod rounding;
 mod series_block;
+mod series_limit;
+mod shards;
 mod sink;
 
 pub use compression::{Encoding, Packer, UnpackError, unpack};
 pub use protobuf::{DecodeError, Visitor, decode};
+pub use rounding::Rounding;
 pub use series_block::{Metadata, MetricKind, Sample, Series, SeriesBlock};
+pub use series_limit::SeriesLimit;
+pub use shards::{ShardLabels, Shards};
 pub use sink::{Intake, PushError, Sink};
 
 /// Whether bytes from a queue's files are a block that a remote can read. What is too large to look into is believed.

@@ -17,6 +17,7 @@ pub mod http_server;
 pub mod logger;
 pub mod metrics;
 pub mod net;
+pub mod oauth2;
 pub mod percent;
 pub mod process;
 pub mod redact;

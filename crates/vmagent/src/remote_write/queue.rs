@@ -64,7 +64,6 @@ pub(crate) struct QueueOptions {
 
 /// What a queue counts; shared with the metrics page.
 #[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "named as the metrics")]
 pub(crate) struct QueueCounters {
     pub(crate) blocks_written: Arc<Counter>,
     pub(crate) bytes_written: Arc<Counter>,

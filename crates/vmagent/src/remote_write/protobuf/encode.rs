@@ -1,6 +1,6 @@
 //! Writing the parts of a write request. Fields with the value zero are left out, as the format wants it.
 
-use super::super::{Metadata, Sample, Series};
+use super::super::{Metadata, Sample};
 use super::wire::{push_varint, varint_len};
 
 /// Fields of `WriteRequest`, length-delimited.
@@ -57,7 +57,11 @@ pub(crate) fn metadata_len(metadata: &Metadata<'_>) -> usize {
     1 + varint_len(inner as u64) + inner
 }
 
-fn numbers_and_texts<'a>(metadata: &Metadata<'a>) -> ([(u8, u32); 3], [(u8, &'a [u8]); 3]) {
+/// Fields with their tags.
+type Numbers = [(u8, u32); 3];
+type Texts<'a> = [(u8, &'a [u8]); 3];
+
+fn numbers_and_texts<'a>(metadata: &Metadata<'a>) -> (Numbers, Texts<'a>) {
     // Numbers have fields 1, 11 and 12; texts have 2, 4 and 5.
     let numbers = [(0x08, metadata.kind.0), (0x58, metadata.tenant.0), (0x60, metadata.tenant.1)];
     (numbers, [(0x12, metadata.family), (0x22, metadata.help), (0x2a, metadata.unit)])
@@ -92,13 +96,6 @@ pub(crate) fn push_metadata(out: &mut Vec<u8>, metadata: &Metadata<'_>) {
     }
     number(out, account);
     number(out, project);
-}
-
-impl Series<'_> {
-    /// Appends the series with all its samples.
-    pub(crate) fn push_to(&self, out: &mut Vec<u8>) {
-        push_series(out, [self.label_messages(), b""], self.samples());
-    }
 }
 
 #[cfg(test)]
@@ -212,7 +209,7 @@ pub(super) mod tests {
         let mut block = SeriesBlock::new();
         super::super::decode(&request().encode_to_vec(), &mut block).unwrap();
         let mut body = Vec::new();
-        block.iter().for_each(|series| series.push_to(&mut body));
+        block.iter().for_each(|series| push_series(&mut body, [series.label_messages(), b""], series.samples()));
         for metadata in block.metadata() {
             let before = body.len();
             push_metadata(&mut body, &metadata);
@@ -230,7 +227,7 @@ pub(super) mod tests {
         block.push_sample(1, marker);
         assert!(block.end_series());
         let mut body = Vec::new();
-        block.iter().for_each(|series| series.push_to(&mut body));
+        block.iter().for_each(|series| push_series(&mut body, [series.label_messages(), b""], series.samples()));
         let mut again = SeriesBlock::new();
         super::super::decode(&body, &mut again).unwrap();
         assert_eq!(again.iter().next().unwrap().samples()[0].value.to_bits(), marker.to_bits());
