@@ -5,11 +5,22 @@
 //! what an entry knew stays until it knows better. Relabeling is not done here: [`TargetLabels`] are what was found,
 //! without the defaults of the job.
 
+mod credentials;
+mod dns_targets;
+mod file_targets;
+mod group;
+mod http_targets;
+pub mod kubernetes;
+mod manager;
+mod static_targets;
+mod target_groups;
 mod target_labels;
 
 use std::fmt;
 use std::sync::Arc;
 
+pub use group::EntryState;
+pub use manager::{Discovery, DiscoveryOptions, DiscoveryParts, EntryStatus, JobTargets};
 pub use target_labels::{Interner, Piece, SharedLabel, TargetLabels, push_sanitized};
 
 /// All targets of one kind of one job. Targets that did not change are the same `Arc` in the next list.

@@ -149,6 +149,23 @@ impl Resolver {
         if targets.is_empty() { Err(no_such_host(name)) } else { Ok(targets) }
     }
 
+    /// Mail servers of `name` without the trailing dot, in the order of the answer; at least one.
+    pub async fn lookup_mx(&self, name: &str, timeout: Duration) -> Result<Vec<String>, DnsError> {
+        let query = parse_name(name)?;
+        let clients = self.clients();
+        let lookup = clients.dns(name)?.lookup(query, RecordType::MX);
+        let lookup = tokio::time::timeout(timeout, lookup)
+            .await
+            .map_err(|_| timed_out(name))?
+            .map_err(|err| answer_error(name, &err))?;
+        let host = |data: &RData| match data {
+            RData::MX(record) => Some(record.exchange.to_utf8().trim_end_matches('.').to_owned()),
+            _ => None,
+        };
+        let hosts: Vec<String> = lookup.answers().iter().filter_map(|record| host(&record.data)).collect();
+        if hosts.is_empty() { Err(no_such_host(name)) } else { Ok(hosts) }
+    }
+
     /// The servers and hosts of now; re-reads the system's files when they changed.
     fn clients(&self) -> Arc<Clients> {
         if let Some(files) = &self.files
