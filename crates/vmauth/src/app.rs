@@ -6,6 +6,7 @@
 mod background;
 mod name_lookup;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,10 +110,7 @@ impl App {
             variables: start.variables.clone(),
             defaults: config_defaults(start),
             environment: environment.clone(),
-            issuers: Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(ClientTlsOptions {
-                ca_file: options.auth.oidc_ca_file.clone(),
-                ..ClientTlsOptions::default()
-            }))))),
+            issuers: issuers(options),
             client: service.client.clone(),
             registry: registry.clone(),
             metrics: ReloadMetrics::register(registry.common()),
@@ -187,6 +185,12 @@ impl PoolFactory {
             codec: None,
         }
     }
+}
+
+fn issuers(options: &Options) -> Issuers {
+    let tls = ClientTlsOptions { ca_file: options.auth.oidc_ca_file.clone(), ..ClientTlsOptions::default() };
+    let token_file = options.auth.oidc_token_file.as_ref().map(PathBuf::from);
+    Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(tls)), token_file)))
 }
 
 fn config_defaults(start: &Start) -> ConfigDefaults {
