@@ -5,6 +5,8 @@
 
 mod background;
 mod name_lookup;
+#[cfg(test)]
+mod second_codec;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use vmkit::config_source::ConfigSource;
+use vmkit::exchange::ClientCodec;
 use vmkit::http_client::Client;
 use vmkit::net::dns::Resolver;
 use vmkit::service::{Fatal, Service};
@@ -66,7 +69,7 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     service.reload_with(start.options.config.check_interval, on_demand, reloader);
     let refresh = background::refresh_client_tls(app.environment.clone(), service.client.clone());
     tokio::spawn(service.cancel().run_until_cancelled_owned(refresh));
-    let make_proxy = app.proxies(&start, &service);
+    let make_proxy = app.proxies(&start, &service, None);
     service.listen(make_proxy)?.run(async || ()).await
 }
 
@@ -122,11 +125,13 @@ impl App {
         Ok((Self { resolver, environment, serving: Arc::new(ArcSwap::new(generation)) }, controller))
     }
 
-    /// What makes the proxy of each worker, with connections of its own.
+    /// What makes the proxy of each worker, with connections of its own. `codec` is what backends may speak besides
+    /// HTTP/1.
     fn proxies(
         &self,
         start: &Start,
         service: &Service,
+        codec: Option<Arc<dyn ClientCodec>>,
     ) -> impl Fn(vmkit::http_server::WorkerPlan) -> Proxy + Clone + Send + 'static {
         let shared = Arc::new(self.proxy_shared(&start.options, service));
         let pools = PoolFactory {
@@ -135,6 +140,7 @@ impl App {
             resolver: self.resolver.clone(),
             stats: Arc::new(dial_stats(service.registry.common())),
             control: Handle::current(),
+            codec,
         };
         move |plan| {
             let pool = std::rc::Rc::new(Pool::new(pools.options(plan.count)));
@@ -171,6 +177,7 @@ struct PoolFactory {
     resolver: Arc<Resolver>,
     stats: Arc<DialStats>,
     control: Handle,
+    codec: Option<Arc<dyn ClientCodec>>,
 }
 
 impl PoolFactory {
@@ -182,7 +189,7 @@ impl PoolFactory {
             stats: self.stats.clone(),
             control: self.control.clone(),
             resolver: self.resolver.clone(),
-            codec: None,
+            codec: self.codec.clone(),
         }
     }
 }

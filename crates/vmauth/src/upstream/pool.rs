@@ -221,6 +221,10 @@ impl Pool {
             let exchange = Box::new(ClientExchange::http1(wire));
             return Pooled { exchange, reused: false, tls_generation };
         };
+        // Another request may have dialled at the same time; one connection is enough.
+        if let Some(pooled) = self.take_stream(peer, tls_generation) {
+            return pooled;
+        }
         let connection = codec.start(wire);
         // A new connection without room for one stream is broken; its first use says so.
         let exchange = connection.open().map(|(send, receive)| ClientExchange::stream(send, receive));
