@@ -48,6 +48,13 @@ pub struct ScrapeConfig {
     pub external_labels: Labels,
 }
 
+impl ScrapeConfig {
+    /// Whether another config means the same; texts may differ.
+    pub fn is_equal(&self, other: &Self) -> bool {
+        self.jobs == other.jobs && self.skipped == other.skipped && self.external_labels == other.external_labels
+    }
+}
+
 /// A job that is left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedJob {
@@ -190,6 +197,11 @@ pub(crate) const OTHER_KINDS: &[&str] = &[
     "vultr_configs",
     "yandexcloud_sd_configs",
 ];
+
+/// Keys of kinds of discovery that exist upstream and not here; they show in metrics with zero.
+pub(crate) fn other_kinds() -> impl Iterator<Item = &'static str> {
+    OTHER_KINDS.iter().map(|&kind| if kind == "vultr_configs" { "vultr_sd_configs" } else { kind })
+}
 
 impl JobConfig {
     /// The kinds of discovery that the job uses.

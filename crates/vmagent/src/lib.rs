@@ -7,10 +7,13 @@
 //! Nothing that was accepted is lost: a sample that leaves a scrape or a push is in memory for seconds at most, then
 //! on its way or on disk.
 
+pub mod app;
 pub mod config;
 pub mod discovery;
 pub mod exposition;
+pub mod flags;
 pub mod labels;
+pub mod options;
 pub mod path_pattern;
 pub mod relabel;
 pub mod remote_write;

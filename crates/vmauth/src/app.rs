@@ -8,7 +8,6 @@ mod name_lookup;
 #[cfg(test)]
 mod second_codec;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +112,10 @@ impl App {
             variables: start.variables.clone(),
             defaults: config_defaults(start),
             environment: environment.clone(),
-            issuers: issuers(options),
+            issuers: Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(ClientTlsOptions {
+                ca_file: options.auth.oidc_ca_file.clone(),
+                ..ClientTlsOptions::default()
+            }))))),
             client: service.client.clone(),
             registry: registry.clone(),
             metrics: ReloadMetrics::register(registry.common()),
@@ -192,12 +194,6 @@ impl PoolFactory {
             codec: self.codec.clone(),
         }
     }
-}
-
-fn issuers(options: &Options) -> Issuers {
-    let tls = ClientTlsOptions { ca_file: options.auth.oidc_ca_file.clone(), ..ClientTlsOptions::default() };
-    let token_file = options.auth.oidc_token_file.as_ref().map(PathBuf::from);
-    Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(tls)), token_file)))
 }
 
 fn config_defaults(start: &Start) -> ConfigDefaults {

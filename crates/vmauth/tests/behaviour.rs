@@ -28,12 +28,8 @@ mod discovery;
 mod expect_continue;
 #[path = "behaviour/framing.rs"]
 mod framing;
-#[path = "behaviour/identity_provider.rs"]
-mod identity_provider;
 #[path = "behaviour/limits.rs"]
 mod limits;
-#[path = "behaviour/minted.rs"]
-mod minted;
 #[path = "behaviour/pipelining.rs"]
 mod pipelining;
 #[path = "behaviour/reload.rs"]

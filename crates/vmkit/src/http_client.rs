@@ -13,4 +13,3 @@ pub use cache_control::cache_control_max_age;
 pub use error::{FetchCause, FetchError};
 pub use fetch::{Client, FetchReply, FetchRequest, fetch_blocking};
 pub use hyper::{Method, StatusCode};
-pub use redirect::RedirectRule;

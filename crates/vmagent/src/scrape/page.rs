@@ -29,6 +29,13 @@ pub struct PageBuffers {
     pub ready: Vec<SeriesBlock>,
 }
 
+impl PageBuffers {
+    /// The block that is being filled.
+    pub fn block(&mut self) -> &mut SeriesBlock {
+        &mut self.block
+    }
+}
+
 /// What a target keeps from page to page.
 #[derive(Debug, Default)]
 pub struct TargetMemory {
@@ -201,6 +208,11 @@ impl<'p> PageReader<'p> {
     /// Number of series of the day.
     pub fn day_series(&self) -> u64 {
         self.memory.day.len()
+    }
+
+    /// The target of the page.
+    pub fn target(&self) -> &'p Target {
+        self.target
     }
 
     /// Blocks that are full; they may leave.

@@ -266,4 +266,6 @@ impl Overrides<'_> {
 }
 
 #[cfg(test)]
+pub(crate) use tests::test_target;
+#[cfg(test)]
 mod tests;

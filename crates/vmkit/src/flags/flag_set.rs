@@ -43,13 +43,24 @@ impl FlagSet {
         self.values.iter().filter_map(outside).collect()
     }
 
-    /// Messages of flags that are set although the product refuses them.
+    /// Messages of flags that are set to something although the product refuses them.
     pub fn refusals(&self) -> Vec<String> {
         let refusal = |(index, def): (usize, &FlagDef)| match def.support {
-            Support::Refused(message) if self.set[index] => Some(format!("-{}: {message}", def.name)),
+            Support::Refused(message) if self.set[index] && !self.is_idle(def.name) => {
+                Some(format!("-{}: {message}", def.name))
+            }
             _ => None,
         };
         self.defs.iter().enumerate().filter_map(refusal).collect()
+    }
+
+    /// Whether the value says nothing: it is the default, empty, or `false`, `0` or `0s` in each of its items.
+    pub fn is_idle(&self, name: &str) -> bool {
+        let index = self.known(name);
+        let value = self.values[index].render();
+        let nothing = |item: &str| matches!(item.trim_matches('"'), "" | "false" | "0" | "0s");
+        value.split(',').all(nothing)
+            || self.defs.get(index).is_some_and(|def| value == Value::default_of(def).render())
     }
 
     /// Whether the command line or the environment gave the flag.

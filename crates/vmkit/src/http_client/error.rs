@@ -44,9 +44,6 @@ pub enum FetchCause {
     /// More redirects than the caller allows.
     #[error("stopped after {0} redirects")]
     TooManyRedirects(u32),
-    /// A redirect to a host that the caller does not allow; holds host and port.
-    #[error("a redirect to {0:?} is not followed: it is another host, or not https any more")]
-    RedirectRefused(String),
     /// The CA or certificate of the client cannot be used.
     #[error("{0}")]
     Tls(String),

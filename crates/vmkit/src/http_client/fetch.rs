@@ -5,7 +5,7 @@
 //! origin is followed without them.
 
 use super::error::{FetchCause, FetchError, transport};
-use super::redirect::{self, RedirectRule};
+use super::redirect;
 use super::url::{Url, UserInfo};
 use crate::tls::cert_store::MAX_FILE_LEN;
 use crate::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
@@ -45,8 +45,6 @@ pub struct FetchRequest {
     pub max_body: usize,
     /// 0 returns the first redirect as the reply.
     pub max_redirects: u32,
-    /// Where redirects may lead.
-    pub redirects: RedirectRule,
     /// User name and password; beats the userinfo of the URL.
     pub basic_auth: Option<(String, String)>,
 }
@@ -95,7 +93,6 @@ impl FetchRequest {
             timeout: Duration::from_secs(30),
             max_body: MAX_FILE_LEN,
             max_redirects: 10,
-            redirects: RedirectRule::Anywhere,
             basic_auth: None,
         }
     }
@@ -177,9 +174,6 @@ impl Client {
             redirects += 1;
             if redirects > request.max_redirects {
                 return Err(FetchCause::TooManyRedirects(request.max_redirects));
-            }
-            if !request.redirects.allows(&url, &next) {
-                return Err(FetchCause::RedirectRefused(next.authority));
             }
             if next.same_origin(&url) {
                 user_info = next_user_info.or(user_info);

@@ -5,24 +5,6 @@
 use super::url::{Url, UserInfo};
 use hyper::{Method, StatusCode};
 
-/// Where redirects of a request may lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RedirectRule {
-    /// To any host. Credentials stay with their own.
-    Anywhere,
-    /// To the same host and port, or from http to https on it. For replies that are trusted because of who gave them.
-    SameHost,
-}
-
-impl RedirectRule {
-    pub(super) fn allows(self, from: &Url, to: &Url) -> bool {
-        match self {
-            Self::Anywhere => true,
-            Self::SameHost => from.same_origin(to) || from.is_upgraded_by(to),
-        }
-    }
-}
-
 /// The target of a redirect that is to be followed; `None` means that the reply is final.
 ///
 /// A `Location` that cannot be understood is an error.
@@ -47,22 +29,6 @@ pub(super) fn target(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_same_host_and_never_down_to_http() {
-        let f = |from: &str, to: &str, want: bool| {
-            let [from, to] = [from, to].map(|text| Url::parse(text).unwrap().0);
-            assert_eq!(RedirectRule::SameHost.allows(&from, &to), want, "{from:?} {to:?}");
-            assert!(RedirectRule::Anywhere.allows(&from, &to));
-        };
-        f("https://idp/a", "https://IDP:443/b", true);
-        f("http://idp/a", "https://idp/a", true);
-        f("http://idp:80/a", "https://idp:443/a", true);
-        f("https://idp/a", "http://idp/a", false);
-        f("https://idp/a", "https://idp.evil/a", false);
-        f("https://idp/a", "https://idp:8443/a", false);
-        f("http://idp:8080/a", "https://idp/a", false);
-    }
 
     #[test]
     fn which_replies_are_followed() {

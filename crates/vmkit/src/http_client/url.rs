@@ -85,16 +85,6 @@ impl Url {
         origin(self).is_some() && origin(self) == origin(other)
     }
 
-    /// Whether `other` is the same host over TLS, both at their usual ports.
-    pub(super) fn is_upgraded_by(&self, other: &Self) -> bool {
-        let usual = |url: &Self, port: u16| {
-            let parsed = HostPort::parse(&url.authority).ok()?;
-            (parsed.port_or_default(url.scheme) == port).then(|| parsed.host.to_ascii_lowercase())
-        };
-        let hosts = (usual(self, 80), usual(other, 443));
-        self.scheme == "http" && other.scheme == "https" && hosts.0.is_some() && hosts.0 == hosts.1
-    }
-
     pub(super) fn to_uri(&self) -> Result<Uri, &'static str> {
         Uri::builder()
             .scheme(self.scheme)

@@ -22,6 +22,11 @@ fn target(job: &str, pairs: &[(&str, &str)]) -> Result<Target, Dropped> {
     factory(job, Cluster::default()).target(&found(pairs), &mut LabelBuf::new())
 }
 
+/// A target of the job `j` with these further fields.
+pub(crate) fn test_target(job: &str) -> Target {
+    target(&format!("{{job_name: j, {job}}}"), &[("__address__", "h:1")]).unwrap()
+}
+
 #[test]
 fn urls_and_labels() {
     let f = |job: &str, address: &str, url: &str, labels: &str| {

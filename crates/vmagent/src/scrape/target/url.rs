@@ -116,3 +116,64 @@ pub(super) fn params(of_job: &[(String, Vec<String>)], labels: &LabelBuf) -> Str
     }
     String::from_utf8_lossy(&out).into_owned()
 }
+
+impl ScrapeUrl {
+    /// The URL that a `Location` header means, seen from this one (RFC 3986 §5.2). `None` for other schemes.
+    pub fn join(&self, location: &str) -> Option<Self> {
+        let location = location.trim();
+        let location = location.split('#').next().unwrap_or_default();
+        let escaped = |target: &str| {
+            let mut out = Vec::with_capacity(target.len());
+            percent::push_escaped(&mut out, target.as_bytes(), &percent::CONFIG_QUERY);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        let absolute = |tls: bool, rest: &str| {
+            let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            let (_, authority) = split_user_info(authority);
+            HostPort::parse(authority).ok()?;
+            let slash = if target.starts_with('/') { "" } else { "/" };
+            Some(Self { tls, authority: authority.to_owned(), target: escaped(&format!("{slash}{target}")) })
+        };
+        if let Some((scheme, rest)) = location.split_once("://") {
+            return match scheme.to_ascii_lowercase().as_str() {
+                "http" => absolute(false, rest),
+                "https" => absolute(true, rest),
+                _ => None,
+            };
+        }
+        if let Some(rest) = location.strip_prefix("//") {
+            return absolute(self.tls, rest);
+        }
+        let path = self.target.split('?').next().unwrap_or_default();
+        let target = match location.chars().next()? {
+            '/' => location.to_owned(),
+            '?' => format!("{path}{location}"),
+            _ => format!(
+                "{}{location}",
+                path.rsplit_once('/').map_or("/", |(folder, _)| path.get(..=folder.len()).unwrap_or("/"))
+            ),
+        };
+        Some(Self { target: escaped(&target), ..self.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects() {
+        let url = ScrapeUrl { tls: false, authority: "h:1".to_owned(), target: "/a/b?c=d".to_owned() };
+        let f = |location: &str, want: Option<&str>| {
+            assert_eq!(url.join(location).map(|url| url.to_string()).as_deref(), want, "{location}");
+        };
+        f("/new", Some("http://h:1/new"));
+        f("new?x=y", Some("http://h:1/a/new?x=y"));
+        f("?x", Some("http://h:1/a/b?x"));
+        f("https://o/p#f", Some("https://o/p"));
+        f("HTTP://u:p@o", Some("http://o/"));
+        f("//o:2/x", Some("http://o:2/x"));
+        f("ftp://o", None);
+        f("", None);
+    }
+}

@@ -1,0 +1,48 @@
+//! `-dryRun` and `-promscrape.config.dryRun`: reads what a start would read, says what is wrong, opens nothing.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use vmkit::blocking::off_thread;
+use vmkit::http_client::Client;
+use vmkit::service::Fatal;
+use vmkit::tls::client_config::ClientTlsOptions;
+
+use super::Start;
+use super::reload::{ConfigLoader, read_file};
+use crate::config::parse_rules;
+
+/// Checks the scrape config and, with `everything`, the relabeling rules of remote write.
+pub(super) async fn run(start: &Start, everything: bool) -> Result<(), Fatal> {
+    let client = Arc::new(Client::new(ClientTlsOptions::default()));
+    let mut problems = Vec::new();
+    match ConfigLoader::new(start, &client).load().await {
+        Ok(config) => {
+            for job in &config.skipped {
+                vmkit::error!("{job}");
+            }
+            if !config.skipped.is_empty() {
+                problems.push(format!("{} jobs of the scrape config would be skipped", config.skipped.len()));
+            }
+        }
+        Err(problem) => problems.push(problem),
+    }
+    if everything {
+        let global = std::iter::once(start.flags.text("remoteWrite.relabelConfig").to_owned());
+        let files = global.chain(start.flags.texts("remoteWrite.urlRelabelConfig").iter().cloned());
+        for file in files.filter(|file| !file.is_empty()) {
+            problems.extend(check_rules(file, start, &client).await.err());
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+async fn check_rules(file: String, start: &Start, client: &Arc<Client>) -> Result<(), String> {
+    let (client, runtime, variables) = (Arc::clone(client), Handle::current(), start.variables.clone());
+    let check = move || {
+        let bytes = read_file(&file, &client, &runtime)
+            .map_err(|cause| format!("cannot read {:?}: {cause}", vmkit::redact::url(&file)))?;
+        parse_rules(&file, &bytes, &variables).map(drop)
+    };
+    off_thread(std::time::Duration::from_secs(60), check).await.map_err(|error| error.to_string())?
+}

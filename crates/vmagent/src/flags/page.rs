@@ -1,0 +1,32 @@
+//! The documentation page of the flags, generated from the tables.
+
+use super::{app_info, groups};
+
+/// Content of `docs/flags-vmagent.md`.
+pub fn docs_page() -> String {
+    let introduction = "Generated from the flag tables; to change a text, change the table and run `UPDATE_DOCS=1 cargo test -p vmagent flags`.\n\n\
+        Flags are written `-name=value` or `-name value`, with one or two dashes; booleans only as `-name` or `-name=value`. \
+        Arrays take several values, separated by commas or by repeating the flag; commas inside quotes and brackets do not \
+        separate. Arrays that belong to `-remoteWrite.url` go by position: an empty item means the default, and a single \
+        value serves all URLs. Every `%{NAME}` is replaced by the environment variable of that name. Values of type `value` \
+        may also be `file:///path` or `http(s)://host/path`, which is then read again every one or two seconds.";
+    vmkit::flags::markdown_page(&app_info(), introduction, &groups())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_page_in_docs_is_what_the_tables_generate() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flags-vmagent.md");
+        let page = docs_page();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == page, "docs/flags-vmagent.md is out of date; run UPDATE_DOCS=1 cargo test -p vmagent flags");
+    }
+}

@@ -1,0 +1,206 @@
+//! Connections to targets: names, TCP, proxies, TLS.
+//!
+//! A target has at most one connection. It is opened within the time of a scrape and kept for the next one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use vmkit::exchange::{ClientExchange, Stream, Wire};
+use vmkit::net::address::HostPort;
+use vmkit::net::dial::{TRY_TCP6_HINT, dial, dial_error_text};
+use vmkit::net::dns::Resolver;
+use vmkit::secret::Secret;
+
+use super::http_identity::{HttpIdentity, Proxy};
+use super::metrics::ScrapeMetrics;
+use super::target::ScrapeUrl;
+
+/// Longest time for one attempt to connect; a scrape has a limit of its own.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest answer of a proxy to `CONNECT`.
+const MAX_CONNECT_REPLY: usize = 64 << 10;
+
+/// What connections stand on.
+pub struct Network {
+    /// Resolver of names.
+    pub resolver: Arc<Resolver>,
+    /// Runtime on which names are looked up.
+    pub control: Handle,
+    /// `-enableTCP6`.
+    pub ipv6: bool,
+    /// Counters.
+    pub metrics: Arc<ScrapeMetrics>,
+}
+
+/// A connection and what it is for.
+#[derive(Debug)]
+pub struct Connection {
+    /// Carries one exchange after another.
+    pub exchange: Box<ClientExchange>,
+    /// Whether it was used before.
+    pub reused: bool,
+    tls: bool,
+    authority: String,
+    tls_generation: u64,
+}
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network").field("ipv6", &self.ipv6).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Whether it may carry a request to a URL now.
+    pub fn fits(&mut self, url: &ScrapeUrl, tls_generation: u64) -> bool {
+        self.tls == url.tls
+            && self.authority == url.authority
+            && self.tls_generation == tls_generation
+            && self.exchange.is_idle_and_open()
+    }
+}
+
+impl Network {
+    /// Opens a connection for requests to a URL.
+    ///
+    /// # Errors
+    /// The cause as users read it at `/targets`.
+    pub async fn connect(&self, url: &ScrapeUrl, identity: &HttpIdentity) -> Result<Connection, String> {
+        self.metrics.dials.inc();
+        let opened = self.open(url, identity).await;
+        if opened.is_err() {
+            self.metrics.dial_errors.inc();
+        }
+        opened
+    }
+
+    async fn open(&self, url: &ScrapeUrl, identity: &HttpIdentity) -> Result<Connection, String> {
+        let address = HostPort::parse(&url.authority).map_err(|error| error.to_string())?;
+        let scheme = if url.tls { "https" } else { "http" };
+        let port = address.port_or_default(scheme);
+        let tcp = match &identity.proxy {
+            None => self.tcp(&address, port).await?,
+            Some(proxy) => self.through_proxy(proxy, identity, url.tls, &address, port).await?,
+        };
+        let mut tls_generation = 0;
+        let stream = if url.tls {
+            let loaded = identity.tls.current().await?;
+            tls_generation = loaded.generation;
+            let name = identity.tls.options().server_name_for(&address.host).map_err(|error| error.to_string())?;
+            let connector = tokio_rustls::TlsConnector::from(Arc::clone(&loaded.config));
+            let opened = connector.connect(name, tcp).await;
+            Stream::Opened(Box::new(opened.map_err(|error| vmkit::tls::handshake_error::text(&error))?))
+        } else {
+            Stream::Plain(tcp)
+        };
+        let wire = Wire::new(stream, Arc::clone(&self.metrics.wire));
+        Ok(Connection {
+            exchange: Box::new(ClientExchange::http1(wire)),
+            reused: false,
+            tls: url.tls,
+            authority: url.authority.clone(),
+            tls_generation,
+        })
+    }
+
+    async fn tcp(&self, address: &HostPort, port: u16) -> Result<TcpStream, String> {
+        let mut last = None;
+        for addr in self.addresses(address, port).await? {
+            match dial(addr, DIAL_TIMEOUT).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(dial_error_text(addr, &error)),
+            }
+        }
+        let hint = if self.ipv6 { "" } else { TRY_TCP6_HINT };
+        Err(last.unwrap_or_else(|| format!("lookup {}: no such host{hint}", address.host)))
+    }
+
+    async fn addresses(&self, address: &HostPort, port: u16) -> Result<Vec<SocketAddr>, String> {
+        if let Some(ip) = address.ip() {
+            return Ok(vec![SocketAddr::new(ip, port)]);
+        }
+        let (resolver, host, ipv6) = (Arc::clone(&self.resolver), address.host.clone(), self.ipv6);
+        let lookup = self.control.spawn(async move { resolver.lookup_ips(&host, ipv6, LOOKUP_TIMEOUT).await });
+        let ips = lookup.await.map_err(|_| "the agent is stopping".to_owned())?;
+        let ips = ips.map_err(|error| error.to_string())?;
+        Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    /// A connection to the proxy; for TLS it is a tunnel to the target already.
+    async fn through_proxy(
+        &self,
+        proxy: &Proxy,
+        identity: &HttpIdentity,
+        tls: bool,
+        target: &HostPort,
+        port: u16,
+    ) -> Result<TcpStream, String> {
+        if proxy.tls {
+            return Err("proxies behind https:// are not supported; use http:// or socks5://".to_owned());
+        }
+        let default_port = if proxy.socks5 { 1080 } else { 80 };
+        let proxy_port = proxy.address.port.unwrap_or(default_port);
+        let mut tcp = self.tcp(&proxy.address, proxy_port).await.map_err(|error| format!("proxyconnect: {error}"))?;
+        if proxy.socks5 {
+            super::socks5::connect(&mut tcp, proxy.user_info.as_ref(), &target.host, port).await?;
+        } else if tls {
+            connect_tunnel(&mut tcp, identity, target, port).await?;
+        }
+        Ok(tcp)
+    }
+}
+
+async fn connect_tunnel(
+    tcp: &mut TcpStream,
+    identity: &HttpIdentity,
+    target: &HostPort,
+    port: u16,
+) -> Result<(), String> {
+    let host = if target.host.contains(':') && !target.host.starts_with('[') {
+        format!("[{}]:{port}", target.host)
+    } else {
+        format!("{}:{port}", target.host)
+    };
+    let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+    if let Some(value) = identity.proxy_authorization().await? {
+        push_header(&mut request, "Proxy-Authorization", &value);
+    }
+    for (name, value) in &identity.options.proxy.headers {
+        push_header(&mut request, name, value.expose());
+    }
+    request.extend_from_slice(b"\r\n");
+    tcp.write_all(&request).await.map_err(|error| format!("proxyconnect: {error}"))?;
+    let mut reply = Vec::new();
+    // Byte by byte: what follows the head belongs to TLS.
+    while !reply.ends_with(b"\r\n\r\n") {
+        let byte = tcp.read_u8().await.map_err(|_| "proxyconnect: unexpected end of the reply".to_owned())?;
+        reply.push(byte);
+        if reply.len() > MAX_CONNECT_REPLY {
+            return Err("proxyconnect: the reply is too large".to_owned());
+        }
+    }
+    let line = reply.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let status = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    if status.len() == 3 && status.starts_with(b"2") {
+        return Ok(());
+    }
+    Err(format!("proxyconnect: unexpected reply {}", vmkit::go_text::quote(line)))
+}
+
+/// Appends a header line. Names and values come from the config, which has no line ends in them, or from files.
+pub(super) fn push_header(request: &mut Vec<u8>, name: &str, value: &str) {
+    request.extend_from_slice(name.as_bytes());
+    request.extend_from_slice(b": ");
+    request.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
+    request.extend_from_slice(b"\r\n");
+}
+
+/// A header line for credentials of a URL.
+pub(super) fn basic_of(user_info: &(String, Secret)) -> String {
+    super::http_identity::basic(&user_info.0, user_info.1.expose())
+}

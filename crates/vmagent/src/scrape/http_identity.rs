@@ -1,0 +1,271 @@
+//! How the targets of a job are reached: TLS, credentials and proxy, shared by all targets with equal options.
+//!
+//! An identity lives as long as a target uses it, over reloads too, so tokens and TLS sessions are kept. Files behind it
+//! are read again when they are older than a second and a request needs them. No error text has a secret in it.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use base64::Engine;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
+use vmkit::net::address::HostPort;
+use vmkit::oauth2::{ClientSecret, OAuth2Options, TokenSource};
+use vmkit::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
+
+use crate::config::{Credentials, HttpOptions, SecretSource, TlsOptions};
+
+/// How old what was read from a file may be.
+const FRESH: Duration = Duration::from_secs(1);
+/// Time for one token request.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What equal options have in common.
+#[derive(Debug)]
+pub struct HttpIdentity {
+    /// What it was made of.
+    pub options: Arc<HttpOptions>,
+    /// TLS towards the targets.
+    pub tls: TlsIdentity,
+    /// The proxy, if there is one.
+    pub proxy: Option<Proxy>,
+    authorization: Authorization,
+    proxy_authorization: Authorization,
+}
+
+/// A proxy in front of the targets.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Whether it speaks SOCKS5 rather than HTTP.
+    pub socks5: bool,
+    /// Whether the connection to it is TLS.
+    pub tls: bool,
+    /// Its host and port.
+    pub address: HostPort,
+    /// Name and password of its URL.
+    pub user_info: Option<(String, String)>,
+}
+
+/// All identities in use.
+#[derive(Debug, Default)]
+pub struct Identities {
+    known: Mutex<Vec<Weak<HttpIdentity>>>,
+}
+
+impl Identities {
+    /// The identity for options; equal options give the same one.
+    pub fn get(&self, options: &Arc<HttpOptions>) -> Arc<HttpIdentity> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|identity| identity.strong_count() > 0);
+        if let Some(found) = known.iter().filter_map(Weak::upgrade).find(|identity| identity.options == *options) {
+            return found;
+        }
+        let identity = Arc::new(HttpIdentity::new(options));
+        known.push(Arc::downgrade(&identity));
+        identity
+    }
+}
+
+impl HttpIdentity {
+    fn new(options: &Arc<HttpOptions>) -> Self {
+        let proxy = options.proxy.url.as_ref().and_then(|url| Proxy::parse(url.expose()));
+        Self {
+            options: Arc::clone(options),
+            tls: TlsIdentity::new(&options.tls),
+            authorization: Authorization::new(&options.credentials),
+            proxy_authorization: Authorization::new(&options.proxy.credentials),
+            proxy,
+        }
+    }
+
+    /// The value of `Authorization`, if there is one.
+    ///
+    /// # Errors
+    /// A file cannot be read, or no token can be had.
+    pub async fn authorization(&self) -> Result<Option<String>, String> {
+        self.authorization.value().await
+    }
+
+    /// The value of `Proxy-Authorization`, if there is one.
+    ///
+    /// # Errors
+    /// A file cannot be read, or no token can be had.
+    pub async fn proxy_authorization(&self) -> Result<Option<String>, String> {
+        if let Some((name, password)) = self.proxy.as_ref().and_then(|proxy| proxy.user_info.as_ref())
+            && self.options.proxy.credentials == Credentials::None
+        {
+            return Ok(Some(basic(name, password)));
+        }
+        self.proxy_authorization.value().await
+    }
+}
+
+impl Proxy {
+    fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (user_info, authority) = match authority.rsplit_once('@') {
+            Some((user_info, authority)) => (Some(user_info), authority),
+            None => (None, authority),
+        };
+        let decoded = |text: &str| String::from_utf8_lossy(&vmkit::percent::decode_path(text.as_bytes())).into_owned();
+        let user_info = user_info.map(|text| text.split_once(':').unwrap_or((text, "")));
+        Some(Self {
+            socks5: scheme == "socks5",
+            tls: scheme == "https",
+            address: HostPort::parse(authority).ok()?,
+            user_info: user_info.map(|(name, password)| (decoded(name), decoded(password))),
+        })
+    }
+}
+
+/// `Basic` credentials as they go on the wire.
+pub fn basic(name: &str, password: &str) -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
+}
+
+/// The options of the kit; inline PEM stands in the place of a file name.
+pub fn client_tls_options(options: &TlsOptions) -> ClientTlsOptions {
+    let pem = |text: &Option<vmkit::secret::Secret>, file: &Option<String>| {
+        text.as_ref().map(|text| text.expose().to_owned()).or_else(|| file.clone())
+    };
+    ClientTlsOptions {
+        ca_file: pem(&options.ca, &options.ca_file),
+        cert_file: pem(&options.cert, &options.cert_file),
+        key_file: pem(&options.key, &options.key_file),
+        server_name: options.server_name.clone(),
+        insecure_skip_verify: options.insecure_skip_verify,
+        min_version: options.min_version.clone(),
+    }
+}
+
+/// A TLS identity whose files are read on demand.
+#[derive(Debug)]
+pub struct TlsIdentity {
+    tls: Arc<ClientTls>,
+    read_at: AsyncMutex<Option<Instant>>,
+}
+
+impl TlsIdentity {
+    fn new(options: &TlsOptions) -> Self {
+        Self { tls: Arc::new(ClientTls::new(client_tls_options(options))), read_at: AsyncMutex::default() }
+    }
+
+    /// Its options.
+    pub fn options(&self) -> &ClientTlsOptions {
+        self.tls.options()
+    }
+
+    /// The configuration for a new connection, of files that are at most a second old.
+    ///
+    /// # Errors
+    /// The files have never been good.
+    pub async fn current(&self) -> Result<Arc<LoadedClientTls>, String> {
+        let mut read_at = self.read_at.lock().await;
+        if read_at.is_none_or(|at| at.elapsed() >= FRESH) {
+            let tls = Arc::clone(&self.tls);
+            if !tls.options().is_static() || read_at.is_none() {
+                let refreshed = tokio::task::spawn_blocking(move || tls.refresh_files()).await;
+                if let Ok(Err(error)) = refreshed {
+                    vmkit::error!("cannot load TLS files of targets: {error}");
+                }
+            }
+            *read_at = Some(Instant::now());
+        }
+        drop(read_at);
+        self.tls.current().map_err(|error| error.to_string())
+    }
+}
+
+/// Where the value of a header comes from.
+#[derive(Debug)]
+enum Authorization {
+    Fixed(Option<String>),
+    Basic { username: SecretText, password: SecretText },
+    Token { scheme: String, token: SecretText },
+    OAuth2(Box<TokenSource>),
+}
+
+impl Authorization {
+    fn new(credentials: &Credentials) -> Self {
+        let text = |source: &SecretSource| match source {
+            SecretSource::Text(text) => Some(text.expose().to_owned()),
+            SecretSource::File(_) => None,
+        };
+        match credentials {
+            Credentials::None => Self::Fixed(None),
+            Credentials::Basic { username, password } => match (text(username), text(password)) {
+                (Some(username), Some(password)) => Self::Fixed(Some(basic(&username, &password))),
+                _ => Self::Basic { username: SecretText::new(username), password: SecretText::new(password) },
+            },
+            Credentials::Token { scheme, token } => match text(token) {
+                Some(token) => Self::Fixed(Some(format!("{scheme} {token}"))),
+                None => Self::Token { scheme: scheme.clone(), token: SecretText::new(token) },
+            },
+            Credentials::OAuth2(options) => Self::OAuth2(Box::new(TokenSource::new(oauth2_options(options)))),
+        }
+    }
+
+    async fn value(&self) -> Result<Option<String>, String> {
+        match self {
+            Self::Fixed(value) => Ok(value.clone()),
+            Self::Basic { username, password } => Ok(Some(basic(&username.get().await?, &password.get().await?))),
+            Self::Token { scheme, token } => Ok(Some(format!("{scheme} {}", token.get().await?))),
+            Self::OAuth2(tokens) => match tokens.authorization().await {
+                Ok(authorization) => Ok(Some(authorization.value.expose().to_owned())),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+fn oauth2_options(options: &crate::config::OAuth2Options) -> OAuth2Options {
+    OAuth2Options {
+        client_id: options.client_id.clone(),
+        client_secret: match &options.client_secret {
+            SecretSource::Text(text) => ClientSecret::Text(text.clone()),
+            SecretSource::File(path) => ClientSecret::File(path.clone()),
+        },
+        token_url: options.token_url.clone(),
+        scopes: options.scopes.clone(),
+        endpoint_params: options.endpoint_params.iter().cloned().collect(),
+        headers: options.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
+        tls: client_tls_options(&options.tls),
+        timeout: TOKEN_TIMEOUT,
+    }
+}
+
+/// A secret, or the file that it is in.
+#[derive(Debug)]
+struct SecretText {
+    source: SecretSource,
+    read: AsyncMutex<Option<(Instant, Result<String, String>)>>,
+}
+
+impl SecretText {
+    fn new(source: &SecretSource) -> Self {
+        Self { source: source.clone(), read: AsyncMutex::default() }
+    }
+
+    async fn get(&self) -> Result<String, String> {
+        let path = match &self.source {
+            SecretSource::Text(text) => return Ok(text.expose().to_owned()),
+            SecretSource::File(path) => path,
+        };
+        let mut last = self.read.lock().await;
+        if let Some((at, result)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return result.clone();
+        }
+        let owned = path.clone();
+        let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(owned)).await;
+        let result = match read {
+            Ok(Ok(text)) => Ok(text.trim_end().to_owned()),
+            Ok(Err(error)) => Err(format!("cannot read {path:?}: {}", vmkit::go_text::os_error(&error))),
+            Err(_) => Err(format!("cannot read {path:?}")),
+        };
+        *last = Some((Instant::now(), result.clone()));
+        result
+    }
+}
