@@ -91,8 +91,8 @@ impl App {
     async fn load(start: &Start, service: &Service) -> Result<(Self, Controller), Fatal> {
         let options = &start.options;
         let servers = &options.backends.dns_servers;
-        let resolver =
-            Arc::new(if servers.is_empty() { Resolver::from_system() } else { Resolver::from_servers(servers) });
+        let resolver = if servers.is_empty() { Resolver::from_system() } else { Resolver::from_servers(servers) };
+        let resolver = Arc::new(resolver.reporting(|text| vmkit::warn!("{text}")));
         let lookup = Arc::new(name_lookup::NameLookup::new(resolver.clone(), start.service.listeners.enable_tcp6));
         let fail_timeout = options.backends.fail_timeout;
         let environment = Arc::new(Environment {

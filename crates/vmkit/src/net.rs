@@ -10,3 +10,4 @@ pub mod dns;
 pub mod errno;
 pub mod listener;
 pub mod proxy_protocol;
+pub mod zone;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use vmkit::metrics::Set;
-use vmkit::net::dns::{DnsError, Resolver};
+use vmkit::net::dns::{DnsCause, DnsError, Resolver};
 
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -54,7 +54,7 @@ pub(super) async fn run(entry: DnsSd, context: DnsContext, publisher: Publisher)
                 }
                 Err(error) => {
                     errors_of(&context.metrics, &name).inc();
-                    if matches!(error, DnsError::NoSuchHost { .. }) {
+                    if error.cause == DnsCause::NoSuchHost {
                         known.remove(&name);
                     }
                     errors.push(error.to_string());

@@ -10,8 +10,8 @@ use vmkit::net::dns::Resolver;
 use crate::upstream::discovery::{BoxFuture, Lookup};
 use crate::upstream::health_check::Dial;
 
-/// Time for one question; callers have deadlines of their own.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for one question, so that a second name server has its turn; callers have deadlines of their own.
+const TIMEOUT: Duration = Duration::from_secs(11);
 
 /// The resolver as the balancer sees it.
 pub(super) struct NameLookup {

@@ -19,13 +19,14 @@ use vmkit::exchange::{ClientCodec, ClientExchange, SharedConnection, Stream, Wir
 use vmkit::metrics::Counter;
 use vmkit::net::dial::dial;
 use vmkit::net::dns::Resolver;
+use vmkit::net::zone;
 use vmkit::tls::client_config::ClientTls;
 use vmkit::tls::handshake_error;
 
 use super::connect_error::ConnectError;
 
-/// Time for the lookup of a name, as that of Go's resolver.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the lookup of a name: two name servers with the usual timeout of 5 s.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(11);
 /// Time for a TCP connection, and for the TLS handshake after it.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -246,9 +247,9 @@ impl Pool {
 
     async fn addresses(&self, key: &PeerKey) -> Result<Vec<SocketAddr>, ConnectError> {
         if !key.srv
-            && let Ok(ip) = key.host.trim_matches(['[', ']']).parse()
+            && let Some(addr) = zone::socket_addr(key.host.trim_matches(['[', ']']), key.port)
         {
-            return Ok(vec![SocketAddr::new(ip, key.port)]);
+            return Ok(vec![addr]);
         }
         let (resolver, key, ipv6) = (self.options.resolver.clone(), key.clone(), self.options.ipv6);
         let lookup = self.options.control.spawn(async move {

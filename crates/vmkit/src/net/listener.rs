@@ -1,13 +1,13 @@
 //! Binding of listening sockets.
 //!
 //! Called once an address at start, before any runtime exists. It decides which family a text such as `:8427` means,
-//! the socket options and the error text; accepting is the business of `http_server`. It must never bind another
-//! address than the one asked for.
+//! the socket options and the error text; accepting is the business of `http_server`. It binds the address asked for,
+//! where "all addresses" of either family means all of both with IPv6 and all of IPv4 without, as in Go.
 
-use crate::net::errno;
+use crate::net::{errno, zone};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 /// The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -26,9 +26,10 @@ pub struct BindError {
 
 /// Listens at `addr`: `:port`, `host:port`, `ipv4:port` or `[ipv6]:port`; port 0 takes a free one.
 ///
-/// Without `ipv6` only IPv4 addresses are bound; with it `:port` serves both families. The socket is non-blocking,
-/// with `SO_REUSEADDR` and the longest backlog that the system grants. A host name is resolved by the system, so the
-/// call may block; it is meant for the start of the process.
+/// Without `ipv6` only IPv4 addresses are bound, all of them for `[::]:port` too; with it `:port`, `[::]:port` and
+/// `0.0.0.0:port` serve both families. An IPv4-mapped address is the IPv4 one; `[fe80::1%eth0]:port` names a link. The
+/// socket is non-blocking, with `SO_REUSEADDR` and the longest backlog that the system grants. A host name is resolved
+/// by the system, so the call may block; it is meant for the start of the process.
 pub fn bind(addr: &str, ipv6: bool) -> Result<TcpListener, BindError> {
     let network = if ipv6 { "tcp" } else { "tcp4" };
     let syntax = |cause: String| BindError { network, address: String::new(), cause };
@@ -40,25 +41,28 @@ pub fn bind(addr: &str, ipv6: bool) -> Result<TcpListener, BindError> {
         }
         _ => return Err(syntax(format!("lookup tcp/{port}: unknown port"))),
     };
-    let ip = resolve(host, ipv6).map_err(syntax)?;
-    let failed = |operation: &str, err: &io::Error| BindError {
+    let target = resolve(host, port, ipv6).map_err(syntax)?;
+    let failed = |(operation, err): (&str, io::Error)| BindError {
         network,
-        address: match ip {
+        address: match target {
             None => format!(" :{port}"),
-            Some(ip) => format!(" {}", SocketAddr::new(ip, port)),
+            Some(addr) => format!(" {addr}"),
         },
-        cause: format!("{operation}: {}", errno::text(err)),
+        cause: format!("{operation}: {}", errno::text(&err)),
     };
-    match ip {
-        Some(ip) => listen(SocketAddr::new(ip, port), false),
+    let all_ipv4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+    match target {
+        Some(addr) => listen(addr, false),
         None if ipv6 => match listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), true) {
-            // A kernel without IPv6 still serves the other family.
-            Err(("socket", _)) => listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), false),
+            // A kernel without IPv6, or with it switched off, still serves the other family.
+            Err((operation, err)) if operation == "socket" || err.kind() == io::ErrorKind::AddrNotAvailable => {
+                listen(all_ipv4, false)
+            }
             result => result,
         },
-        None => listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), false),
+        None => listen(all_ipv4, false),
     }
-    .map_err(|(operation, err)| failed(operation, &err))
+    .map_err(failed)
 }
 
 /// The warning for an address that is neither `:port` nor `ipv4:port`; to be logged when IPv6 is disabled.
@@ -108,30 +112,28 @@ fn port_has_sign(addr: &str) -> bool {
 }
 
 /// The address to bind; `None` for all. IPv4 addresses are preferred for names, as with the original.
-fn resolve(host: &str, ipv6: bool) -> Result<Option<IpAddr>, String> {
+fn resolve(host: &str, port: u16, ipv6: bool) -> Result<Option<SocketAddr>, String> {
     if host.is_empty() {
         return Ok(None);
     }
-    let candidates: Vec<IpAddr> = match host.parse() {
-        Ok(ip) => vec![ip],
-        Err(_) => (host, 0)
-            .to_socket_addrs()
-            .map_err(|_| format!("lookup {host}: no such host"))?
-            .map(|addr| addr.ip())
-            .collect(),
+    let candidates: Vec<SocketAddr> = match zone::socket_addr(host, port) {
+        Some(addr) if addr.ip().is_unspecified() => return Ok(None),
+        Some(SocketAddr::V6(addr)) => match addr.ip().to_ipv4_mapped() {
+            Some(ip) => vec![(ip, port).into()],
+            None => vec![addr.into()],
+        },
+        Some(addr) => vec![addr],
+        None => (host, port).to_socket_addrs().map_err(|_| format!("lookup {host}: no such host"))?.collect(),
     };
-    let first = candidates.iter().find(|ip| ip.is_ipv4()).or_else(|| candidates.iter().find(|_| ipv6));
-    match first {
-        Some(ip) => Ok(Some(*ip)),
-        None => Err(format!("address {host}: no suitable address")),
-    }
+    let first = candidates.iter().find(|addr| addr.is_ipv4()).or_else(|| candidates.iter().find(|_| ipv6));
+    first.copied().map(Some).ok_or_else(|| format!("address {host}: no suitable address"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::net::TcpStream;
+    use std::net::{IpAddr, TcpStream};
 
     #[test]
     fn address_forms() {
@@ -145,16 +147,36 @@ mod tests {
         f("127.0.0.1:0", true, "127.0.0.1");
         f("localhost:0", false, "127.0.0.1");
         f("0.0.0.0:0", false, "0.0.0.0");
+        f("[::]:0", false, "0.0.0.0");
+        f("[::ffff:127.0.0.1]:0", false, "127.0.0.1");
+        f("[::ffff:127.0.0.1]:0", true, "127.0.0.1");
+        f("[::ffff:0.0.0.0]:0", false, "0.0.0.0");
+        f("[::1]:0", true, "::1");
+        f("[::1%lo]:0", true, "::1");
     }
 
     #[test]
-    fn dual_stack_serves_ipv4_too() {
-        let listener = bind(":0", true).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        listener.set_nonblocking(false).unwrap();
-        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        drop(listener.accept().unwrap());
-        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    fn all_addresses_mean_both_families_with_ipv6() {
+        for addr in [":0", "[::]:0", "0.0.0.0:0"] {
+            let listener = bind(addr, true).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            listener.set_nonblocking(false).unwrap();
+            for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+                let mut client = TcpStream::connect((ip, port)).unwrap();
+                drop(listener.accept().unwrap());
+                assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "{addr} {ip}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_ipv6_all_addresses_are_those_of_ipv4() {
+        for addr in [":0", "[::]:0", "0.0.0.0:0"] {
+            let listener = bind(addr, false).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok(), "{addr}");
+            assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_err(), "{addr}");
+        }
     }
 
     #[test]
