@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Checks what no compiler checks: sizes and names of files, links of the docs, paths of somebody's machine."""
+"""Checks what no compiler checks: sizes and names of files, links and files named in the docs, paths of somebody's machine."""
 import re, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 600
 MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:work|root|home|tmp|Users)/[\w.-]")
+SOURCE = re.compile(r"`([\w/]+/\w+\.(?:rs|py))`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VAGUE = {"mod", "utils", "util", "common", "helpers", "helper", "misc"}
 README_COMMANDS = ("cargo run --release -p vmauth -- -auth.config=examples/quickstart.yml", "cargo test --workspace")
@@ -18,7 +19,7 @@ def lines_without_tests(path, text):
     return code.count("\n")
 
 
-def problems_of(path, text):
+def problems_of(path, text, names):
     if path.suffix == ".rs":
         if (lines := lines_without_tests(path, text)) > MAX_LINES:
             yield f"{lines} lines without tests; {MAX_LINES} are the limit"
@@ -30,20 +31,23 @@ def problems_of(path, text):
         for link in LINK.findall(text):
             if "://" not in link and not (ROOT / path.parent / link).exists():
                 yield f"link to {link}, which does not exist"
+        for source in SOURCE.findall(text) if path.name != "CHANGELOG.md" else ():
+            if not any(name.endswith("/" + source) or name == source for name in names):
+                yield f"no file {source}"
     for number, line in enumerate(text.splitlines(), 1):
         if MACHINE_PATH.search(line):
             yield f"line {number}: path of one machine: {line.strip()[:100]}"
 
 
 def main():
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     checked = failed = 0
-    for name in names.splitlines():
+    for name in names:
         try:
             text = (ROOT / name).read_text()
         except (UnicodeDecodeError, FileNotFoundError):
             continue
-        found = list(problems_of(Path(name), text))
+        found = list(problems_of(Path(name), text, names))
         for problem in found:
             print(f"FAIL {name}: {problem}")
         checked, failed = checked + 1, failed + bool(found)
