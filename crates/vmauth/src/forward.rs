@@ -14,11 +14,12 @@ pub mod tunnel;
 use std::cell::RefCell;
 use std::time::Duration;
 
-use vmkit::exchange::{BodyKind, Deadline, HeaderId, HeaderList, ReplyWriter, RequestBody, RequestHead, RequestLine};
+use vmkit::exchange::{BodyKind, Deadline, HeaderList, ReplyWriter, RequestBody, RequestHead, RequestLine};
 use vmkit::http_server::Client;
 
 use crate::admission::body_buffer::{BufferLimits, BufferedBody};
 use crate::rewrite::client_headers::{ForwardContext, authority};
+use crate::rewrite::form_body::{BodyReading, reading};
 use crate::rewrite::target_url::{NormalPath, TargetInput};
 use crate::upstream::backend::Lease;
 use crate::upstream::health_check::HealthChecker;
@@ -150,7 +151,7 @@ impl Forward<'_, '_> {
         reply: &mut ReplyWriter,
         deadline: &mut Deadline,
     ) -> Result<(), ForwardError> {
-        let framing = self.filter_form(body.kind());
+        let framing = self.filter_form(body.kind())?;
         if let Some(values) = self.placeholders {
             self.target.request_rules.check_values(values).map_err(ForwardError::BadHeaderValue)?;
         }
@@ -172,17 +173,22 @@ impl Forward<'_, '_> {
     }
 
     /// Removes the args from a form that the route enforces; says how the body is framed towards the backend.
-    fn filter_form(&mut self, kind: BodyKind) -> Framing {
+    fn filter_form(&mut self, kind: BodyKind) -> Result<Framing, ForwardError> {
         let mut framing = Framing { kind, filter: false };
         if kind == BodyKind::None && matches!(self.head.method(), "POST" | "PUT" | "PATCH") {
             // A method that usually has a body says that it has none; RFC 9110 §8.6.
             framing.kind = BodyKind::Length(0);
         }
-        if !is_form(self.head) || self.target.protected_form_args.is_empty() {
-            return framing;
+        if kind == BodyKind::None || self.target.protected_form_args.is_empty() {
+            return Ok(framing);
+        }
+        match reading(self.head) {
+            BodyReading::Form => {}
+            BodyReading::NoForm => return Ok(framing),
+            BodyReading::Unclear => return Err(ForwardError::UnclearForm),
         }
         if !self.buffered.complete {
-            return Framing { kind: BodyKind::Stream, filter: true };
+            return Ok(Framing { kind: BodyKind::Stream, filter: true });
         }
         if let Some(filtered) = crate::rewrite::form_body::filter(&self.buffered.data, &self.target.protected_form_args)
         {
@@ -191,7 +197,7 @@ impl Forward<'_, '_> {
             }
             self.buffered.data = filtered;
         }
-        framing
+        Ok(framing)
     }
 
     fn write_target(&self, upstream: &Upstream, out: &mut Vec<u8>) {
@@ -310,8 +316,8 @@ impl Forward<'_, '_> {
                 }
                 FailureText::Status(status) => format!(
                     "request to {target} failed, retrying the request at another backend because response status \
-                     code={status} belongs to retry_status_codes={:?}",
-                    self.target.retry_status_codes
+                     code={status} belongs to retry_status_codes=[{}]",
+                    blank_separated(&self.target.retry_status_codes)
                 ),
             };
             vmkit::warn!("{}", self.observer.log_text(&message));
@@ -362,7 +368,12 @@ impl Forward<'_, '_> {
     }
 }
 
-/// Whether the body is a form.
+/// Numbers as the original prints a list of them.
+fn blank_separated(codes: &[u16]) -> String {
+    codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the body is a form that log lines may show.
 pub fn is_form(head: &RequestHead) -> bool {
-    head.first(HeaderId::ContentType).is_some_and(crate::rewrite::form_body::is_form)
+    reading(head) == BodyReading::Form
 }

@@ -20,6 +20,7 @@ use vmkit::exchange::{Deadline, Exchange, HeaderList, ReplyWriter, RequestBody, 
 use vmkit::go_regex::TooCostly;
 use vmkit::go_text::quote;
 use vmkit::http_server::{Client, Handler, Request, log_text, send_plain_error};
+use vmkit::redact;
 use vmkit::units::GoDuration;
 
 use crate::admission::body_buffer::{BufferError, buffer};
@@ -278,6 +279,7 @@ impl Proxy {
         }
         let mut url = Vec::new();
         crate::rewrite::client_url::push(&mut url, facts.head, path);
+        let url = redact::url_args(&url).into_owned();
         let dump = if user.dump_request_on_errors { self.dump(facts.head, path) } else { String::new() };
         Err(ProxyError::MissingRoute { url, dump })
     }
@@ -290,15 +292,19 @@ impl Proxy {
         for line in lines {
             let secret =
                 self.shared.auth_headers.names().iter().any(|name| name.as_bytes().eq_ignore_ascii_case(line.name))
-                    || is_credential(line.name);
-            let value = if secret { "secret".into() } else { String::from_utf8_lossy(line.value) };
+                    || redact::is_secret_header(&String::from_utf8_lossy(line.name));
+            // Other headers, such as Referer, hold URLs.
+            let value = redact::url_args(line.value);
+            let value = if secret { "secret".into() } else { String::from_utf8_lossy(&value) };
             headers.push_str(&format!("{}: {value}\r\n", String::from_utf8_lossy(line.name)));
         }
+        let mut args = Vec::new();
+        redact::push_args(&mut args, head.query().unwrap_or_default());
         format!(
             " (host: {}; path: {}; args: {}; headers:{headers})",
             quote(head.host()),
             quote(path.decoded()),
-            quote(head.query().unwrap_or_default()),
+            quote(args),
         )
     }
 
@@ -342,15 +348,11 @@ impl Proxy {
             io.reply.set_close();
         }
         scope.set_status(status);
+        let text = error.client_text(&text);
         let sending = send_plain_error(io.reply, facts.common_lines, status, &text, extra);
         // A client that does not take its refusal must not hold a connection for ever.
         let _ = tokio::time::timeout(Duration::from_secs(30), sending).await;
     }
-}
-
-/// Header names whose values are credentials whatever the flags say.
-fn is_credential(name: &[u8]) -> bool {
-    ["authorization", "proxy-authorization", "cookie"].iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name))
 }
 
 fn path_denied(generation: &Generation, user: &User) -> ProxyError {

@@ -26,6 +26,8 @@ mod descriptors;
 mod discovery;
 #[path = "behaviour/expect_continue.rs"]
 mod expect_continue;
+#[path = "behaviour/forms.rs"]
+mod forms;
 #[path = "behaviour/framing.rs"]
 mod framing;
 #[path = "behaviour/limits.rs"]
@@ -34,6 +36,8 @@ mod limits;
 mod pipelining;
 #[path = "behaviour/reload.rs"]
 mod reload;
+#[path = "behaviour/shown_secrets.rs"]
+mod shown_secrets;
 #[path = "behaviour/shutdown.rs"]
 mod shutdown;
 #[path = "behaviour/upgrade.rs"]

@@ -90,6 +90,15 @@ pub fn push_args(out: &mut Vec<u8>, args: &[u8]) {
     }
 }
 
+/// A URL, or the target of a request, with the values of secret args masked. Userinfo stays.
+pub fn url_args(url: &[u8]) -> Cow<'_, [u8]> {
+    let Some(at) = memchr::memchr(b'?', url) else { return Cow::Borrowed(url) };
+    let (before, args) = url.split_at(at + 1);
+    let mut shown = before.to_vec();
+    push_args(&mut shown, args);
+    Cow::Owned(shown)
+}
+
 /// Whether the value of a header of this name is a secret: credentials, cookies and whatever is called a key or token.
 pub fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -101,6 +110,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn args_of_urls_are_shown_without_secrets() {
+        let f = |text: &str, want: &str| assert_eq!(&*url_args(text.as_bytes()), want.as_bytes());
+        f("/a", "/a");
+        f("/a?authKey=x&b=c", "/a?authKey=secret&b=c");
+        f("http://a?api_key=x?y&b", "http://a?api_key=secret&b");
+        f("?", "?");
+    }
 
     #[test]
     fn urls_are_shown_without_secrets() {

@@ -13,6 +13,8 @@ pub enum ForwardError {
     BadBody(BodyError),
     /// A value from the token cannot be sent in a header.
     BadHeaderValue(PlaceholderError),
+    /// The route enforces args, and some backends may read the body as a form that others do not see.
+    UnclearForm,
     /// The proxy itself cannot open connections: no backend is to blame.
     NoConnection {
         /// What the system says.

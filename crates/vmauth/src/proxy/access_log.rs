@@ -7,6 +7,7 @@ use std::time::Duration;
 use vmkit::exchange::{HeaderId, RequestHead, push_decimal};
 use vmkit::go_text::push_quoted;
 use vmkit::http_server::{Client, push_remote_addr, push_request_uri};
+use vmkit::redact;
 
 use crate::config::AccessLogSpec;
 
@@ -42,7 +43,7 @@ pub fn write(spec: &AccessLogSpec, head: &RequestHead, client: &Client, entry: &
     line.extend_from_slice(b" user_agent=");
     push_quoted(&mut line, head.first(HeaderId::UserAgent).unwrap_or_default());
     line.extend_from_slice(b" referer=");
-    push_quoted(&mut line, head.first(HeaderId::Referer).unwrap_or_default());
+    push_quoted(&mut line, &redact::url_args(head.first(HeaderId::Referer).unwrap_or_default()));
     line.extend_from_slice(b" duration_ms=");
     push_decimal(&mut line, u64::try_from(entry.duration.as_millis()).unwrap_or(u64::MAX));
     line.extend_from_slice(b" username=");

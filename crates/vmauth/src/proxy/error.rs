@@ -21,6 +21,8 @@ pub enum ProxyError {
     },
     /// Path, host or query are too long for the patterns of the routes.
     CostlyRequest,
+    /// The route enforces args, and the body may be a form that brings others in.
+    UnclearForm,
     /// No route, and credentials may help: asks for them.
     CredentialsNeeded,
     /// No route, after credentials that fit nobody.
@@ -92,6 +94,7 @@ impl From<ForwardError> for ProxyError {
             ForwardError::ClientGone => Self::ClientGone,
             ForwardError::BadBody(error) => Self::BadBody(error.to_string()),
             ForwardError::BadHeaderValue(error) => Self::BadHeaderValue(error.to_string()),
+            ForwardError::UnclearForm => Self::UnclearForm,
             ForwardError::NoConnection { cause } => Self::NoConnection { cause },
             ForwardError::NotReplayable { target, cause } => Self::NotReplayable { target, cause },
             ForwardError::RetryStatusNotReplayable { target, status } => {
@@ -112,6 +115,8 @@ impl ProxyError {
             Self::PathDenied { ask: true } => 401,
             Self::PathDenied { ask: false } => 403,
             Self::CostlyRequest => 414,
+            // Agents drop what 400, 409 and 415 answer; this may be a matter of the config.
+            Self::UnclearForm => 403,
             Self::CredentialsNeeded | Self::InvalidCredentials => 401,
             Self::MissingRoute { .. } | Self::BadBody(_) | Self::BadHeaderValue(_) => 400,
             Self::GlobalLimit { .. } | Self::UserLimit { .. } => 429,
@@ -133,6 +138,7 @@ impl ProxyError {
             | Self::IpDenied
             | Self::PathDenied { .. }
             | Self::CostlyRequest
+            | Self::UnclearForm
             | Self::CredentialsNeeded
             | Self::InvalidCredentials
             | Self::MissingRoute { .. }
@@ -151,6 +157,7 @@ impl ProxyError {
             Self::IpDenied
             | Self::PathDenied { .. }
             | Self::CostlyRequest
+            | Self::UnclearForm
             | Self::MissingRoute { .. }
             | Self::GlobalLimit { .. }
             | Self::UserLimit { .. }
@@ -165,12 +172,33 @@ impl ProxyError {
         }
     }
 
-    /// The text for client and log (spec vmauth.md §2). `name` is the user's name in messages.
+    /// The text for the client: that for the log, unless it names a backend. URLs of backends hold credentials and tell
+    /// what stands behind the proxy.
+    pub fn client_text(&self, log_text: &str) -> String {
+        match self {
+            Self::NotReplayable { .. } => {
+                "cannot proxy the request to the backend: it has failed, and the request body cannot be sent again"
+                    .to_owned()
+            }
+            Self::RetryStatusNotReplayable { status, .. } => format!(
+                "got response status code={status} from the backend, but cannot retry the request at another backend, \
+                 because the request body has been already consumed"
+            ),
+            _ => log_text.to_owned(),
+        }
+    }
+
+    /// The text for the log, and for the client with the exceptions of [`ProxyError::client_text`] (spec vmauth.md §2). `name` is the user's name in messages.
     pub fn text(&self, name: &str, anonymous: bool, max_queue: GoDuration) -> String {
         match self {
             Self::ClientGone => "the client has closed the connection".to_owned(),
             Self::IpDenied => format!("access denied for the client address of the user {name}"),
             Self::PathDenied { .. } => format!("access to the path is denied for the user {name}"),
+            Self::UnclearForm => format!(
+                "the request of the user {name} may hold a form, and its route enforces query args; send forms as \
+                 `Content-Type: application/x-www-form-urlencoded` once, without other parameters than charset=utf-8 and \
+                 without compression"
+            ),
             Self::CostlyRequest => {
                 format!("the request of the user {name} is too long for the patterns of `url_map`")
             }

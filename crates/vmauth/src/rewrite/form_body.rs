@@ -3,6 +3,8 @@
 //! Backends read `application/x-www-form-urlencoded` bodies and queries alike, so a client could otherwise override
 //! or extend `extra_filters=…` of a route by a POST. Everything else of the body keeps its order and its bytes.
 
+use vmkit::exchange::{HeaderId, RequestHead};
+
 use super::percent;
 
 /// Names of the arguments a target enforces. `name` and `name[]` are one argument.
@@ -75,10 +77,61 @@ fn base_name(name: &[u8]) -> &[u8] {
     name.strip_suffix(b"[]").unwrap_or(name)
 }
 
-/// Whether a `Content-Type` announces a form; parameters and letter case do not matter.
-pub fn is_form(content_type: &[u8]) -> bool {
-    let media_type = content_type.split(|b| *b == b';').next().unwrap_or_default();
-    media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+/// How backends will read the body of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyReading {
+    /// As a form, all of them: it can be filtered.
+    Form,
+    /// Not as a form, whoever reads it.
+    NoForm,
+    /// Perhaps as a form, by some of them, or as one that cannot be filtered.
+    Unclear,
+}
+
+/// Says how the body of a request will be read, going by its head.
+///
+/// Readers differ: Go trims and lowers media types by Unicode's rules, CGI cannot tell `Content_Type` from
+/// `Content-Type`, some take the last of two lines, some decompress. So only what is exactly a form is taken for one,
+/// and only what has nothing of one is certainly none.
+pub fn reading(head: &RequestHead) -> BodyReading {
+    let (mut content_type, mut is_coded) = (None, false);
+    for line in head.headers() {
+        if line.id == HeaderId::ContentType {
+            if content_type.replace(line.value).is_some() {
+                return BodyReading::Unclear;
+            }
+        } else if is_twin(line.name, b"content-type") || is_twin(line.name, b"content-encoding") {
+            return BodyReading::Unclear;
+        } else if line.name.eq_ignore_ascii_case(b"content-encoding") {
+            is_coded |= !line.value.is_empty() && !line.value.eq_ignore_ascii_case(b"identity");
+        }
+    }
+    match content_type.map_or(BodyReading::NoForm, of_type) {
+        BodyReading::Form if is_coded => BodyReading::Unclear,
+        reading => reading,
+    }
+}
+
+/// Whether some readers of headers cannot tell the name from `known`, although it differs.
+fn is_twin(name: &[u8], known: &[u8]) -> bool {
+    let dashed = |b: &u8| if *b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    name.len() == known.len() && name.contains(&b'_') && name.iter().map(dashed).eq(known.iter().copied())
+}
+
+fn of_type(content_type: &[u8]) -> BodyReading {
+    let Ok(text) = str::from_utf8(content_type) else { return BodyReading::Unclear };
+    if !text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
+        return BodyReading::Unclear;
+    }
+    let text = text.trim_matches([' ', '\t']).to_ascii_lowercase();
+    let (media_type, params) = text.split_once(';').unwrap_or((&text, ""));
+    let params = params.trim_matches([' ', '\t']);
+    if media_type.trim_end_matches([' ', '\t']) == "application/x-www-form-urlencoded" {
+        let is_usual = matches!(params, "" | "charset=utf-8" | "charset=\"utf-8\"");
+        return if is_usual { BodyReading::Form } else { BodyReading::Unclear };
+    }
+    let resembles = ["form-urlencoded", "multipart", "form-data"].iter().any(|part| text.contains(part));
+    if resembles { BodyReading::Unclear } else { BodyReading::NoForm }
 }
 
 /// Removes the protected arguments from a form body; `None` when there are none in it.
@@ -125,12 +178,68 @@ mod tests {
     }
 
     #[test]
-    fn content_types() {
-        let f = |text: &str, want: bool| assert_eq!(is_form(text.as_bytes()), want, "{text}");
-        f("application/x-www-form-urlencoded", true);
-        f("Application/X-WWW-Form-URLencoded ; charset=utf-8", true);
-        f("text/plain", false);
-        f("", false);
+    fn only_what_is_exactly_a_form_is_one_and_what_resembles_one_is_unclear() {
+        use BodyReading::{Form, NoForm, Unclear};
+        let f = |lines: &[&str], want: BodyReading| {
+            let mut text = b"POST / HTTP/1.1\r\nHost: a\r\n".to_vec();
+            for line in lines {
+                // Latin-1 stands for any bytes.
+                text.extend(line.chars().map(|c| u8::try_from(c).unwrap()));
+                text.extend_from_slice(b"\r\n");
+            }
+            text.extend_from_slice(b"\r\n");
+            let mut head = RequestHead::default();
+            head.parse(&text).unwrap();
+            assert_eq!(reading(&head), want, "{lines:?}");
+        };
+        let utf8 = |text: &str| -> String { text.bytes().map(char::from).collect() };
+        let one = |text: &str, want| f(&[&format!("Content-Type: {}", utf8(text))], want);
+        one("application/x-www-form-urlencoded", Form);
+        one("Application/X-WWW-Form-URLencoded ; charset=UTF-8", Form);
+        one("application/x-www-form-urlencoded;charset=\"utf-8\"", Form);
+        one("application/x-www-form-urlencoded;", Form);
+        for odd in [
+            "application/x-www-form-urlencoded\u{a0}",
+            "application/x-www-form-urlencoded\u{85}",
+            "application/x-www-form-urlencoded\u{2003}",
+            "\u{3000}application/x-www-form-urlencoded",
+            "appl\u{130}cation/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded; charset=utf-7",
+            "application/x-www-form-urlencoded; charset=utf-16",
+            "application/x-www-form-urlencoded; charset=utf-8; charset=utf-7",
+            "application/x-www-form-urlencoded; a",
+            "application/x-www-form-urlencoded, text/plain",
+            "text/plain, application/x-www-form-urlencoded",
+            "text/plain; x=application/x-www-form-urlencoded",
+            "application / x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "Multipart/Mixed; boundary=x",
+            "\"multipart/form-data\"; boundary=x",
+            "text/plain; x=\u{e9}",
+        ] {
+            one(odd, Unclear);
+        }
+        for plain in [
+            "text/plain",
+            "",
+            "application/json; charset=utf-8",
+            "application/x-protobuf",
+            "application/octet-stream",
+            "x",
+            "application/x-ndjson",
+            "*/*",
+        ] {
+            one(plain, NoForm);
+        }
+        let form = "Content-Type: application/x-www-form-urlencoded";
+        f(&[], NoForm);
+        f(&[form, form], Unclear);
+        f(&["Content-Type: text/plain", form], Unclear);
+        f(&["Content-Type: text/plain", "Content_Type: application/x-www-form-urlencoded"], Unclear);
+        f(&[form, "Content-Encoding: gzip"], Unclear);
+        f(&[form, "Content-Encoding: identity"], Form);
+        f(&[form, "Content_Encoding: gzip"], Unclear);
+        f(&["Content-Type: application/x-protobuf", "Content-Encoding: snappy"], NoForm);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use vmkit::exchange::RequestHead;
+use vmkit::redact;
 
 use super::client_url;
 use super::form_body::ProtectedArgs;
@@ -223,9 +224,10 @@ impl TargetUrl {
         percent::push_form(out, &url);
     }
 
-    /// The whole URL for log lines and error texts, given the target that was written for the request.
+    /// The URL for log lines, given the target that was written for the request; secret args are masked.
     pub fn display(&self, target: &[u8]) -> String {
-        let target = String::from_utf8_lossy(target);
+        let target = redact::url_args(target);
+        let target = String::from_utf8_lossy(&target);
         // A URL without a path is shown without one, although the request line needs a slash.
         let shown = match target.strip_prefix('/') {
             Some(rest) if self.shape.path.is_empty() && (rest.is_empty() || rest.starts_with('?')) => rest,
