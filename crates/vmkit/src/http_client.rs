@@ -1,15 +1,21 @@
-//! The HTTP client of the control plane: config URLs, CA files, OIDC discovery, key sets, metrics push.
+//! The HTTP client of the control plane: config URLs, CA files, OIDC discovery, key sets, metrics push, scrapes, remote
+//! write.
 //!
-//! Requests of users never pass here; they have a pool of their own per worker. It decides redirects, limits of size
-//! and time, and what an error may say: texts name the URL without userinfo and query, and never a header or a body.
+//! Requests of users never pass here; they have a pool of their own per worker. It decides redirects, retries on kept
+//! connections, limits of size and time, and what an error may say: texts name the URL without userinfo and query, and
+//! never a header or a body.
 
 mod cache_control;
+mod connector;
 mod error;
 mod fetch;
 mod redirect;
-mod url;
+mod reply_body;
+mod request;
+mod target;
 
 pub use cache_control::cache_control_max_age;
 pub use error::{FetchCause, FetchError};
-pub use fetch::{Client, FetchReply, FetchRequest, fetch_blocking};
+pub use fetch::{Client, ClientOptions, FetchReply, StreamedReply};
 pub use hyper::{Method, StatusCode};
+pub use request::{FetchRequest, RedirectScope};

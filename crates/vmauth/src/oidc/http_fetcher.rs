@@ -1,11 +1,11 @@
 //! Asks providers through the HTTP client of the control plane.
 //!
-//! Only translates: the client follows redirects, trusts its configured authorities and keeps credentials of URLs out
+//! Only translates: the client follows redirects within the host (keys are trusted because of it), trusts its configured authorities and keeps credentials of URLs out
 //! of its error texts.
 
 use std::sync::Arc;
 
-use vmkit::http_client::{Client, FetchCause, FetchRequest, cache_control_max_age};
+use vmkit::http_client::{Client, FetchCause, FetchRequest, RedirectScope, cache_control_max_age};
 
 use super::discovery::{MAX_DOCUMENT_BYTES, REQUEST_TIMEOUT};
 use super::fetch::{FailureReason, FetchFailure, FetchFuture, FetchKeys, Fetched};
@@ -24,7 +24,12 @@ impl HttpFetcher {
 impl FetchKeys for HttpFetcher {
     fn get(&self, url: String) -> FetchFuture {
         let client = self.0.clone();
-        let request = FetchRequest { timeout: REQUEST_TIMEOUT, max_body: MAX_DOCUMENT_BYTES, ..FetchRequest::get(url) };
+        let request = FetchRequest {
+            timeout: REQUEST_TIMEOUT,
+            max_body: MAX_DOCUMENT_BYTES,
+            redirect_scope: RedirectScope::SameHost,
+            ..FetchRequest::get(url)
+        };
         Box::pin(async move {
             match client.fetch(request).await {
                 Ok(reply) => Ok(Fetched {
@@ -42,7 +47,7 @@ fn reason(cause: &FetchCause) -> FailureReason {
     match cause {
         FetchCause::Timeout(_) => FailureReason::Timeout,
         FetchCause::BodyTooLarge(_) => FailureReason::Body,
-        FetchCause::TooManyRedirects(_) => FailureReason::Status,
+        FetchCause::TooManyRedirects(_) | FetchCause::RedirectRefused => FailureReason::Status,
         FetchCause::InvalidUrl(_) | FetchCause::InvalidHeader(_) | FetchCause::Transport(_) | FetchCause::Tls(_) => {
             FailureReason::Connect
         }

@@ -44,6 +44,9 @@ pub enum FetchCause {
     /// More redirects than the caller allows.
     #[error("stopped after {0} redirects")]
     TooManyRedirects(u32),
+    /// A redirect to another host or from https to http, where the caller does not want that.
+    #[error("redirects to another host or from https to http are refused")]
+    RedirectRefused,
     /// The CA or certificate of the client cannot be used.
     #[error("{0}")]
     Tls(String),

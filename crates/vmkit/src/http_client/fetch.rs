@@ -1,52 +1,48 @@
-//! One bounded request and its whole reply.
+//! One bounded request and its reply, whole or piece by piece.
 //!
-//! A [`Client`] is one TLS identity with its pooled connections; it re-reads its CA and certificate files when they
-//! are older than a second. Credentials go to the host that they were meant for and no further: a redirect to another
-//! origin is followed without them.
+//! A [`Client`] is one TLS identity, and perhaps a proxy, with its pooled connections; it re-reads its CA and
+//! certificate files when they are older than a second. Credentials go to the host that they were meant for and no
+//! further: a redirect to another origin is followed without them.
 
-use super::error::{FetchCause, FetchError, transport};
-use super::redirect;
-use super::url::{Url, UserInfo};
-use crate::tls::cert_store::MAX_FILE_LEN;
-use crate::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
-use base64::Engine;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
+};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::connector::{Connector, Used};
+use super::error::{FetchCause, FetchError, transport};
+use super::redirect;
+use super::reply_body::ReplyBody;
+use super::request::{FetchRequest, RedirectScope};
+use super::target::{Target, UserInfo};
+use crate::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
+
 /// CA and certificate files are looked at again after this time.
 const TLS_REFRESH: Duration = Duration::from_secs(1);
 /// Idle connections are few here and not worth keeping for long.
 const IDLE: Duration = Duration::from_secs(30);
+/// Idle connections a host.
+const MAX_IDLE: usize = 4;
 
-/// A request. Its `Debug` shows neither headers nor body nor credentials.
-#[derive(Clone)]
-pub struct FetchRequest {
-    /// Absolute http(s) URL; its userinfo is sent as Basic authentication.
-    pub url: String,
-    /// Any method; only GET and HEAD follow redirects.
-    pub method: Method,
-    /// Sent as they are; `Host` and framing are set by the client.
-    pub headers: Vec<(String, String)>,
-    /// Sent with `Content-Length` when not empty.
-    pub body: Vec<u8>,
-    /// For everything, redirects and body included.
-    pub timeout: Duration,
-    /// A longer reply is an error.
-    pub max_body: usize,
-    /// 0 returns the first redirect as the reply.
-    pub max_redirects: u32,
-    /// User name and password; beats the userinfo of the URL.
-    pub basic_auth: Option<(String, String)>,
+/// What connections are opened with.
+#[derive(Clone, Default)]
+pub struct ClientOptions {
+    /// Authorities, own certificate, name of the server.
+    pub tls: ClientTlsOptions,
+    /// `http://[user:password@]host[:port]` of an HTTP proxy for all requests.
+    pub proxy_url: Option<String>,
 }
 
 /// A whole reply of any status.
@@ -56,18 +52,39 @@ pub struct FetchReply {
     pub status: StatusCode,
     /// Names in lower case, in the order of arrival; values that are not UTF-8 are left out.
     pub headers: Vec<(String, String)>,
-    /// At most `max_body` bytes.
+    /// At most `max_body` bytes, decoded.
     pub body: Vec<u8>,
+}
+
+/// A reply whose body is read as it arrives. Dropping it early closes the connection.
+pub struct StreamedReply {
+    /// As received.
+    pub status: StatusCode,
+    /// Names in lower case, in the order of arrival; values that are not UTF-8 are left out.
+    pub headers: Vec<(String, String)>,
+    body: ReplyBody,
+    until: tokio::time::Instant,
+    /// For errors.
+    method: Method,
+    url: String,
+    timeout: Duration,
 }
 
 /// Pooled connections under one TLS identity. Cheap to share behind an `Arc`.
 pub struct Client {
     tls: ClientTls,
+    proxy: Result<Option<Proxy>, &'static str>,
     /// Connections in the clear need no TLS files.
-    plain: legacy::Client<HttpConnector, Full<Bytes>>,
+    plain: legacy::Client<Connector, Full<Bytes>>,
     secure: Mutex<Option<Secure>>,
     /// For CA and certificate files that are URLs; only then present.
     files: Option<Box<Self>>,
+}
+
+#[derive(Clone)]
+struct Proxy {
+    uri: Uri,
+    authorization: Option<HeaderValue>,
 }
 
 /// Connections of one generation of the TLS files.
@@ -77,41 +94,10 @@ struct Secure {
     client: SecureClient,
 }
 
-type SecureClient = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type SecureClient = legacy::Client<HttpsConnector<Connector>, Full<Bytes>>;
 
 /// Credentials of the original request that another origin must not see.
 const CREDENTIAL_HEADERS: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
-
-impl FetchRequest {
-    /// GET with a timeout of 30 s, a body of at most 16 MiB and up to 10 redirects.
-    pub fn get(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            method: Method::GET,
-            headers: Vec::new(),
-            body: Vec::new(),
-            timeout: Duration::from_secs(30),
-            max_body: MAX_FILE_LEN,
-            max_redirects: 10,
-            basic_auth: None,
-        }
-    }
-
-    /// POST of `body` with the limits of [`Self::get`].
-    pub fn post(url: impl Into<String>, content_type: &str, body: Vec<u8>) -> Self {
-        let headers = vec![("content-type".to_owned(), content_type.to_owned())];
-        Self { method: Method::POST, headers, body, ..Self::get(url) }
-    }
-}
-
-impl fmt::Debug for FetchRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FetchRequest")
-            .field("url", &crate::redact::url(&self.url))
-            .field("method", &self.method)
-            .finish_non_exhaustive()
-    }
-}
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,25 +105,77 @@ impl fmt::Debug for Client {
     }
 }
 
-impl FetchReply {
-    /// The first header of that name, in any letter case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+impl fmt::Debug for StreamedReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamedReply").field("status", &self.status).finish_non_exhaustive()
     }
 }
 
+impl FetchReply {
+    /// The first header of that name, in any letter case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+}
+
+impl StreamedReply {
+    /// The first header of that name, in any letter case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+
+    /// The next piece of the decoded body, never empty; `None` at the end. The limits are those of the request.
+    pub async fn next_piece(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let cause = match tokio::time::timeout_at(self.until, self.body.next()).await {
+            Ok(Ok(piece)) => return Ok(piece),
+            Ok(Err(cause)) => cause,
+            Err(_) => FetchCause::Timeout(self.timeout),
+        };
+        Err(FetchError::new(&self.method, &self.url, cause))
+    }
+}
+
+fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
 impl Client {
-    /// Nothing is read or opened before the first fetch.
-    pub fn new(options: ClientTlsOptions) -> Self {
-        let files = options.has_urls().then(|| Box::new(Self::new(ClientTlsOptions::default())));
-        let plain = builder().build(connector());
-        Self { tls: ClientTls::new(options), plain, secure: Mutex::default(), files }
+    /// Direct connections. Nothing is read or opened before the first fetch.
+    pub fn new(tls: ClientTlsOptions) -> Self {
+        Self::with_options(ClientOptions { tls, proxy_url: None })
+    }
+
+    /// Nothing is read or opened before the first fetch. A proxy URL that cannot be used fails each fetch.
+    pub fn with_options(options: ClientOptions) -> Self {
+        let ClientOptions { tls, proxy_url } = options;
+        let files = tls.has_urls().then(|| Box::new(Self::new(ClientTlsOptions::default())));
+        let proxy = proxy_url.map(|url| Proxy::parse(&url)).transpose();
+        let connector = match &proxy {
+            Ok(Some(proxy)) => Connector::forward(proxy.uri.clone()),
+            Ok(None) | Err(_) => Connector::direct(),
+        };
+        Self { tls: ClientTls::new(tls), proxy, plain: builder().build(connector), secure: Mutex::default(), files }
     }
 
     /// Sends the request, follows redirects and reads the whole reply. Any status is a reply, not an error.
     pub async fn fetch(&self, request: FetchRequest) -> Result<FetchReply, FetchError> {
-        let cause = match tokio::time::timeout(request.timeout, self.follow(&request)).await {
-            Ok(Ok(reply)) => return Ok(reply),
+        let mut reply = self.stream(request).await?;
+        let mut body = Vec::new();
+        while let Some(piece) = reply.next_piece().await? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(FetchReply { status: reply.status, headers: reply.headers, body })
+    }
+
+    /// Sends the request and follows redirects; the body of the reply is read piece by piece.
+    pub async fn stream(&self, request: FetchRequest) -> Result<StreamedReply, FetchError> {
+        let until = tokio::time::Instant::now() + request.timeout;
+        let cause = match tokio::time::timeout_at(until, self.follow(&request)).await {
+            Ok(Ok((status, headers, body))) => {
+                let headers = shown(&headers);
+                let FetchRequest { method, url, timeout, .. } = request;
+                return Ok(StreamedReply { status, headers, body, until, method, url, timeout });
+            }
             Ok(Err(cause)) => cause,
             Err(_) => FetchCause::Timeout(request.timeout),
         };
@@ -155,8 +193,8 @@ impl Client {
         }
     }
 
-    async fn follow(&self, request: &FetchRequest) -> Result<FetchReply, FetchCause> {
-        let (mut url, mut user_info) = Url::parse(&request.url).map_err(FetchCause::InvalidUrl)?;
+    async fn follow(&self, request: &FetchRequest) -> Result<(StatusCode, HeaderMap, ReplyBody), FetchCause> {
+        let (mut url, mut user_info) = Target::parse(&request.url).map_err(FetchCause::InvalidUrl)?;
         let mut headers = parse_headers(&request.headers)?;
         let mut basic_auth = request.basic_auth.clone();
         let mut redirects = 0;
@@ -169,11 +207,14 @@ impl Client {
             let location = received.get(LOCATION).and_then(|value| value.to_str().ok());
             let (next, next_user_info) = match redirect::target(&request.method, status, location, &url) {
                 Some(target) if request.max_redirects > 0 => target.map_err(FetchCause::InvalidUrl)?,
-                _ => return Ok(FetchReply { status, headers: shown(&received), body }),
+                _ => return Ok((status, received, body)),
             };
             redirects += 1;
             if redirects > request.max_redirects {
                 return Err(FetchCause::TooManyRedirects(request.max_redirects));
+            }
+            if request.redirect_scope == RedirectScope::SameHost && !url.stays_with(&next) {
+                return Err(FetchCause::RedirectRefused);
             }
             if next.same_origin(&url) {
                 user_info = next_user_info.or(user_info);
@@ -189,32 +230,58 @@ impl Client {
     async fn exchange(
         &self,
         request: &FetchRequest,
-        url: &Url,
-        headers: HeaderMap,
-    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), FetchCause> {
-        let mut message = Request::new(Full::new(Bytes::from(request.body.clone())));
-        *message.method_mut() = request.method.clone();
-        *message.uri_mut() = url.to_uri().map_err(FetchCause::InvalidUrl)?;
-        *message.headers_mut() = headers;
-        let reply = if url.scheme == "https" {
-            self.secure_client().await?.request(message).await
-        } else {
-            self.plain.request(message).await
-        };
-        let (head, body) = reply.map_err(|err| transport(&err))?.into_parts();
-        let too_large = || FetchCause::BodyTooLarge(request.max_body);
-        // A HEAD reply announces a length that never comes.
-        let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if request.method != Method::HEAD
-            && announced.is_some_and(|len| usize::try_from(len).is_ok_and(|len| len > request.max_body))
+        url: &Target,
+        mut headers: HeaderMap,
+    ) -> Result<(StatusCode, HeaderMap, ReplyBody), FetchCause> {
+        let proxy = self.proxy.as_ref().map_err(|cause| FetchCause::Transport(format!("proxy URL: {cause}")))?;
+        if let Some(value) = proxy.as_ref().and_then(|proxy| proxy.authorization.clone())
+            && !url.is_https()
         {
-            return Err(too_large());
+            headers.insert(PROXY_AUTHORIZATION, value);
         }
-        let body = Limited::new(body, request.max_body)
-            .collect()
-            .await
-            .map_err(|err| if err.is::<LengthLimitError>() { too_large() } else { transport(err.as_ref()) })?;
-        Ok((head.status, head.headers, body.to_bytes().into()))
+        let (head, body) = self.send(request, url, headers).await?.into_parts();
+        let mut headers = head.headers;
+        let body = ReplyBody::new(body, &mut headers, request.max_body);
+        // A HEAD reply announces a length that never comes.
+        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let is_too_large = announced.is_some_and(|len| usize::try_from(len).is_ok_and(|len| len > request.max_body));
+        if request.method != Method::HEAD && body.is_plain() && is_too_large {
+            return Err(FetchCause::BodyTooLarge(request.max_body));
+        }
+        Ok((head.status, headers, body))
+    }
+
+    /// Sends until there is a reply: a server may close a kept connection at any time (RFC 9112 §9.3.1), which says
+    /// nothing against the request.
+    async fn send(
+        &self,
+        request: &FetchRequest,
+        url: &Target,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, FetchCause> {
+        // Each failed connection leaves the pool; behind the last kept one comes a new one.
+        for _ in 0..=MAX_IDLE {
+            let mut message = Request::new(Full::new(request.body.clone()));
+            *message.method_mut() = request.method.clone();
+            *message.uri_mut() = url.to_uri().map_err(FetchCause::InvalidUrl)?;
+            *message.headers_mut() = headers.clone();
+            let sent = if url.is_https() {
+                self.secure_client().await?.request(message).await
+            } else {
+                self.plain.request(message).await
+            };
+            match sent {
+                Ok(reply) => {
+                    if let Some(used) = reply.extensions().get::<Used>() {
+                        used.mark();
+                    }
+                    return Ok(reply);
+                }
+                Err(error) if request.is_repeatable() && was_kept(&error) => {}
+                Err(error) => return Err(transport(&error)),
+            }
+        }
+        Err(FetchCause::Transport("the server keeps closing its connections".to_owned()))
     }
 
     /// The client of the TLS files as they are now. Boxed, because it may fetch one of them.
@@ -251,39 +318,60 @@ impl Client {
         let client = kept.unwrap_or_else(|| {
             let options = self.tls.options().clone();
             let name = move |uri: &Uri| options.server_name_for(uri.host().unwrap_or_default());
-            builder().build(HttpsConnector::new(connector(), Arc::clone(&loaded.config), true, Arc::new(name)))
+            let connector = match &self.proxy {
+                Ok(Some(proxy)) => Connector::tunnel(proxy.uri.clone(), proxy.authorization.clone()),
+                Ok(None) | Err(_) => Connector::direct(),
+            };
+            builder().build(HttpsConnector::new(connector, Arc::clone(&loaded.config), true, Arc::new(name)))
         });
         *slot = Some(Secure { generation: loaded.generation, checked: Instant::now(), client: client.clone() });
         client
     }
 }
 
-/// [`Client::fetch`] for the time before any runtime exists, on a private one.
-///
-/// Must not be called from within a runtime.
-pub fn fetch_blocking(options: ClientTlsOptions, request: FetchRequest) -> Result<FetchReply, FetchError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|err| {
-        let cause = FetchCause::Transport(format!("cannot start a runtime: {err}"));
-        FetchError::new(&request.method, &request.url, cause)
-    })?;
-    let client = Client::new(options);
-    let reply = runtime.block_on(client.fetch(request));
-    // The system's resolver may still be busy with a name; nobody waits for it.
-    runtime.shutdown_background();
-    reply
+impl Proxy {
+    fn parse(url: &str) -> Result<Self, &'static str> {
+        let (target, user_info) = Target::parse(url)?;
+        if target.is_https() {
+            return Err("only http:// proxies are supported");
+        }
+        let authorization = user_info.as_ref().map(basic).transpose().map_err(|_| "bad userinfo")?;
+        Ok(Self { uri: target.to_uri()?, authorization })
+    }
+}
+
+/// Whether the request failed on a connection that had served others before, and not by the reply to it.
+fn was_kept(error: &legacy::Error) -> bool {
+    let mut extensions = hyper::http::Extensions::new();
+    if let Some(connected) = error.connect_info() {
+        connected.get_extras(&mut extensions);
+    }
+    extensions.get::<Used>().is_some_and(Used::get) && has_no_reply(error)
+}
+
+fn has_no_reply(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected, UnexpectedEof};
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>()
+            && (error.is_incomplete_message() || error.is_canceled() || error.is_closed())
+        {
+            return true;
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected | UnexpectedEof)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn builder() -> legacy::Builder {
     let mut builder = legacy::Client::builder(TokioExecutor::new());
-    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(4);
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(MAX_IDLE);
     builder
-}
-
-fn connector() -> HttpConnector {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector
 }
 
 fn parse_headers(headers: &[(String, String)]) -> Result<HeaderMap, FetchCause> {

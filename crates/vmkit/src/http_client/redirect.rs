@@ -2,7 +2,7 @@
 //!
 //! Only GET and HEAD are followed: repeating a POST elsewhere could act twice or hand its body to a stranger.
 
-use super::url::{Url, UserInfo};
+use super::target::{Target, UserInfo};
 use hyper::{Method, StatusCode};
 
 /// The target of a redirect that is to be followed; `None` means that the reply is final.
@@ -12,8 +12,8 @@ pub(super) fn target(
     method: &Method,
     status: StatusCode,
     location: Option<&str>,
-    base: &Url,
-) -> Option<Result<(Url, Option<UserInfo>), &'static str>> {
+    base: &Target,
+) -> Option<Result<(Target, Option<UserInfo>), &'static str>> {
     let follows = (*method == Method::GET || *method == Method::HEAD)
         && matches!(
             status,
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn which_replies_are_followed() {
-        let base = Url::parse("http://foo/a").unwrap().0;
+        let base = Target::parse("http://foo/a").unwrap().0;
         let f = |method: Method, status: u16, location: Option<&str>, want: bool| {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(target(&method, status, location, &base).is_some(), want, "{method} {status}");

@@ -28,7 +28,7 @@ fn send(client: Arc<Client>, push: PushRequest) -> SendFuture {
         debug_assert_eq!(request.method, Method::GET);
         debug_assert_eq!(request.method.as_str(), METHOD);
         request.headers = push.headers;
-        request.body = push.body.to_vec();
+        request.body = push.body;
         let reply = client.fetch(request).await.map_err(|error| error.to_string())?;
         Ok(reply.status.as_u16())
     })

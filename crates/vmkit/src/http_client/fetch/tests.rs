@@ -78,7 +78,7 @@ fn client() -> Client {
 #[tokio::test]
 async fn a_request_goes_out_as_asked() {
     let (addr, received) = server(None, |_| ok("pong")).await;
-    let mut request = FetchRequest::post(format!("http://us%3Aer:p%40ss@{addr}/a?b=c"), "text/plain", b"ping".into());
+    let mut request = FetchRequest::post(format!("http://us%3Aer:p%40ss@{addr}/a?b=c"), "text/plain", &b"ping"[..]);
     request.headers.push(("X-Key".to_owned(), "value".to_owned()));
     let reply = client().fetch(request.clone()).await.unwrap();
     assert_eq!((reply.status.as_u16(), reply.body.as_slice()), (200, &b"pong"[..]));
@@ -222,12 +222,194 @@ async fn tls_with_ca_from_a_url_or_none() {
     assert!(missing.ends_with(&format!("cannot read \"http://xxxxx@{files}/missing\": unexpected status code: 404")));
 }
 
-#[test]
-fn without_a_runtime() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (addr, _) = runtime.block_on(server(None, |_| ok("pong")));
-    let reply = fetch_blocking(ClientTlsOptions::default(), FetchRequest::get(format!("http://{addr}/"))).unwrap();
-    assert_eq!(reply.body, b"pong");
+/// Answers the first request of its first connection and closes at the second; answers everything on later ones.
+async fn closing_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut is_first = true;
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let answers = if std::mem::take(&mut is_first) { 1 } else { usize::MAX };
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                for _ in 0..answers {
+                    if stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                    }
+                }
+                let _ = stream.read(&mut buffer).await;
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_server_closed_is_replaced() {
+    let f = async |second: FetchRequest, want: Result<&[u8], ()>| {
+        let (addr, client) = (closing_server().await, client());
+        let url = format!("http://{addr}/");
+        assert_eq!(client.fetch(FetchRequest::get(&url)).await.unwrap().body, b"ok");
+        let got = client.fetch(FetchRequest { url, ..second }).await.map(|reply| reply.body);
+        assert_eq!(got.as_deref().map_err(drop), want);
+    };
+    f(FetchRequest::get(""), Ok(b"ok")).await;
+    f(FetchRequest::post("", "text/plain", &b"x"[..]), Err(())).await;
+    f(FetchRequest { may_repeat: true, ..FetchRequest::post("", "text/plain", &b"x"[..]) }, Ok(b"ok")).await;
+}
+
+#[tokio::test]
+async fn a_new_connection_that_fails_is_not_tried_again() {
+    let (addr, received) = server(None, |_| "HTTP/1.1".to_owned()).await;
+    assert!(client().fetch(FetchRequest::get(format!("http://{addr}/"))).await.is_err());
+    assert_eq!(received.lock().unwrap().len(), 1);
+}
+
+/// A server that sends these bytes to whoever asks, and closes.
+async fn raw_server(reply: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(&reply).await;
+        }
+    });
+    url
+}
+
+fn gzip_reply(body: &[u8], cut: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut encoder, body).unwrap();
+    let mut packed = encoder.finish().unwrap();
+    packed.truncate(packed.len() - cut);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        packed.len()
+    );
+    [head.as_bytes(), &packed].concat()
+}
+
+#[tokio::test]
+async fn gzip_is_decoded_though_nobody_asked() {
+    let body: Vec<u8> = (0..200_000u32).flat_map(|n| (n / 3).to_le_bytes()).collect();
+    let url = raw_server(gzip_reply(&body, 0)).await;
+    let reply = client().fetch(FetchRequest::get(&url)).await.unwrap();
+    assert!(reply.body == body && reply.header("content-encoding").is_none());
+    let small = FetchRequest { max_body: body.len() - 1, ..FetchRequest::get(&url) };
+    assert_eq!(client().fetch(small).await.unwrap_err().cause, FetchCause::BodyTooLarge(body.len() - 1));
+    let url = raw_server(gzip_reply(&body, 9)).await;
+    let error = client().fetch(FetchRequest::get(&url)).await.unwrap_err().to_string();
+    assert!(error.contains("cannot decode gzip"), "{error}");
+}
+
+#[tokio::test]
+async fn a_small_reply_cannot_become_a_large_one() {
+    let url = raw_server(gzip_reply(&vec![0; 64 << 20], 0)).await;
+    let request = FetchRequest { max_body: 1 << 20, ..FetchRequest::get(&url) };
+    let mut reply = client().stream(request).await.unwrap();
+    let mut largest = 0;
+    let error = loop {
+        match reply.next_piece().await {
+            Ok(Some(piece)) => largest = largest.max(piece.len()),
+            Ok(None) => panic!("no limit"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.cause == FetchCause::BodyTooLarge(1 << 20) && largest <= 1 << 20, "{largest}");
+}
+
+#[tokio::test]
+async fn pieces_are_handed_on_before_the_reply_is_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let mut reply = {
+        let client = client();
+        let asking = tokio::spawn(async move { client.stream(FetchRequest::get(url)).await });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await.unwrap();
+        let mut reply = asking.await.unwrap().unwrap();
+        assert_eq!(reply.next_piece().await.unwrap().as_deref(), Some(&b"one"[..]));
+        stream.write_all(b"3\r\ntwo\r\n").await.unwrap();
+        assert_eq!(reply.next_piece().await.unwrap().as_deref(), Some(&b"two"[..]));
+        reply
+    };
+    // The server went away in the middle.
+    assert!(reply.next_piece().await.is_err());
+}
+
+#[tokio::test]
+async fn redirects_stay_with_the_host_where_the_caller_says_so() {
+    let (other, _) = server(None, |_| ok("other")).await;
+    let (addr, _) = server(None, move |request| match request.split(' ').nth(1).unwrap() {
+        "/near" => redirect_to("/end"),
+        "/far" => redirect_to(&format!("http://{other}/end")),
+        _ => ok("here"),
+    })
+    .await;
+    let fetch = async |path: &str| {
+        let url = format!("http://{addr}{path}");
+        let request = FetchRequest { redirect_scope: RedirectScope::SameHost, ..FetchRequest::get(url) };
+        client().fetch(request).await.map(|reply| reply.body).map_err(|error| error.cause)
+    };
+    assert_eq!(fetch("/near").await, Ok(b"here".to_vec()));
+    assert_eq!(fetch("/far").await, Err(FetchCause::RedirectRefused));
+}
+
+/// A proxy that answers requests itself and opens tunnels to wherever it is asked.
+async fn proxy() -> (SocketAddr, Received) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (addr, received) = (listener.local_addr().unwrap(), Received::default());
+    let log = received.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let log = log.clone();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 4096];
+                let count = stream.read(&mut buffer).await.unwrap();
+                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                log.lock().unwrap().push(text.clone());
+                let Some(target) = text.strip_prefix("CONNECT ") else {
+                    return stream.write_all(ok("by proxy").as_bytes()).await.unwrap();
+                };
+                let mut far = tokio::net::TcpStream::connect(target.split(' ').next().unwrap()).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut far).await;
+            });
+        }
+    });
+    (addr, received)
+}
+
+#[tokio::test]
+async fn a_proxy_gets_whole_requests_and_tunnels() {
+    let (ca, dir) = (Authority::new("ca"), tempfile::tempdir().unwrap());
+    let (secure, _) = server(Some(server_tls(&dir, &ca.server(&["127.0.0.1"]))), |_| ok("secure")).await;
+    let (addr, received) = proxy().await;
+    let path = dir.path().join("ca.crt");
+    std::fs::write(&path, ca.cert()).unwrap();
+    let tls = ClientTlsOptions { ca_file: Some(path.display().to_string()), ..ClientTlsOptions::default() };
+    let client = Client::with_options(ClientOptions { tls, proxy_url: Some(format!("http://us%65r:pw@{addr}")) });
+    let get = async |url: &str| client.fetch(FetchRequest::get(url)).await.unwrap().body;
+    assert_eq!(get("http://some.host.invalid/x?y").await, b"by proxy");
+    assert_eq!(get(&format!("https://{secure}/")).await, b"secure");
+    let received = received.lock().unwrap().clone();
+    let has = |index: usize, want: &str| assert!(received[index].contains(want), "{want:?} in {:?}", received[index]);
+    has(0, "GET http://some.host.invalid/x?y HTTP/1.1\r\n");
+    has(0, "proxy-authorization: Basic dXNlcjpwdw==\r\n");
+    has(1, &format!("CONNECT {secure} HTTP/1.1\r\n"));
+    assert!(
+        received[1].to_ascii_lowercase().contains("proxy-authorization: basic dxnlcjpwdw==\r\n"),
+        "{}",
+        received[1]
+    );
+    let other =
+        Client::with_options(ClientOptions { proxy_url: Some("socks5://h".into()), ..ClientOptions::default() });
+    let error = other.fetch(FetchRequest::get("http://h/")).await.unwrap_err().to_string();
+    assert!(error.contains("proxy URL: unsupported scheme"), "{error}");
 }
 
 #[test]
