@@ -28,6 +28,14 @@ pub enum Signal {
     Term,
     /// SIGINT
     Int,
+    /// SIGQUIT
+    Quit,
+    /// SIGUSR1
+    Usr1,
+    /// SIGUSR2
+    Usr2,
+    /// SIGALRM
+    Alarm,
 }
 
 /// How to start a binary.
@@ -171,6 +179,10 @@ impl Program {
             Signal::Hup => rustix::process::Signal::HUP,
             Signal::Term => rustix::process::Signal::TERM,
             Signal::Int => rustix::process::Signal::INT,
+            Signal::Quit => rustix::process::Signal::QUIT,
+            Signal::Usr1 => rustix::process::Signal::USR1,
+            Signal::Usr2 => rustix::process::Signal::USR2,
+            Signal::Alarm => rustix::process::Signal::ALARM,
         };
         kill_process(self.pid(), signal).expect("the process is there");
     }

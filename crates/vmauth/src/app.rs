@@ -120,6 +120,7 @@ impl App {
             registry: registry.clone(),
             metrics: ReloadMetrics::register(registry.common()),
             loaded: None,
+            slot: Default::default(),
         };
         let generation = controller.start().await.map_err(|error| format!("cannot load auth config: {error}"))?;
         let issuers = controller.issuers.clone();

@@ -5,6 +5,8 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -17,6 +19,9 @@ pub enum NoResult {
     /// It has not ended in time.
     #[error("no answer in {0:?}")]
     TooLate(Duration),
+    /// The same work, begun earlier, has not ended yet.
+    #[error("the last try has not ended yet")]
+    Busy,
     /// It panicked.
     #[error("the work has failed")]
     Failed,
@@ -34,9 +39,35 @@ pub async fn off_thread<T: Send + 'static>(
     }
 }
 
-/// Runs `work` on a thread of its own; nobody waits for it.
-pub fn detached(work: impl FnOnce() + Send + 'static) {
-    drop(spawn_blocking(work));
+/// Work of one kind, of which at most one piece runs: what hangs costs one thread, not one a try.
+#[derive(Clone, Debug, Default)]
+pub struct Slot(Arc<AtomicBool>);
+
+impl Slot {
+    /// As [`off_thread`], unless an earlier piece of work still runs.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoResult> {
+        if self.0.swap(true, Ordering::SeqCst) {
+            return Err(NoResult::Busy);
+        }
+        let taken = Taken(self.0.clone());
+        off_thread(limit, move || {
+            let _taken = taken;
+            work()
+        })
+        .await
+    }
+}
+
+struct Taken(Arc<AtomicBool>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// Reads one file again and again.
@@ -92,6 +123,19 @@ mod tests {
         let writer = spawn_blocking(move || std::fs::write(path, "late"));
         assert_eq!(reader.read(Duration::from_secs(20)).await.unwrap(), b"late");
         writer.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn work_that_hangs_is_not_begun_twice() {
+        let slot = Slot::default();
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let late = slot.run(Duration::from_millis(20), move || wait.recv().is_err()).await;
+        assert!(matches!(late, Err(NoResult::TooLate(_))));
+        assert!(matches!(slot.run(Duration::from_secs(20), || ()).await, Err(NoResult::Busy)));
+        drop(go_on);
+        while matches!(slot.run(Duration::from_secs(20), || ()).await, Err(NoResult::Busy)) {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

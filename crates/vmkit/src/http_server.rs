@@ -156,16 +156,18 @@ impl Server {
 
     /// Stops: no new connections, then a bounded wait for requests.
     ///
-    /// Requests that are still running shortly before the limit are cut off. An error means that even that did not
-    /// end them in time (spec server.md §7).
-    pub async fn stop(self) -> Result<(), Duration> {
+    /// Connections whose requests are still running shortly before the limit are cut off; returns how many. An error
+    /// means that even that did not end them in time.
+    pub async fn stop(self) -> Result<usize, Duration> {
         let limit = self.graceful_limit;
         let cut_after = limit - (limit / 5).min(Duration::from_secs(2));
         let started = Instant::now();
         for worker in &self.workers {
             worker.drain();
         }
+        let mut cut = 0;
         if self.drained(started + cut_after).await.is_err() {
+            cut = self.open_connections().iter().sum();
             for worker in &self.workers {
                 worker.cut();
             }
@@ -174,7 +176,12 @@ impl Server {
         for worker in self.workers {
             worker.exit();
         }
-        Ok(())
+        Ok(cut)
+    }
+
+    /// Open connections of each worker.
+    pub fn open_connections(&self) -> Vec<usize> {
+        self.workers.iter().map(threads::WorkerHandle::open_connections).collect()
     }
 
     async fn drained(&self, until: Instant) -> Result<(), ()> {

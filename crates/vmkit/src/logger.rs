@@ -1,13 +1,13 @@
 //! The log of the process: `info!`, `warn!`, `error!`, `fatal!` and the lines of the access log.
 //!
-//! Lines have the form, levels, limits and counters users filter by. Ordinary lines are written by the thread that
-//! logs, whole and at once; access-log lines go through a bounded queue to a thread of their own, so a slow terminal
-//! never holds up a request. Before [`init`] everything goes to stderr with the default settings.
+//! Lines have the form, levels, limits and counters users filter by. All of them go through bounded buffers to a thread
+//! of their own, so a slow or stalled reader of the log never holds up a request or a signal; what does not fit is lost
+//! and counted. Before [`init`] everything goes to stderr with the default settings.
 //!
-//! A closed stderr or a full queue must never stop the process; nobody but the caller keeps secrets out of a message.
+//! A closed stderr or a full buffer must never stop the process; nobody but the caller keeps secrets out of a message.
 
-mod access_queue;
 mod line_format;
+mod line_queue;
 mod options;
 mod rate_limit;
 mod shorten;
@@ -19,12 +19,12 @@ mod tests;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
 use crate::flags::{FlagExit, FlagSet};
-use access_queue::AccessQueue;
+use line_queue::LineQueue;
 use options::Settings;
 use rate_limit::Verdict;
 use sink::{LineWriter, Sink};
@@ -83,11 +83,14 @@ macro_rules! fatal {
     };
 }
 
+/// How long the end of the process waits for a reader of the log.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
 /// One configured log; the process has one, tests have many.
 struct Logger {
     settings: Settings,
     writer: Arc<LineWriter>,
-    access: OnceLock<Option<AccessQueue>>,
+    queue: OnceLock<Option<LineQueue>>,
 }
 
 static CURRENT: LazyLock<ArcSwap<Logger>> =
@@ -114,15 +117,15 @@ pub fn log_start(version: &str, flags: &FlagSet) {
     }
 }
 
-/// Writes one line; called by the macros.
+/// Queues one line; called by the macros. Never waits for output: when the buffer is full, the line is lost and counted.
 pub fn log(site: &'static Site, message: fmt::Arguments<'_>) {
     CURRENT.load().log(site, message, now_millis());
 }
 
 /// Writes one line and everything that waits, and ends the process with code 255; called by `fatal!`.
 pub fn fatal(site: &'static Site, message: fmt::Arguments<'_>) -> ! {
-    flush();
     log(site, message);
+    flush();
     std::process::exit(255)
 }
 
@@ -132,12 +135,25 @@ pub fn access_line(site: &'static Site, message: &[u8]) {
     CURRENT.load().access_line(site, message, now_millis());
 }
 
-/// Number of access-log lines that were dropped since the start of the process.
-pub fn dropped_access_lines() -> u64 {
-    access_queue::dropped()
+/// Queues a line for stderr that has its form and its line end already, whatever `-loggerOutput` and the level say.
+pub fn stderr_line(line: &str) {
+    match CURRENT.load().queue() {
+        Some(queue) => queue.push_raw(line.as_bytes()),
+        None => drop(std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes())),
+    }
 }
 
-/// Writes all access-log lines queued so far.
+/// Number of access-log lines that were lost since the start of the process.
+pub fn dropped_access_lines() -> u64 {
+    line_queue::dropped_access()
+}
+
+/// Number of ordinary log lines that were lost since the start of the process.
+pub fn dropped_lines() -> u64 {
+    line_queue::dropped_log()
+}
+
+/// Writes all lines queued so far; gives up after two seconds when nobody reads them.
 pub fn flush() {
     CURRENT.load().flush();
 }
@@ -174,7 +190,7 @@ fn now_millis() -> u64 {
 impl Logger {
     fn new(settings: Settings, sink: Sink) -> Self {
         let writer = Arc::new(LineWriter::new(settings.format.clone(), sink));
-        Self { settings, writer, access: OnceLock::new() }
+        Self { settings, writer, queue: OnceLock::new() }
     }
 
     fn log(&self, site: &'static Site, message: fmt::Arguments<'_>, millis: u64) {
@@ -187,10 +203,9 @@ impl Logger {
             Level::Info | Level::Fatal | Level::Panic => 0,
         };
         let verdict = site.rate().admit(limit, millis / 1000);
-        site.count(verdict != Verdict::Drop, 1);
         // The message is rendered before any lock is taken: its arguments may log themselves.
         match verdict {
-            Verdict::Drop => {}
+            Verdict::Drop => site.count(false, 1),
             Verdict::Print => self.print(site, &shorten::render(message, self.settings.max_arg_len), millis),
             Verdict::PrintLast => {
                 let text = shorten::render(message, self.settings.max_arg_len);
@@ -200,24 +215,34 @@ impl Logger {
         }
     }
 
-    fn print(&self, site: &Site, message: &str, millis: u64) {
-        self.writer.write(|format, out| format.push_line(out, millis, site, message.as_bytes()));
+    fn print(&self, site: &'static Site, message: &str, millis: u64) {
+        match self.queue() {
+            Some(queue) => queue.push_log(site, message.as_bytes(), millis),
+            None => {
+                site.count(true, 1);
+                self.writer.write(|format, out, _| format.push_line(out, millis, site, message.as_bytes()));
+            }
+        }
     }
 
     fn access_line(&self, site: &'static Site, message: &[u8], millis: u64) {
         if site.level() < self.settings.threshold {
             return site.count(false, 1);
         }
-        match self.access.get_or_init(|| AccessQueue::start(self.writer.clone())) {
-            Some(queue) => queue.push(site, message, millis),
-            // There is no thread that could write without holding up requests.
-            None => access_queue::count_drop(site),
+        // Without a thread that writes there is no way that holds up nobody.
+        if let Some(queue) = self.queue() {
+            queue.push_access(site, message, millis);
         }
     }
 
+    /// Started by the first line; `None` when the system gives no thread.
+    fn queue(&self) -> Option<&LineQueue> {
+        self.queue.get_or_init(|| LineQueue::start(self.writer.clone())).as_ref()
+    }
+
     fn flush(&self) {
-        if let Some(Some(queue)) = self.access.get() {
-            queue.drain();
+        if let Some(Some(queue)) = self.queue.get() {
+            queue.flush(FLUSH_LIMIT);
         }
     }
 }

@@ -5,3 +5,4 @@
 pub mod build_info;
 pub mod exit;
 pub mod signals;
+pub mod threads;

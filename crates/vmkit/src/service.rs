@@ -21,6 +21,7 @@ mod secrets;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::env_template::Environment;
@@ -30,7 +31,7 @@ use crate::http_server::AppRoute;
 use crate::logger::LoggerOptions;
 use crate::metrics::go_runtime::GoRuntime;
 use crate::metrics::{CachedPage, Registry};
-use crate::process::signals::Signals;
+use crate::process::signals::{Signals, end_on_stop};
 use crate::tls::client_config::ClientTlsOptions;
 
 pub use options::ServiceOptions;
@@ -69,6 +70,9 @@ pub fn main<O>(
         Ok(start) => start,
         Err(exit) => crate::process::exit::leave(&exit),
     };
+    std::panic::set_hook(Box::new(|panic| {
+        crate::logger::log(crate::log_site!(crate::logger::Level::Panic), format_args!("{panic}"));
+    }));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => crate::fatal!("cannot start the control plane: {error}"),
@@ -118,6 +122,8 @@ pub struct Service {
     /// What the pages show of the flags.
     shown: metrics_page::ShownFlags,
     cancel: CancellationToken,
+    /// Ends the process on a stop signal while it starts.
+    starting: AbortHandle,
 }
 
 impl std::fmt::Debug for Service {
@@ -131,8 +137,10 @@ impl Service {
     pub async fn open<O>(start: &Start<O>) -> Result<Self, Fatal> {
         let started = Instant::now();
         let options = start.service.clone();
+        let no_signals = |error: std::io::Error| format!("cannot listen to signals: {error}");
+        let starting = tokio::spawn(end_on_stop().map_err(no_signals)?).abort_handle();
+        let signals = Signals::listen().map_err(no_signals)?;
         crate::info!("starting {} at {}...", start.app.name, running::shown_addrs(&options));
-        let signals = Signals::listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
         let registry = Arc::new(Registry::new());
         let client = Arc::new(Client::new(ClientTlsOptions::default()));
         secrets::keep_current(start.flags.passwords_from_outside(), &client).await;
@@ -150,6 +158,7 @@ impl Service {
             reloads: None,
             shown: metrics_page::ShownFlags::new(&start.flags),
             cancel: CancellationToken::new(),
+            starting,
             options,
         })
     }

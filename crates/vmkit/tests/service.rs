@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -47,14 +48,19 @@ impl Greeter {
 
 /// Examples are built with the tests of their package, but not when one test target is named.
 fn binary() -> PathBuf {
-    let folder = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_path_buf();
-    let path = folder.join("examples/greeter");
-    if !path.exists() {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let args = ["build", "-q", "-p", "vmkit", "--example", "greeter"];
-        assert!(Command::new(cargo).args(args).status().unwrap().success());
-    }
-    path
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let own = std::env::current_exe().unwrap();
+        let path = own.ancestors().nth(2).unwrap().join("examples/greeter");
+        let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+        if changed(&path) < changed(&own) {
+            let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+            let args = ["build", "-q", "-p", "vmkit", "--example", "greeter"];
+            assert!(Command::new(cargo).args(args).status().unwrap().success());
+        }
+        path
+    };
+    BUILT.get_or_init(build).clone()
 }
 
 #[test]
@@ -110,4 +116,79 @@ fn problems_of_shared_and_own_flags_are_told_together() {
     let mut program = Launch::new(binary()).arg("-workers=0").start();
     assert_eq!(program.wait_exit(LIMIT), Some(255));
     program.wait_log(0, "-workers must be at least 1; got 0; missing required -greeting");
+}
+
+#[test]
+fn signals_that_mean_nothing_do_nothing_and_quit_tells_what_threads_do() {
+    let mut greeter = Greeter::start(&["-workers=2"]);
+    for signal in [Signal::Usr1, Signal::Usr2, Signal::Alarm] {
+        greeter.program.signal(signal);
+        assert_eq!(greeter.ask("GET", "/health", None).status, 200);
+    }
+    greeter.program.signal(Signal::Quit);
+    assert_eq!(greeter.program.wait_exit(LIMIT), Some(2));
+    greeter.program.wait_log(0, "worker-1: 0 open connections");
+    greeter.program.wait_log(0, "\"worker-1\": state ");
+}
+
+#[test]
+fn a_config_that_hangs_does_not_hold_up_the_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut program = Launch::new(binary()).arg(format!("-greeting={}", fifo.display())).start();
+    program.wait_log(0, "starting greeter at");
+    program.signal(Signal::Term);
+    assert_eq!(program.wait_exit(LIMIT), Some(143));
+
+    let mut greeter = Greeter::start(&[]);
+    fs::remove_file(greeter.dir.path().join("greeting")).unwrap();
+    fs::rename(&fifo, greeter.dir.path().join("greeting")).unwrap();
+    let mark = greeter.program.mark();
+    greeter.program.signal(Signal::Hup);
+    greeter.program.wait_log(mark, "SIGHUP received");
+    assert_eq!(greeter.ask("GET", "/metrics", None).status, 200);
+    greeter.program.signal(Signal::Term);
+    assert_eq!(greeter.program.wait_exit(LIMIT), Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_costs_lines_only() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("greeting"), "hello").unwrap();
+    let mut child = Command::new(binary())
+        .arg(format!("-greeting={}", dir.path().join("greeting").display()))
+        .args(["-httpListenAddr=127.0.0.1:0", "-workers=1"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    let address: SocketAddr = loop {
+        let mut line = String::new();
+        assert!(std::io::BufRead::read_line(&mut stderr, &mut line).unwrap() > 0, "it has ended");
+        if let Some((_, rest)) = line.split_once("started server at http://") {
+            break rest.trim_end().trim_end_matches('/').parse().unwrap();
+        }
+    };
+    // From here on nobody reads. Each of these logs a warning of more than a kilobyte.
+    let mut client = Client::connect(address);
+    let target = format!("/{}", "x".repeat(1000));
+    for _ in 0..2500 {
+        assert_eq!(client.get(&target, &[]).status, 400);
+    }
+    let metrics = Client::connect(address).get("/metrics", &[]).text();
+    let lost = metrics.lines().find_map(|line| line.strip_prefix("vm_log_dropped_lines_total ")).unwrap();
+    assert!(lost.parse::<f64>().unwrap() > 0.0, "{lost}");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let until = std::time::Instant::now() + LIMIT;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => assert!(std::time::Instant::now() < until, "the stop waits for the log"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(status.code(), Some(0));
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use vmkit::http_client::Client;
 use vmkit::service::Reloader;
+use vmkit::tls::client_config::ClientTls;
 
-use crate::control::reload::Controller;
+use crate::control::reload::{Controller, refresh};
 use crate::generation::{Environment, Generation};
 use crate::upstream::pool::Pool;
 
@@ -30,15 +32,18 @@ impl Reloader for ServingReloader {
     }
 }
 
-/// Re-reads CA and certificate files of backends about once a second.
+/// Re-reads CA and certificate files of backends about once a second. One that hangs keeps its own identity only.
 pub(super) async fn refresh_client_tls(environment: Arc<Environment>, client: Arc<Client>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut running: Vec<(Arc<ClientTls>, JoinHandle<()>)> = Vec::new();
     loop {
         ticks.tick().await;
+        running.retain(|(_, read)| !read.is_finished());
         for tls in environment.client_tls.in_use() {
-            if let Err(error) = tls.refresh(|url| client.fetch_file(url)).await {
-                vmkit::error!("{error}");
+            if !running.iter().any(|(known, _)| Arc::ptr_eq(known, &tls)) {
+                let read = tokio::spawn(refresh(tls.clone(), client.clone()));
+                running.push((tls, read));
             }
         }
     }

@@ -5,18 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use vmkit::blocking::Slot;
 use vmkit::config_source::ConfigSource;
 use vmkit::env_template::Environment as Variables;
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
+use vmkit::tls::client_config::ClientTls;
 
 use crate::authn::jwt_users::JwtUsers;
 use crate::config::{self, AuthConfig, ConfigDefaults, Credential, Inputs, KeySource};
 use crate::generation::{Environment, Generation};
 use crate::oidc::{Issuers, KeyLocation};
+
+/// Time for reading key files and certificates and for parsing.
+const FILES_LIMIT: Duration = Duration::from_secs(30);
 
 /// Counters of reloads (spec metrics-and-logs.md §2).
 #[derive(Debug)]
@@ -51,6 +56,9 @@ pub enum LoadError {
     /// The bytes could not be read.
     #[error("failed to read -auth.config={0}: {1}")]
     Read(String, String),
+    /// There is nothing in the file, while there was before.
+    #[error("-auth.config={0} is empty; write {{}} into it if nobody is to be let in")]
+    Empty(String),
     /// The bytes are no valid config.
     #[error("failed to parse -auth.config={0}: {1}")]
     Parse(String, String),
@@ -86,7 +94,9 @@ pub struct Controller {
     /// Counters of reloads.
     pub metrics: ReloadMetrics,
     /// What the serving generation was made from; `None` before the first load.
-    pub loaded: Option<Loaded>,
+    pub loaded: Option<Arc<Loaded>>,
+    /// For reading and parsing away from the control plane.
+    pub slot: Slot,
 }
 
 impl std::fmt::Debug for Controller {
@@ -124,6 +134,9 @@ impl Controller {
     /// Loads the config for the first time.
     pub async fn start(&mut self) -> Result<Arc<Generation>, LoadError> {
         let bytes = self.read().await?;
+        if is_blank(&bytes) {
+            vmkit::warn!("-auth.config={} is empty: nobody is let in", self.source.shown());
+        }
         let generation = Arc::new(self.build(bytes, None).await?);
         self.registry.replace_generation(Some(generation.metrics.clone()));
         self.announce();
@@ -159,8 +172,15 @@ impl Controller {
 
     async fn next(&mut self, serving: &ArcSwap<Generation>) -> Result<Option<Generation>, LoadError> {
         let bytes = self.read().await?;
-        if self.loaded.as_ref().is_some_and(|loaded| loaded.bytes == bytes && loaded.key_files_are_current()) {
+        let loaded = self.loaded.clone().filter(|loaded| loaded.bytes == bytes);
+        if let Some(loaded) = loaded
+            && self.off_thread(move || loaded.key_files_are_current()).await?
+        {
             return Ok(None);
+        }
+        // Who writes a file in place truncates it first; nobody means to lock all users out that way.
+        if is_blank(&bytes) && self.loaded.as_ref().is_some_and(|loaded| !is_blank(&loaded.bytes)) {
+            return Err(LoadError::Empty(self.source.shown()));
         }
         let previous = serving.load_full();
         self.build(bytes, Some(&previous)).await.map(Some)
@@ -171,7 +191,9 @@ impl Controller {
     }
 
     async fn build(&mut self, bytes: Vec<u8>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
-        let (config, key_files) = parse(&self.path, &bytes, &self.variables, &self.defaults)?;
+        let (path, variables, defaults) = (self.path.clone(), self.variables.clone(), self.defaults.clone());
+        let (parsed, bytes) = self.off_thread(move || (parse(&path, &bytes, &variables, &defaults), bytes)).await?;
+        let (config, key_files) = parsed?;
         let jwt_users = JwtUsers::from_config(&config, &self.issuers);
         let (users, keys) = (config.lookup_keys, jwt_users.as_ref().map(|users| users.issuers()));
         let generation = Generation::build(config, jwt_users, &self.environment, previous);
@@ -180,7 +202,7 @@ impl Controller {
         if let Some(keys) = keys {
             self.issuers.start(keys).await;
         }
-        self.loaded = Some(Loaded { bytes, key_files, users });
+        self.loaded = Some(Arc::new(Loaded { bytes, key_files, users }));
         Ok(generation)
     }
 
@@ -193,15 +215,36 @@ impl Controller {
 
     /// Reads certificates of TLS identities that are new, so that the first request does not find them missing.
     async fn load_client_tls(&self) {
-        for tls in self.environment.client_tls.in_use() {
-            if tls.current().is_err() {
-                let fetched = tls.refresh(|url| self.client.fetch_file(url)).await;
-                if let Err(error) = fetched {
-                    vmkit::error!("{error}");
-                }
-            }
+        let new = self.environment.client_tls.in_use().into_iter().filter(|tls| tls.current().is_err());
+        let reads: Vec<_> = new.map(|tls| tokio::spawn(refresh(tls, self.client.clone()))).collect();
+        let until = tokio::time::Instant::now() + FILES_LIMIT;
+        for read in reads {
+            // What hangs goes on by itself; its backends answer 502 until then.
+            let _ = tokio::time::timeout_at(until, read).await;
         }
     }
+
+    /// Runs what reads files or takes long away from the control plane.
+    async fn off_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
+        let result = self.slot.run(FILES_LIMIT, work).await;
+        result.map_err(|error| LoadError::Read(self.source.shown(), error.to_string()))
+    }
+}
+
+/// Reads the files of a TLS identity again, on a thread of its own because they may hang.
+pub async fn refresh(tls: Arc<ClientTls>, client: Arc<Client>) {
+    let control = tokio::runtime::Handle::current();
+    let read =
+        tokio::task::spawn_blocking(move || control.block_on(tls.refresh(|url| client.fetch_file(url))).map(drop));
+    if let Ok(Err(error)) = read.await {
+        vmkit::error!("{error}");
+    }
+}
+
+/// Whether there is nothing but blanks and comments.
+fn is_blank(config: &[u8]) -> bool {
+    let mut lines = config.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
 impl Loaded {

@@ -203,3 +203,44 @@ fn users_that_vanish_take_their_series_along() {
     assert!(start.elapsed() >= std::time::Duration::from_secs(2), "a wrong password is answered late");
     assert!(start.elapsed() < PATIENCE);
 }
+
+#[test]
+fn an_empty_file_keeps_the_config_unless_braces_stand_there() {
+    let backend = Backend::saying("ok");
+    let good = one_user(&[&backend], "");
+    let proxy = Vmauth::start(&good, &[]);
+    for empty in ["", "\n", "# tls-assets-hash: 1\n\n"] {
+        proxy.reload(empty, FAILED);
+        proxy.client().get("/", &[AUTH]).expect(200);
+    }
+    proxy.program.wait_log(0, "is empty; write {} into it if nobody is to be let in");
+    let reply = proxy.client().get("/-/reload", &[]).expect(500);
+    assert!(reply.text().contains("is empty; write {}"), "{reply:?}");
+    proxy.reload("# nobody\n{}\n", "loaded information about 0 users");
+    proxy.client().get("/", &[AUTH]).expect(401);
+}
+
+#[test]
+fn an_empty_file_at_start_is_a_warning() {
+    let proxy = Vmauth::start("", &[]);
+    proxy.program.wait_log(0, "is empty: nobody is let in");
+}
+
+#[test]
+fn a_key_file_that_hangs_holds_up_its_reload_only() {
+    let backend = Backend::saying("ok");
+    let proxy = Vmauth::start(&one_user(&[&backend], ""), &[]);
+    let fifo = proxy.config().with_file_name("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is there").success());
+    let bad = format!(
+        "users:\n- jwt:\n    public_key_files: [\"{}\"]\n  url_prefix: \"{}\"\n",
+        fifo.display(),
+        backend.url()
+    );
+    proxy.reload(&bad, "SIGHUP received");
+    proxy.client().get("/", &[AUTH]).expect(200);
+    proxy.client().get("/metrics", &[]).expect(200);
+    let mut proxy = proxy;
+    proxy.program.signal(Signal::Term);
+    assert_eq!(proxy.program.wait_exit(PATIENCE), Some(0));
+}

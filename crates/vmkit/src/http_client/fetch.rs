@@ -20,6 +20,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::runtime::Handle;
 
 use super::connector::{Connector, Used};
 use super::error::{FetchCause, FetchError, transport};
@@ -72,13 +73,13 @@ pub struct StreamedReply {
 
 /// Pooled connections under one TLS identity. Cheap to share behind an `Arc`.
 pub struct Client {
-    tls: ClientTls,
+    tls: Arc<ClientTls>,
     proxy: Result<Option<Proxy>, &'static str>,
     /// Connections in the clear need no TLS files.
     plain: legacy::Client<Connector, Full<Bytes>>,
     secure: Mutex<Option<Secure>>,
     /// For CA and certificate files that are URLs; only then present.
-    files: Option<Box<Self>>,
+    files: Option<Arc<Self>>,
 }
 
 #[derive(Clone)]
@@ -148,13 +149,19 @@ impl Client {
     /// Nothing is read or opened before the first fetch. A proxy URL that cannot be used fails each fetch.
     pub fn with_options(options: ClientOptions) -> Self {
         let ClientOptions { tls, proxy_url } = options;
-        let files = tls.has_urls().then(|| Box::new(Self::new(ClientTlsOptions::default())));
+        let files = tls.has_urls().then(|| Arc::new(Self::new(ClientTlsOptions::default())));
         let proxy = proxy_url.map(|url| Proxy::parse(&url)).transpose();
         let connector = match &proxy {
             Ok(Some(proxy)) => Connector::forward(proxy.uri.clone()),
             Ok(None) | Err(_) => Connector::direct(),
         };
-        Self { tls: ClientTls::new(tls), proxy, plain: builder().build(connector), secure: Mutex::default(), files }
+        Self {
+            tls: Arc::new(ClientTls::new(tls)),
+            proxy,
+            plain: builder().build(connector),
+            secure: Mutex::default(),
+            files,
+        }
     }
 
     /// Sends the request, follows redirects and reads the whole reply. Any status is a reply, not an error.
@@ -291,15 +298,18 @@ impl Client {
                 return Ok(client);
             }
             // Files that broke later on leave the last good ones in force, so only what is in force matters here.
-            let _ = self
-                .tls
-                .refresh(|url| async move {
-                    match &self.files {
+            let (tls, files, control) = (self.tls.clone(), self.files.clone(), Handle::current());
+            // A file may hang, and the control plane must not.
+            let refreshing = tokio::task::spawn_blocking(move || {
+                let fetch = |url| async {
+                    match &files {
                         Some(files) => files.fetch_file(url).await,
                         None => Err("no client for URLs".to_owned()),
                     }
-                })
-                .await;
+                };
+                control.block_on(tls.refresh(fetch)).map(drop)
+            });
+            let _ = refreshing.await;
             let loaded = self.tls.current().map_err(|error| FetchCause::Tls(error.to_string()))?;
             Ok(self.client_of(&loaded))
         })

@@ -47,6 +47,10 @@ impl WorkerHandle {
         self.order(Order::Exit);
     }
 
+    pub(super) fn open_connections(&self) -> usize {
+        self.load.open()
+    }
+
     /// Waits until the worker has no connections.
     pub(super) async fn drained(&self) {
         self.load.drained().await;

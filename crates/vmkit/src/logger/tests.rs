@@ -16,6 +16,7 @@ fn line(change: impl FnOnce(&mut LoggerOptions), message: &str) -> String {
     static SITE: Site = Site::new(Level::Warn, "VictoriaMetrics/x.rs:1");
     let (logger, sink) = logger(change);
     logger.log(&SITE, format_args!("{message}"), TIME);
+    logger.flush();
     sink.text()
 }
 
@@ -56,6 +57,7 @@ fn time_is_rendered_anew_each_second() {
     for millis in [TIME, TIME + 1, TIME + 145, TIME] {
         logger.log(&SITE, format_args!("x"), millis);
     }
+    logger.flush();
     let times: Vec<_> =
         sink.text().lines().map(|line| line.split('\t').next().unwrap_or_default().to_string()).collect();
     let want = ["33.855Z", "33.856Z", "34.000Z", "33.855Z"].map(|end| format!("2026-11-21T17:02:{end}"));
@@ -101,6 +103,7 @@ fn warnings_and_errors_have_limits_of_their_own() {
         }
     }
     logger.log(&WARN, format_args!("next"), TIME + 1000);
+    logger.flush();
     let lines = |location: &str| {
         let text = sink.text();
         let of_location =

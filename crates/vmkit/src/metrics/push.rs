@@ -8,7 +8,6 @@
 mod body;
 mod target;
 
-use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -232,9 +231,7 @@ fn request_headers(target: &Target, options: &PushOptions) -> Result<Vec<(String
 
 /// Prints a failed push on stderr, past the logger: a broken push target must not show as errors of the application.
 fn print_failure(text: &str) {
-    let line = failure_line(&jiff::Zoned::now(), text);
-    // Nobody is left to tell when stderr is gone.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+    crate::logger::stderr_line(&failure_line(&jiff::Zoned::now(), text));
 }
 
 fn failure_line(now: &jiff::Zoned, text: &str) -> String {

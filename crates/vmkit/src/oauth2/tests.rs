@@ -211,7 +211,8 @@ async fn the_secret_file_is_read_again() {
 #[test]
 fn requests() {
     let mut options = OAuth2Options::new("id", Some("x".into()), "", "http://h/t").unwrap();
-    let body = |options: &OAuth2Options, style| String::from_utf8(token_request(options, "s&", style).body).unwrap();
+    let body =
+        |options: &OAuth2Options, style| String::from_utf8(token_request(options, "s&", style).body.to_vec()).unwrap();
     assert_eq!(body(&options, Style::Basic), "grant_type=client_credentials");
     options.scopes = vec!["a".into(), "b".into()];
     options.endpoint_params = [("resource", "x y&z"), ("audience", "https://a/")]

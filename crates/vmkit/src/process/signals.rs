@@ -1,7 +1,8 @@
 //! Signals of the operating system as a stream.
 //!
-//! SIGHUP asks for a reload, SIGTERM and SIGINT for an orderly stop. Bursts of the same signal may coalesce. Whoever
-//! sends a second stop signal wants the process gone, whatever the application is busy with.
+//! SIGHUP asks for a reload, SIGTERM and SIGINT for an orderly stop, SIGQUIT for a report and the end. SIGUSR1, SIGUSR2
+//! and SIGALRM do nothing, instead of ending the process. Bursts of the same signal may coalesce. Whoever sends a second
+//! stop signal wants the process gone, whatever the application is busy with.
 
 use std::io;
 
@@ -14,6 +15,8 @@ pub enum Event {
     Reload,
     /// SIGTERM or SIGINT: end orderly.
     Stop(StopSignal),
+    /// SIGQUIT: say what every thread is doing, and end.
+    Quit,
 }
 
 /// Which signal asked for the stop.
@@ -47,6 +50,7 @@ impl StopSignal {
 #[derive(Debug)]
 pub struct Signals {
     hangup: Signal,
+    quit: Signal,
     stop: StopSignals,
 }
 
@@ -75,7 +79,12 @@ impl Signals {
     /// # Errors
     /// The system refuses to install a handler.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { hangup: signal(SignalKind::hangup())?, stop: StopSignals::listen()? })
+        for ignored in [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()] {
+            // Once caught, a signal keeps its handler for the life of the process.
+            drop(signal(ignored)?);
+        }
+        let (hangup, quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
+        Ok(Self { hangup, quit, stop: StopSignals::listen()? })
     }
 
     /// The next signal. After the first [`Event::Stop`], a task of the same runtime watches for the second one, which
@@ -85,6 +94,7 @@ impl Signals {
     pub async fn next(&mut self) -> Event {
         tokio::select! {
             _ = self.hangup.recv() => Event::Reload,
+            _ = self.quit.recv() => Event::Quit,
             stop = self.stop.next() => {
                 kill_on_next_stop();
                 Event::Stop(stop)
@@ -94,11 +104,23 @@ impl Signals {
 }
 
 fn kill_on_next_stop() {
-    let Ok(mut again) = StopSignals::listen() else { return };
-    tokio::spawn(async move {
-        let code = again.next().await.exit_code();
-        std::process::exit(code)
-    });
+    if let Ok(end) = end_on_stop() {
+        drop(tokio::spawn(end));
+    }
+}
+
+/// Ends the process on a stop signal, for the time in which nobody asks for [`Signals::next`]: while configs are loaded
+/// and while the process stops already.
+///
+/// # Errors
+/// The system refuses to install a handler.
+pub fn end_on_stop() -> io::Result<impl Future<Output = ()>> {
+    // Signals count from now on, not from when the task first runs.
+    let mut stop = StopSignals::listen()?;
+    Ok(async move {
+        let code = stop.next().await.exit_code();
+        super::exit::with_code(code)
+    })
 }
 
 #[cfg(test)]
@@ -115,6 +137,11 @@ mod tests {
         kill_process(getpid(), Signal::TERM).unwrap();
         let stop = signals.next().await;
         assert_eq!(stop, Event::Stop(StopSignal::Terminate));
+        for ignored in [Signal::USR1, Signal::USR2, Signal::ALARM] {
+            kill_process(getpid(), ignored).unwrap();
+        }
+        kill_process(getpid(), Signal::QUIT).unwrap();
+        assert_eq!(signals.next().await, Event::Quit);
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Service {
             signals: self.signals,
             reload: self.reload,
             cancel: self.cancel,
+            starting: self.starting,
         })
     }
 

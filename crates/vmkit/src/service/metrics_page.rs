@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use super::Service;
 use super::options::AllowedMemory;
 use crate::flags::{FlagLine, FlagSet};
-use crate::logger::{dropped_access_lines, message_counts};
+use crate::logger::{dropped_access_lines, dropped_lines, message_counts};
 use crate::metrics::app::{self, AppFacts, FlagFact, LogMessages};
 use crate::metrics::process;
 use crate::metrics::resources::SystemRoot;
@@ -70,6 +70,7 @@ impl Service {
                 count: message.count,
             });
             app::write_log_messages(page, messages);
+            page.counter("vm_log_dropped_lines_total", dropped_lines() as f64);
             page.counter(&access_drops, dropped_access_lines() as f64);
         });
         let flags = self.shown.all.clone();

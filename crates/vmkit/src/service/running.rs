@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::options::ServiceOptions;
@@ -21,16 +22,20 @@ pub struct Running {
     pub(super) signals: Signals,
     pub(super) reload: ReloadHandle,
     pub(super) cancel: CancellationToken,
+    /// Ends the process on a stop signal until this runs.
+    pub(super) starting: AbortHandle,
 }
 
 impl Running {
     /// Serves until a stop signal, then lets requests end; `at_end` is what the program has to do after the last one.
     pub async fn run(mut self, at_end: impl AsyncFnOnce()) -> Result<(), Fatal> {
         let app = self.app;
+        self.starting.abort();
         crate::info!("started {app} in {:.3} seconds", self.started.elapsed().as_secs_f64());
         loop {
             match self.signals.next().await {
                 Event::Reload => self.reload.request(),
+                Event::Quit => self.quit(),
                 Event::Stop(signal) => {
                     crate::info!("received signal {}", signal.name());
                     break;
@@ -40,11 +45,25 @@ impl Running {
         self.cancel.cancel();
         let stopping = Instant::now();
         crate::info!("gracefully shutting down webservice at {}", shown_addrs(&self.options));
-        self.drain().await?;
-        crate::info!("successfully shut down the webservice in {:.3} seconds", stopping.elapsed().as_secs_f64());
+        let drained = self.drain().await;
+        if drained.is_ok() {
+            crate::info!("successfully shut down the webservice in {:.3} seconds", stopping.elapsed().as_secs_f64());
+        }
         at_end().await;
+        drained?;
         crate::info!("successfully stopped {app} in {:.3} seconds", stopping.elapsed().as_secs_f64());
         Ok(())
+    }
+
+    /// Says what the process is doing, and ends as the original does on SIGQUIT.
+    fn quit(&self) -> ! {
+        let mut report = "SIGQUIT: quit\n".to_owned();
+        for (index, open) in self.server.open_connections().into_iter().enumerate() {
+            report.push_str(&format!("worker-{index}: {open} open connections\n"));
+        }
+        report.push_str(&crate::process::threads::report());
+        crate::logger::stderr_line(&report);
+        crate::process::exit::with_code(2)
     }
 
     /// Drains the public server; signals are still heard, so that a second one ends the process at once.
@@ -74,14 +93,18 @@ async fn stop(options: &ServiceOptions, server: Server) -> Result<(), Fatal> {
     if !delay.is_zero() {
         crate::info!("Starting shutdown for http server \"{addr}\"");
     }
-    server.stop().await.map_err(|limit| {
-        format!(
-            "cannot stop the webservice: cannot gracefully shutdown http server at \"{addr}\" in {:.3}s; \
-             probably, `-http.maxGracefulShutdownDuration` command-line flag value must be increased; \
-             error: context deadline exceeded",
-            limit.as_secs_f64()
-        )
-    })
+    let limit = options.listeners.max_graceful_shutdown.as_secs_f64();
+    let cause = match server.stop().await {
+        Ok(0) => return Ok(()),
+        Ok(1) => "1 connection with an unfinished request was cut".to_owned(),
+        Ok(cut) => format!("{cut} connections with unfinished requests were cut"),
+        Err(_) => "some connections do not even end when they are cut".to_owned(),
+    };
+    Err(format!(
+        "cannot stop the webservice: cannot gracefully shutdown http server at \"{addr}\" in {limit:.3}s; \
+         probably, `-http.maxGracefulShutdownDuration` command-line flag value must be increased; \
+         error: context deadline exceeded: {cause}"
+    ))
 }
 
 /// Addresses of the public listeners as log lines name them.

@@ -3,7 +3,6 @@
 //! One task a password on the control plane. A source that does not answer makes its own password old, and nothing
 //! else wait. The first read of all happens before the process listens, within a limit.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,8 +84,7 @@ impl Keeper {
             return;
         }
         // Not a log line: it must appear whatever the logger is set to.
-        let line = format!("{} {failure}\n", local_time());
-        crate::blocking::detached(move || drop(std::io::stderr().write_all(line.as_bytes())));
+        crate::logger::stderr_line(&format!("{} {failure}\n", local_time()));
         self.told = Some((failure, Instant::now()));
     }
 }
