@@ -10,6 +10,7 @@
 //! always heard. This module knows no program's name but through [`AppInfo`].
 
 pub mod flags;
+mod inherited;
 mod listen;
 mod metrics_page;
 pub mod options;

@@ -192,3 +192,73 @@ fn a_log_that_nobody_reads_costs_lines_only() {
     };
     assert_eq!(status.code(), Some(0));
 }
+
+/// A process that gets this socket as its descriptor 3, as a service manager passes it.
+fn start_with_socket(greeting: &Path, socket: &std::net::TcpListener) -> Program {
+    use std::os::fd::AsRawFd as _;
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).unwrap();
+    let script = format!("exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"", socket.as_raw_fd());
+    Launch::new("sh")
+        .arg("-c")
+        .arg(script)
+        .arg(binary())
+        .arg(format!("-greeting={}", greeting.display()))
+        .arg(format!("-httpListenAddr={}", socket.local_addr().unwrap()))
+        .start()
+}
+
+#[test]
+fn a_restart_with_a_held_socket_fails_no_request() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("greeting");
+    fs::write(&path, "hello").unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut program = start_with_socket(&path, &socket);
+    program.wait_log(0, "started greeter in");
+    let done = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let load = || {
+            let mut served = 0;
+            while !done.load(Ordering::Relaxed) {
+                let reply = Client::connect(address).get("/greet", &["Connection: close"]);
+                assert_eq!((reply.status, reply.text().as_str()), (200, "hello,"), "request {served}");
+                served += 1;
+            }
+            served
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        // One restart with both at work, one with nobody there for a while.
+        let next = start_with_socket(&path, &socket);
+        next.wait_log(0, "started greeter in");
+        program.signal(Signal::Term);
+        assert_eq!(program.wait_exit(LIMIT), Some(0));
+        program = next;
+        program.signal(Signal::Term);
+        assert_eq!(program.wait_exit(LIMIT), Some(0));
+        program = start_with_socket(&path, &socket);
+        program.wait_log(0, "started greeter in");
+        done.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+    });
+    assert!(served > 0);
+    program.signal(Signal::Term);
+    assert_eq!(program.wait_exit(LIMIT), Some(0));
+}
+
+#[test]
+fn log_lines_have_any_time_zone_without_files_of_the_system() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("greeting"), "hello").unwrap();
+    let mut program = Launch::new(binary())
+        .arg(format!("-greeting={}", dir.path().join("greeting").display()))
+        .arg("-httpListenAddr=127.0.0.1:0")
+        .arg("-loggerTimezone=Asia/Kolkata")
+        .env("TZDIR", &dir.path().display().to_string())
+        .start();
+    let (_, line) = program.wait_log(0, "started greeter in");
+    assert!(line.contains("+0530\t"), "{line}");
+    program.signal(Signal::Term);
+    assert_eq!(program.wait_exit(LIMIT), Some(0));
+}

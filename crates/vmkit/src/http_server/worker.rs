@@ -10,13 +10,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::connection::{self, Context};
 use super::{Handler, Listener};
+
+/// How long a connection that was accepted just before the end may take for its first request.
+const NEW_CONNECTION_GRACE: Duration = Duration::from_secs(1);
 
 /// Orders to a worker.
 pub(super) enum Order {
@@ -93,6 +98,25 @@ type Connections = Rc<RefCell<HashMap<u64, Tracked>>>;
 struct Tracked {
     task: AbortHandle,
     idle: Rc<Cell<bool>>,
+    accepted: Instant,
+}
+
+impl Tracked {
+    /// Ends the connection if it is idle, a new one after a moment: its request may be on the way.
+    fn end_if_idle(&self) {
+        let until = self.accepted + NEW_CONNECTION_GRACE;
+        if Instant::now() < until {
+            let (task, idle) = (self.task.clone(), self.idle.clone());
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep_until(until).await;
+                if idle.get() {
+                    task.abort();
+                }
+            });
+        } else if self.idle.get() {
+            self.task.abort();
+        }
+    }
 }
 
 impl<H: Handler> Worker<H> {
@@ -103,18 +127,12 @@ impl<H: Handler> Worker<H> {
     /// No connection is kept after its current reply; idle ones end now.
     pub(super) fn drain(&self) {
         self.context.draining.begin();
-        self.abort(|tracked| tracked.idle.get());
+        self.connections.borrow().values().for_each(Tracked::end_if_idle);
     }
 
     /// Ends all connections.
     pub(super) fn cut(&self) {
-        self.abort(|_| true);
-    }
-
-    fn abort(&self, which: impl Fn(&Tracked) -> bool) {
-        for tracked in self.connections.borrow().values().filter(|tracked| which(tracked)) {
-            tracked.task.abort();
-        }
+        self.connections.borrow().values().for_each(|tracked| tracked.task.abort());
     }
 
     /// Serves a new connection here or hands it to a less loaded worker.
@@ -156,10 +174,11 @@ impl<H: Handler> Worker<H> {
             let _untrack = untrack;
             serving.await;
         });
-        self.connections.borrow_mut().insert(id, Tracked { task: task.abort_handle(), idle });
+        let tracked = Tracked { task: task.abort_handle(), idle, accepted: Instant::now() };
         if self.context.draining.has_begun() {
-            task.abort();
+            tracked.end_if_idle();
         }
+        self.connections.borrow_mut().insert(id, tracked);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Texts come in as on the command line, settings come out typed, or the exit that start scripts know.
 
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use super::line_format::{JsonKeys, LineFormat};
 use super::site::Level;
@@ -118,7 +118,9 @@ fn time_zone(name: &str) -> Result<TimeZone, FlagExit> {
     match name {
         "" | "UTC" => Ok(TimeZone::UTC),
         "Local" => Ok(TimeZone::system()),
+        // Images without time zone files have the bundled copy.
         name => TimeZone::get(name)
+            .or_else(|_| TimeZoneDatabase::bundled().get(name))
             .map_err(|_| FlagExit::failure(&format!("cannot load timezone {}: unknown time zone {name}", quote(name)))),
     }
 }

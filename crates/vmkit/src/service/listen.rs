@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::inherited::Inherited;
 use super::options::ListenerOptions;
 use super::running::Running;
 use super::{Fatal, Service};
@@ -32,19 +33,21 @@ impl Service {
         make_handler: impl Fn(WorkerPlan) -> H + Clone + Send + 'static,
     ) -> Result<Running, Fatal> {
         self.add_page_writers();
+        let mut inherited = Inherited::from_environment();
         let internal_apart = !self.options.listeners.internal.is_empty();
         let mut public = Vec::new();
         for options in &self.options.listeners.public {
-            let mut listener = self.open_listener(options, !internal_apart)?;
+            let mut listener = self.open_listener(options, !internal_apart, &mut inherited)?;
             listener.internal = !internal_apart;
             public.push(listener);
         }
         let mut internal = Vec::new();
         for options in &self.options.listeners.internal {
-            let mut listener = self.open_listener(options, true)?;
+            let mut listener = self.open_listener(options, true, &mut inherited)?;
             listener.public = false;
             internal.push(listener);
         }
+        inherited.close_rest();
         let metrics = ServerMetrics::register(self.registry.common());
         let go_runtime = self.go_runtime.clone();
         let make = move |plan| {
@@ -77,7 +80,12 @@ impl Service {
         })
     }
 
-    fn open_listener(&self, listener: &ListenerOptions, has_internal_routes: bool) -> Result<Listener, Fatal> {
+    fn open_listener(
+        &self,
+        listener: &ListenerOptions,
+        has_internal_routes: bool,
+        inherited: &mut Inherited,
+    ) -> Result<Listener, Fatal> {
         let listeners = &self.options.listeners;
         let tls = self.open_tls(listener)?;
         if !listeners.enable_tcp6
@@ -85,8 +93,11 @@ impl Service {
         {
             crate::warn!("{warning}");
         }
-        let socket = bind(&listener.addr, listeners.enable_tcp6)
-            .map_err(|error| format!("cannot start http server at {}: {error}", listener.addr))?;
+        let socket = match inherited.take(&listener.addr) {
+            Some(socket) => socket,
+            None => bind(&listener.addr, listeners.enable_tcp6)
+                .map_err(|error| format!("cannot start http server at {}: {error}", listener.addr))?,
+        };
         let local = socket.local_addr().map_or_else(|_| listener.addr.clone(), |addr| addr.to_string());
         let scheme = if tls.is_some() { "https" } else { "http" };
         crate::info!("started server at {scheme}://{local}/");
