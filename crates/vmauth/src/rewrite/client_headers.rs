@@ -42,7 +42,7 @@ pub fn write_request_headers(
             HeaderId::XForwardedFor => has_xff = true,
             id if hop_by_hop::ends_here(id) || rules.overridden.contains(id, line.name) || is_nominated(line.name) => {}
             HeaderId::Other if HeaderId::of_twin(line.name) != HeaderId::Other => {}
-            _ => out.line(line.name, line.value),
+            _ => out.copy(&line),
         }
     }
     if !rules.overridden.has_id(HeaderId::XForwardedFor) {

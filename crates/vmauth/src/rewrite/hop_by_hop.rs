@@ -96,8 +96,7 @@ mod tests {
 
     #[test]
     fn nominations() {
-        let line =
-            |value: &'static str| HeaderLine { id: HeaderId::Connection, name: b"connection", value: value.as_bytes() };
+        let line = |value: &'static str| HeaderLine::new(b"connection", value.as_bytes());
         let few = Nominated::of([line("close, X-A ,,upgrade"), line("x-b")].into_iter()).unwrap();
         for (name, want) in [("x-a", true), ("X-B", true), ("close", false), ("x-c", false), ("", false)] {
             assert_eq!(few.contains(name.as_bytes()), want, "{name}");

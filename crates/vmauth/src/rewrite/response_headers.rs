@@ -20,7 +20,7 @@ pub fn write_response_headers<'a>(
         let dropped =
             hop_by_hop::ends_here(line.id) || rules.overridden.contains(line.id, line.name) || is_nominated(line.name);
         if !dropped {
-            out.line(line.name, line.value);
+            out.copy(&line);
         }
     }
     out.list(&rules.lines);
@@ -28,8 +28,6 @@ pub fn write_response_headers<'a>(
 
 #[cfg(test)]
 mod tests {
-    use vmkit::exchange::HeaderId;
-
     use super::*;
     use crate::rewrite::header_rules::HeaderRule;
 
@@ -38,11 +36,7 @@ mod tests {
         let f = |lines: &[(&'static str, &'static str)], rules: &[(&str, &str)], want: &str| {
             let rule = |(name, value): &(&str, &str)| HeaderRule::parse(&format!("{name}: {value}")).unwrap();
             let rules = ResponseRules::new(&rules.iter().map(rule).collect::<Vec<_>>());
-            let lines = lines.iter().map(|(name, value)| HeaderLine {
-                id: HeaderId::of(name.as_bytes()),
-                name: name.as_bytes(),
-                value: value.as_bytes(),
-            });
+            let lines = lines.iter().map(|(name, value)| HeaderLine::new(name.as_bytes(), value.as_bytes()));
             let mut out = Vec::new();
             write_response_headers(&mut HeaderWriter::Http1(&mut out), lines, &rules);
             assert_eq!(String::from_utf8(out).unwrap().replace("\r\n", "|"), want);

@@ -99,6 +99,24 @@ pub struct HeaderLine<'a> {
     pub name: &'a [u8],
     /// The value without surrounding blanks; may hold bytes above 0x7F.
     pub value: &'a [u8],
+    /// The whole line as HTTP/1 text, if it is written as `name: value CRLF`; else anything else.
+    text: &'a [u8],
+}
+
+impl<'a> HeaderLine<'a> {
+    /// A line that stands in no head.
+    pub fn new(name: &'a [u8], value: &'a [u8]) -> Self {
+        Self { id: HeaderId::of(name), name, value, text: &[] }
+    }
+
+    /// The line in the form `name: value CRLF`, if it came like that: one copy instead of four.
+    #[inline]
+    pub(super) fn as_http1(&self) -> Option<&'a [u8]> {
+        let is_plain = self.text.len() == self.name.len() + self.value.len() + 4
+            && self.text.get(self.name.len()..self.name.len() + 2) == Some(b": ")
+            && self.text.ends_with(b"\r\n");
+        is_plain.then_some(self.text)
+    }
 }
 
 /// Members of a comma-separated list without blanks around them; empty ones are left out.
@@ -112,6 +130,15 @@ pub(super) struct Line {
     pub(super) id: HeaderId,
     pub(super) name: (u32, u32),
     pub(super) value: (u32, u32),
+}
+
+impl Line {
+    /// The line in the head that it belongs to.
+    #[inline]
+    pub(super) fn of(self, raw: &[u8]) -> HeaderLine<'_> {
+        let (name, value) = (slice(raw, self.name), slice(raw, self.value));
+        HeaderLine { id: self.id, name, value, text: slice(raw, (self.name.0, self.value.1.saturating_add(2))) }
+    }
 }
 
 /// The lines of one head. Twenty-four fit without an allocation.
@@ -147,11 +174,7 @@ impl Lines {
     }
 
     pub(super) fn iter<'a>(&'a self, raw: &'a [u8]) -> impl Iterator<Item = HeaderLine<'a>> + Clone {
-        self.lines.iter().map(move |line| HeaderLine {
-            id: line.id,
-            name: slice(raw, line.name),
-            value: slice(raw, line.value),
-        })
+        self.lines.iter().map(move |line| line.of(raw))
     }
 
     pub(super) fn first<'a>(&self, raw: &'a [u8], id: HeaderId) -> Option<&'a [u8]> {
@@ -193,6 +216,24 @@ mod tests {
         f(&"_".repeat(100), HeaderId::Other);
         assert!(same_or_twin(b"X_Scope_OrgID", b"x-scope-orgid") && same_or_twin(b"a", b"A"));
         assert!(!same_or_twin(b"X_Scope", b"X.Scope") && !same_or_twin(b"X_", b"X"));
+    }
+
+    #[test]
+    fn only_lines_in_the_plain_form_are_copied_whole() {
+        let f = |raw: &str, want: bool| {
+            let colon = raw.find(':').unwrap();
+            let value = raw.find('v').unwrap();
+            let line = Line { id: HeaderId::Other, name: (0, colon as u32), value: (value as u32, value as u32 + 1) };
+            assert_eq!(line.of(raw.as_bytes()).as_http1(), want.then_some(raw.as_bytes()), "{raw:?}");
+        };
+        f("X: v\r\n", true);
+        f("X:v\r\n", false);
+        f("X:  v\r\n", false);
+        f("X:\tv\r\n", false);
+        f("X: v \r\n", false);
+        f("X: v\n", false);
+        f("X: v", false);
+        assert_eq!(HeaderLine::new(b"X", b"v").as_http1(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 
-use super::head_lines::{HeaderId, HeaderLine, Line, slice};
+use super::head_lines::{HeaderId, HeaderLine, Line};
 
 /// Header fields in order; small lists take one allocation.
 #[derive(Clone, Debug, Default)]
@@ -70,11 +70,7 @@ impl HeaderList {
 
     /// The fields in order.
     pub fn iter(&self) -> impl Iterator<Item = HeaderLine<'_>> + Clone {
-        self.lines.iter().map(|line| HeaderLine {
-            id: line.id,
-            name: slice(&self.text, line.name),
-            value: slice(&self.text, line.value),
-        })
+        self.lines.iter().map(|line| line.of(&self.text))
     }
 
     /// All fields as HTTP/1 text, each `name: value CRLF`.

@@ -5,6 +5,7 @@
 //! never adds a field by itself. Fields about framing (`Content-Length`, `Connection`, …) are not written here: the
 //! codec behind the writer adds what its protocol needs.
 
+use super::head_lines::HeaderLine;
 use super::header_list::HeaderList;
 
 /// Takes the header fields of one head.
@@ -29,6 +30,15 @@ impl HeaderWriter<'_> {
                 out.extend_from_slice(b"\r\n");
             }
             Self::List(list) => list.push(name, value),
+        }
+    }
+
+    /// Writes a field of another message as it came.
+    #[inline]
+    pub fn copy(&mut self, line: &HeaderLine<'_>) {
+        match (self, line.as_http1()) {
+            (Self::Http1(out), Some(text)) => out.extend_from_slice(text),
+            (writer, _) => writer.line(line.name, line.value),
         }
     }
 
@@ -75,6 +85,8 @@ mod tests {
         rendered.push("X-R", b"r");
         let write = |mut writer: HeaderWriter<'_>| {
             writer.line(b"X-A", b"1");
+            writer.copy(&HeaderLine::new(b"X-C", b"c"));
+            rendered.iter().for_each(|line| writer.copy(&line));
             for (name, value) in [("X-F", "a, b"), ("X-Empty", "")] {
                 let Ok(()) = writer.line_with(name.as_bytes(), |out| {
                     out.extend_from_slice(value.as_bytes());
@@ -91,8 +103,8 @@ mod tests {
         let (mut text, mut list) = (Vec::new(), HeaderList::default());
         write(HeaderWriter::Http1(&mut text));
         write(HeaderWriter::List(&mut list));
-        assert_eq!(text, b"X-A: 1\r\nX-F: a, b\r\nX-R: r\r\n");
+        assert_eq!(text, b"X-A: 1\r\nX-C: c\r\nX-R: r\r\nX-F: a, b\r\nX-R: r\r\n");
         assert_eq!(list.as_http1(), text);
-        assert_eq!(list.iter().nth(1).map(|line| line.value), Some(&b"a, b"[..]));
+        assert_eq!(list.iter().nth(3).map(|line| line.value), Some(&b"a, b"[..]));
     }
 }
