@@ -1,7 +1,7 @@
 //! Stage 1: whose request is this?
 //!
 //! Static credentials are looked up by one hash of the raw header value and compared in constant time; tokens are
-//! tried after them, then the client certificate. The first candidate that fits decides (spec auth.md §3).
+//! tried after them, then the client certificate. The first candidate that fits decides (docs/reference/auth.md).
 
 pub mod client_cert_users;
 pub mod credentials;
@@ -50,7 +50,7 @@ pub enum Verdict<'g> {
     Invalid(Vec<Refusal>),
 }
 
-/// Finds the user of a request (spec auth.md §3).
+/// Finds the user of a request (docs/reference/auth.md).
 pub async fn authenticate<'g>(
     generation: &'g Generation,
     headers: &AuthHeaders,

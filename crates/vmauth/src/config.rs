@@ -43,7 +43,7 @@ pub struct Inputs<'a> {
 /// Parses and checks a config. An empty text is a valid config without users.
 ///
 /// # Errors
-/// All problems found, in the order of checks of `config.md` §2 (YAML, `unauthorized_user`, JWT users, other users).
+/// All problems found, in the order of the checks: YAML, `unauthorized_user`, JWT users, other users.
 pub fn parse(bytes: &[u8], inputs: &Inputs<'_>) -> Result<AuthConfig, ConfigErrors> {
     let mut problems = Problems::default();
     let text = yaml::utf8(bytes, &mut problems).map(|text| (inputs.expand)(text));

@@ -1,4 +1,4 @@
-//! Every metric of the proxy that belongs to the process rather than to a config; names in spec metrics-and-logs.md §2.
+//! Every metric of the proxy that belongs to the process rather than to a config; names in docs/reference/metrics.md.
 
 use std::sync::Arc;
 

@@ -167,7 +167,7 @@ impl Proxy {
         }
     }
 
-    /// Inner: the stages in the order of spec vmauth.md §1.11.
+    /// Inner: the stages in the order of docs/reference/proxying.md.
     async fn stages<'c>(
         &self,
         generation: &Arc<Generation>,

@@ -153,7 +153,7 @@ impl HealthTarget for Upstream {
     }
 }
 
-/// Counters of a user (spec metrics-and-logs.md §2).
+/// Counters of a user (docs/reference/metrics.md).
 #[derive(Debug, Default)]
 pub struct UserMetrics {
     /// Requests that entered the user's pipeline.

@@ -33,7 +33,7 @@ pub use template::{Piece, Template};
 /// Bytes that the compiled form of one pattern may take.
 const PROGRAM_LIMIT: usize = 4 << 20;
 
-/// A compiled pattern that has to match the whole text (`^(?:P)$`, routing.md §3).
+/// A compiled pattern that has to match the whole text (`^(?:P)$`, docs/reference/routing.md).
 #[derive(Clone)]
 pub struct GoRegex {
     source: Box<str>,
@@ -56,7 +56,7 @@ impl GoRegex {
 
     /// Compiles a pattern that errors are to quote as it was written, without `^(?:` and `)$`.
     ///
-    /// It matches like [`GoRegex::new`]; claims of tokens are worded so (config.md §4.2).
+    /// It matches like [`GoRegex::new`]; claims of tokens are worded so (docs/reference/config.md).
     pub fn new_bare(pattern: &str) -> Result<Self, GoRegexError> {
         Self::compile(pattern, parser::parse_bare(pattern, Reading::default())?)
     }

@@ -1,4 +1,4 @@
-//! Reads the first bytes of a request's body before a backend is bothered with it (spec proxying.md §6).
+//! Reads the first bytes of a request's body before a backend is bothered with it (docs/reference/proxying.md).
 //!
 //! A slow client thus occupies no slot of its user and no connection of a backend, and a small body can be sent again
 //! when an attempt fails. Memory is bounded by the buffer size plus one read.

@@ -1,4 +1,4 @@
-//! Which values of a request may be credentials (spec auth.md §1).
+//! Which values of a request may be credentials (docs/reference/auth.md).
 //!
 //! The first line of each auth header, and the userinfo of an absolute-form target. Values are taken as they are: no
 //! trimming, no decoding, no folding of the scheme's case. Only the word `Token ` stands for `Bearer `.

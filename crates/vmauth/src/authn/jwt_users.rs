@@ -1,4 +1,4 @@
-//! Which user a token stands for (auth.md §7 and §8): claims choose, signatures confirm.
+//! Which user a token stands for (docs/reference/auth.md): claims choose, signatures confirm.
 //!
 //! Stage 1, after static credentials and the cache of [`super::verified_tokens`]. Users with more claims are asked
 //! first, then in the order of the file. A user whose issuer, audience or signature does not fit is passed over, so

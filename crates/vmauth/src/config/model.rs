@@ -70,7 +70,7 @@ pub struct UserSpec {
     pub place: String,
     /// How requests prove to be this user's.
     pub credential: Credential,
-    /// Name for messages, logs and metrics (auth.md §6); empty for `unauthorized_user`.
+    /// Name for messages, logs and metrics (docs/reference/auth.md); empty for `unauthorized_user`.
     pub display_name: String,
     /// Labels of the user's metrics, sorted by their `name="value"` text. Holds `username=<display name>` unless
     /// `metric_labels` sets `username` itself; for `unauthorized_user` only `metric_labels`.

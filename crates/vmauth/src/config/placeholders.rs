@@ -1,4 +1,4 @@
-//! Checks of `{{…}}` placeholders in URLs and headers (auth.md §11).
+//! Checks of `{{…}}` placeholders in URLs and headers (docs/reference/auth.md).
 //!
 //! Placeholders are allowed for JWT users only, in paths, whole query values and whole values of request headers. Only
 //! checks: substitution happens per request in the rewrite stage. Messages are literal; prefixes are the caller's.

@@ -1,4 +1,4 @@
-//! Loads the config at start, on SIGHUP, on `/-/reload` and when its file is due to be checked (spec server.md §8).
+//! Loads the config at start, on SIGHUP, on `/-/reload` and when its file is due (docs/config-reload.md).
 //!
 //! Read → same bytes? → parse → fetch keys → build → swap → retire the old generation → metrics. Key files count as
 //! part of the config: when one of them has changed, an unchanged config is loaded again.
@@ -23,7 +23,7 @@ use crate::oidc::{Issuers, KeyLocation};
 /// Time for reading key files and certificates and for parsing.
 const FILES_LIMIT: Duration = Duration::from_secs(30);
 
-/// Counters of reloads (spec metrics-and-logs.md §2).
+/// Counters of reloads (docs/reference/metrics.md).
 #[derive(Debug)]
 pub struct ReloadMetrics {
     total: Arc<Counter>,

@@ -1,4 +1,4 @@
-//! Answers to requests whose credentials are missing or belong to nobody (spec auth.md §4 and §5).
+//! Answers to requests whose credentials are missing or belong to nobody (docs/reference/auth.md).
 //!
 //! Wrong credentials are answered late, so that guessing is slow; the waiting request holds no slot. Neither reply nor
 //! log ever holds a credential: tokens are named by their fingerprint.

@@ -1,4 +1,4 @@
-//! The URL of a request as it is shown in error texts and given to a `default_url` (routing.md §5 and §6).
+//! The URL of a request as it is shown in error texts and given to a `default_url` (docs/reference/routing.md).
 //!
 //! The normalised path with the client's encoding if nothing had to be cleaned, and the raw query; for an
 //! absolute-form target the whole URL. Credentials of such a target are never part of it.

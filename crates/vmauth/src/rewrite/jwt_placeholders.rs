@@ -1,4 +1,4 @@
-//! Placeholders such as `{{.MetricsTenant}}`, which stand for values of a token's `vm_access` claim (auth.md §11).
+//! Placeholders such as `{{.MetricsTenant}}` stand for values of a token's `vm_access` (docs/reference/auth.md).
 //!
 //! Only text of the config is ever searched for placeholders, and only when it is loaded; what a token or a client
 //! brings is inserted and never read again. Values are encoded for the place they go to.
@@ -93,7 +93,7 @@ pub fn find_placeholders(text: &str) -> impl Iterator<Item = (Range<usize>, Plac
     })
 }
 
-/// Whether a text holds `{{` outside the known placeholders, which is an error in a path (config.md §4.2).
+/// Whether a text holds `{{` outside the known placeholders, which is an error in a path (docs/reference/config.md).
 pub fn has_unknown_placeholder(text: &str) -> bool {
     let mut from = 0;
     let has = |part: Option<&str>| part.is_some_and(|part| part.contains(PLACEHOLDER_PREFIX));

@@ -1,4 +1,4 @@
-//! The path of a request as routes see it: decoded once and without dots and repeated slashes (routing.md §2).
+//! The path as routes see it: decoded once, without dots and repeated slashes (docs/reference/routing.md).
 //!
 //! It remembers the client's bytes too, because they are forwarded as they came when nothing had to be cleaned.
 

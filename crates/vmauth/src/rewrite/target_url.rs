@@ -1,4 +1,4 @@
-//! The URL of a backend and the request target it makes of a request (routing.md §4 and §5, design §5).
+//! The URL of a backend and the request target it makes of a request (docs/reference/routing.md).
 //!
 //! Everything that depends on the config alone is worked out when the config is loaded, so that a request only
 //! appends bytes. Arguments of the config come first and cannot be overridden; the client's own ones follow in their
@@ -148,7 +148,7 @@ impl TargetUrl {
         }
     }
 
-    /// Whether the host is `srv+name`, found by SRV records (balancing.md §6).
+    /// Whether the host is `srv+name`, found by SRV records (docs/reference/balancing.md).
     pub fn is_srv(&self) -> bool {
         self.host.starts_with("srv+")
     }

@@ -1,4 +1,4 @@
-//! Selects the route of a request: the first `url_map` entry whose criteria all match (routing.md §3).
+//! Selects the route of a request: the first `url_map` entry whose criteria all match (docs/reference/routing.md).
 //!
 //! Every entry is filed under one criterion, the most telling one it has: path, host, header or query argument. An
 //! index answers which entries of that criterion match; the remaining criteria of those few are then checked. So a

@@ -1,4 +1,4 @@
-//! Steps 7 to 9 of the request pipeline (spec vmauth.md §1): path prefix, `OPTIONS`, built-in routes, the gate.
+//! Steps 7 to 9 of the request pipeline (docs/request-path.md): path prefix, `OPTIONS`, built-in routes, the gate.
 //!
 //! Paths are compared decoded but not normalised, so `//health` is an application path. What is left goes to the
 //! handler; on a listener that is internal only, it is an error instead.

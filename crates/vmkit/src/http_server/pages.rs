@@ -20,7 +20,7 @@ pub fn push_line(out: &mut HeaderList, name: &str, value: &[u8]) {
 }
 
 impl Request<'_> {
-    /// Answers with the message as a plain text (spec README "plain error response").
+    /// Answers with the message as a plain text (docs/reference/proxying.md).
     pub async fn plain_error(&mut self, status: u16, message: &str, extra: &[Line<'_>]) {
         send_plain_error(self.exchange.reply, self.common_lines, status, message, extra).await;
     }

@@ -1,4 +1,4 @@
-//! How a request is named in log lines (spec metrics-and-logs.md §6): where it came from and what it asked for.
+//! How a request is named in log lines (docs/reference/metrics.md): where it came from and what it asked for.
 //!
 //! Secrets never get into a log: values of args that are called keys, tokens or passwords are replaced in the query and
 //! in forms, and the credentials of an absolute-form target are left out.

@@ -1,7 +1,7 @@
 //! The PROXY protocol, versions 1 and 2: who the client of a load balancer in front of us is.
 //!
 //! The acceptor reads the first bytes of a connection and asks here whether they form a header (HAProxy's
-//! `proxy-protocol.txt`; spec server.md §6). It decides length and source address, without I/O. It must never guess:
+//! `proxy-protocol.txt`). It decides length and source address, without I/O. It must never guess:
 //! a header that announces something other than TCP over IPv4 or IPv6 is an error, not the peer's own address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
