@@ -13,7 +13,7 @@ import traceback
 
 import kit
 
-MODULES = ("oidc", "prometheus", "dashboards", "profile_format")
+MODULES = ("oidc", "prometheus", "forms", "dashboards", "profile_format")
 
 
 def main():
