@@ -5,7 +5,7 @@
 //! the signature is verified.
 
 use crate::error::{FieldError, PartError, TimeError};
-use crate::header::optional_string;
+use crate::field::optional_string;
 use crate::json::{Json, Object};
 use crate::vm_access::VmAccess;
 use std::fmt;

@@ -4,8 +4,9 @@
 //! never read. A header with `crit` is refused, because no extension is supported.
 
 use crate::algorithm::Algorithm;
-use crate::error::{FieldError, PartError};
-use crate::json::{Json, Object};
+use crate::error::PartError;
+use crate::field::optional_string;
+use crate::json::Json;
 
 /// A parsed header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +38,6 @@ impl Header {
     /// The id of the key; `None` if `kid` is absent or empty.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
-    }
-}
-
-/// The string called `field`, an error if it is something else.
-pub(crate) fn optional_string<'a>(root: &'a Object, field: &'static str) -> Result<Option<&'a str>, FieldError> {
-    match root.get(field) {
-        None => Ok(None),
-        Some(Json::String(text)) => Ok(Some(text)),
-        Some(other) => Err(FieldError::wrong_type(field, "string", other)),
     }
 }
 

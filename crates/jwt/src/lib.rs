@@ -12,6 +12,7 @@ mod base64url;
 mod claim_match;
 mod claims;
 mod error;
+mod field;
 mod header;
 mod json;
 mod jwks;

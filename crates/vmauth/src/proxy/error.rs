@@ -188,7 +188,8 @@ impl ProxyError {
         }
     }
 
-    /// The text for the log, and for the client with the exceptions of [`ProxyError::client_text`] (spec vmauth.md §2). `name` is the user's name in messages.
+    /// The text for the log, and for the client with the exceptions of [`ProxyError::client_text`]
+    /// (docs/reference/proxying.md). `name` is the user's name in messages.
     pub fn text(&self, name: &str, anonymous: bool, max_queue: GoDuration) -> String {
         match self {
             Self::ClientGone => "the client has closed the connection".to_owned(),

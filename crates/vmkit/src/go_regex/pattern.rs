@@ -77,7 +77,7 @@ impl GoPattern {
     }
 
     /// Number of the group that a template's name means in the match, if there is one that took part.
-    pub(super) fn group_named(&self, name: &str, groups: &Groups) -> Option<usize> {
+    fn group_named(&self, name: &str, groups: &Groups) -> Option<usize> {
         let by_number = name.bytes().all(|byte| byte.is_ascii_digit()) && (name.len() == 1 || !name.starts_with('0'));
         if by_number {
             return name.parse().ok();
@@ -86,12 +86,17 @@ impl GoPattern {
         self.names.iter().enumerate().filter_map(of).find(|&group| groups.place(group).is_some())
     }
 
+    /// Text of the group that a template's name means.
+    fn group_text<'t>(&self, name: &str, text: &'t [u8], groups: &Groups) -> Option<&'t [u8]> {
+        text.get(groups.place(self.group_named(name, groups)?)?)
+    }
+
     /// Appends the template with the groups of the whole-text match to `out`; false and nothing without a match.
     pub fn expand(&self, text: &[u8], template: &Template, groups: &mut Groups, out: &mut Vec<u8>) -> bool {
         let text = replace_bad_bytes(text);
         let found = self.find(&text, 0, groups);
         if found {
-            template.expand(self, &text, groups, out);
+            template.expand(|name| self.group_text(name, &text, groups), out);
         }
         found
     }
@@ -105,7 +110,7 @@ impl GoPattern {
             out.extend_from_slice(text.get(copied..place.start).unwrap_or_default());
             // An empty match right behind another match is none.
             if place.end > copied || place.start == 0 {
-                template.expand(self, text, groups, out);
+                template.expand(|name| self.group_text(name, text, groups), out);
                 any = true;
             }
             copied = place.end;

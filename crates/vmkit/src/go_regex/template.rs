@@ -3,8 +3,6 @@
 //! A name is as long as letters, digits and underscores go, so `$1x` is the group named `1x`. A dollar that begins
 //! nothing stays a dollar; a group that does not exist or took no part is empty.
 
-use super::pattern::{GoPattern, Groups};
-
 /// A parsed replacement text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
@@ -61,14 +59,12 @@ impl Template {
         }
     }
 
-    pub(super) fn expand(&self, pattern: &GoPattern, text: &[u8], groups: &Groups, out: &mut Vec<u8>) {
+    /// Appends the pieces to `out`; `group` finds the text of a group, or nothing.
+    pub(super) fn expand<'t>(&self, group: impl Fn(&str) -> Option<&'t [u8]>, out: &mut Vec<u8>) {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(literal) => out.extend_from_slice(literal.as_bytes()),
-                Piece::Group(name) => {
-                    let place = pattern.group_named(name, groups).and_then(|group| groups.place(group));
-                    out.extend_from_slice(place.and_then(|place| text.get(place)).unwrap_or_default());
-                }
+                Piece::Group(name) => out.extend_from_slice(group(name).unwrap_or_default()),
             }
         }
     }
