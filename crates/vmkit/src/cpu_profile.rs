@@ -4,14 +4,13 @@
 //! `go tool pprof` reads. One profile at a time in the whole process. Stacks are complete only in builds with frame
 //! pointers. Called from the control thread; the costly part, looking up symbols, runs on a blocking thread.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use pprof::protos::Message;
 use tokio_util::sync::CancellationToken;
+
+use crate::gzip;
 
 /// Samples a second of CPU time.
 const FREQUENCY: i32 = 100;
@@ -46,15 +45,9 @@ pub async fn collect(seconds: u64, cancel: &CancellationToken) -> Result<Vec<u8>
         // Sampling ends here; the turn is given back after the profiler is gone.
         drop(profiler);
         drop(turn);
-        gzip(&profile?.encode_to_vec()).map_err(|err| CpuProfileError::Profiler(err.to_string()))
+        Ok(gzip::compress(&profile?.encode_to_vec()))
     };
     tokio::task::spawn_blocking(encode).await.map_err(|err| CpuProfileError::Profiler(err.to_string()))?
-}
-
-fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes)?;
-    encoder.finish()
 }
 
 /// The right to profile; given back when dropped.

@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod flags;
 pub mod go_regex;
 pub mod go_text;
+pub mod gzip;
 pub mod http_client;
 pub mod http_server;
 pub mod logger;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use testkit::client::Reply;
@@ -50,10 +50,10 @@ impl Greeter {
 fn binary() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
-        let own = std::env::current_exe().unwrap();
-        let path = own.ancestors().nth(2).unwrap().join("examples/greeter");
-        let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
-        if changed(&path) < changed(&own) {
+        let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/greeter");
+        let built = fs::metadata(&path).and_then(|data| data.modified()).ok();
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        if built < newest(&package.join("src")).max(newest(&package.join("examples"))) {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let args = ["build", "-q", "-p", "vmkit", "--example", "greeter"];
             assert!(Command::new(cargo).args(args).status().unwrap().success());
@@ -61,6 +61,15 @@ fn binary() -> PathBuf {
         path
     };
     BUILT.get_or_init(build).clone()
+}
+
+/// When anything below this folder was changed last.
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let times = fs::read_dir(folder).unwrap().flatten().filter_map(|entry| {
+        let data = entry.metadata().ok()?;
+        if data.is_dir() { newest(&entry.path()) } else { data.modified().ok() }
+    });
+    times.max()
 }
 
 #[test]
@@ -261,4 +270,52 @@ fn log_lines_have_any_time_zone_without_files_of_the_system() {
     assert!(line.contains("+0530\t"), "{line}");
     program.signal(Signal::Term);
     assert_eq!(program.wait_exit(LIMIT), Some(0));
+}
+
+#[test]
+fn a_key_server_that_does_not_answer_holds_up_no_request() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let key = format!("-metricsAuthKey=http://{}/key", silent.local_addr().unwrap());
+    let greeter = Greeter::start(&["-workers=1", &key]);
+    let started = std::time::Instant::now();
+    for _ in 0..20 {
+        assert_eq!(greeter.ask("GET", "/metrics?authKey=x", None).status, 401);
+        assert_eq!(greeter.ask("GET", "/greet", None).status, 200);
+    }
+    // One fetch by a worker would take at least as long as its limit of five seconds.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(greeter.stop(), Some(0));
+}
+
+#[test]
+fn credentials_of_urls_are_shown_nowhere() {
+    let server = testkit::Backend::saying("hello");
+    let url = server.url().replace("http://", "http://user:hunter@");
+    let greeting = format!("-greeting={}/x?sig=hunter", url.trim_end_matches('/'));
+    let push = format!("-pushmetrics.url={}/push?key=hunter", url.trim_end_matches('/'));
+    let flags = [greeting.as_str(), push.as_str(), "-pushmetrics.header=X-Key: hunter", "-metricsAuthKey=hunter"];
+    let launch = flags.iter().fold(Launch::new(binary()), |launch, flag| launch.arg(*flag));
+    let mut program = launch.arg("-httpListenAddr=127.0.0.1:0").start();
+    let address = program.wait_listening();
+    let ask = |target: &str| Client::connect(address).get(target, &[]).expect(200).text();
+    for page in ["/flags", "/metrics?authKey=hunter", "/debug/pprof/cmdline"] {
+        let text = ask(page);
+        assert!(text.contains("greeting") && !text.contains("hunter"), "{page}: {text}");
+    }
+    server.hang_up();
+    server.refuse();
+    assert_eq!(Client::connect(address).get("/-/reload", &[]).status, 500);
+    program.signal(Signal::Term);
+    assert_eq!(program.wait_exit(LIMIT), Some(0));
+    let log = program.lines_since(0).join("\n");
+    assert!(log.contains("http://xxxxx@") && !log.contains("hunter"), "{log}");
+}
+
+#[test]
+fn a_form_that_never_comes_ends_its_request() {
+    let greeter = Greeter::start(&["-metricsAuthKey=k"]);
+    let mut client = Client::connect(greeter.address);
+    client.send("POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(client.reply().status, 401);
+    assert_eq!(greeter.stop(), Some(0));
 }

@@ -1,5 +1,7 @@
 //! Who may use an internal route: the key of the route, or Basic credentials when `-httpAuth.*` is set.
 
+use std::time::Duration;
+
 use base64::Engine;
 
 use super::{Request, Shared};
@@ -9,6 +11,8 @@ use crate::percent::arg;
 
 /// Largest form that is read for its `authKey`.
 const MAX_FORM: usize = 64 * 1024;
+/// Time for reading it.
+const FORM_LIMIT: Duration = Duration::from_secs(5);
 
 /// Checks a route with a key of its own; answers and returns false when the request may not pass.
 pub(super) async fn pass_key(request: &mut Request<'_>, shared: &Shared, key: &Password, flag: &str) -> bool {
@@ -40,13 +44,8 @@ async fn form_key(request: &mut Request<'_>) -> Option<Vec<u8>> {
     if !content_type.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded") {
         return None;
     }
-    let mut form = Vec::new();
-    while let Ok(Some(chunk)) = request.exchange.body.chunk().await {
-        form.extend_from_slice(chunk.data);
-        if form.len() > MAX_FORM {
-            return None;
-        }
-    }
+    // A client that announces a form and sends none must not hold its connection for ever.
+    let form = tokio::time::timeout(FORM_LIMIT, request.read_body(MAX_FORM)).await.ok()?.ok()?;
     arg(&form, "authKey").map(std::borrow::Cow::into_owned)
 }
 

@@ -1,12 +1,9 @@
 //! Replies the process makes itself: pages, plain errors, and the texts they are made of.
 
-use std::io::Write;
-
-use flate2::{Compression, write::GzEncoder};
-
 use super::app_route::Reply;
 use super::{Request, Shared};
 use crate::exchange::{HeaderId, HeaderList, ReplyWriter, RequestHead, tokens};
+use crate::gzip;
 
 /// Own pages below this size are not worth compressing.
 const MIN_COMPRESSED: usize = 1024;
@@ -54,7 +51,7 @@ impl Request<'_> {
         if !shared.options.disable_compression {
             push_line(&mut lines, "Vary", b"Accept-Encoding");
             if body.len() >= MIN_COMPRESSED && !self.exchange.reply.is_to_head() && accepts_gzip(self.exchange.head) {
-                compressed = gzip(body);
+                compressed = Some(gzip::compress(body));
             }
         }
         if !content_type.is_empty() {
@@ -85,12 +82,6 @@ pub async fn send_plain_error(
     let body = format!("{message}\n");
     // A failed write leaves the reply unfinished, which closes the connection.
     let _ = reply.send_all(status, &lines, body.as_bytes()).await;
-}
-
-fn gzip(body: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    encoder.write_all(body).ok()?;
-    encoder.finish().ok()
 }
 
 /// Whether the first `Accept-Encoding` line names gzip with a weight above 0.

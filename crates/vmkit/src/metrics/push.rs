@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::prometheus_text::push_label_value;
 use super::{Counter, Histogram, Set};
 use crate::flags::FlagSet;
-pub use body::{add_labels, gzip};
+use body::add_labels;
 use target::Target;
 
 /// Method of a push; the body goes with it.
@@ -182,7 +182,7 @@ impl Pusher {
     async fn push(&self, page: &[u8], send: &impl Fn(PushRequest) -> SendFuture) -> Result<(), String> {
         let shown = self.target.shown();
         let text = add_labels(page, &self.extra_labels);
-        let body = if self.compress { gzip(&text) } else { text };
+        let body = if self.compress { crate::gzip::compress(&text) } else { text };
         self.metrics.pushes.inc();
         self.metrics.bytes.add(body.len() as u64);
         self.metrics.block_size.update(body.len() as f64);

@@ -1,15 +1,11 @@
-//! The body of a push: the page with labels added to each sample, compressed.
+//! The body of a push: the page with labels added to each sample.
 //!
 //! Works on the finished text in one pass; comment and empty lines stay as they are.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use memchr::memchr2;
 
 /// Puts `labels` (`a="b",c="d"`) in front of the labels of every sample; returns the page as it is if they are empty.
-pub fn add_labels(page: &[u8], labels: &str) -> Vec<u8> {
+pub(super) fn add_labels(page: &[u8], labels: &str) -> Vec<u8> {
     if labels.is_empty() {
         return page.to_vec();
     }
@@ -37,13 +33,6 @@ pub fn add_labels(page: &[u8], labels: &str) -> Vec<u8> {
         }
     }
     out
-}
-
-/// Compresses fast: pushes are frequent and pages compress well anyway.
-pub fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
-    encoder.write_all(text).expect("BUG: writing to a Vec does not fail");
-    encoder.finish().expect("BUG: writing to a Vec does not fail")
 }
 
 /// Checks a list of `label="value"` items joined by commas; the error says what is wrong. An empty list is fine.
@@ -120,13 +109,5 @@ mod tests {
         f("a=\"b", Err("missing trailing `\"` for \"a\" value; tail=\"b\""));
         f("a=\"b\\\"", Err("missing trailing `\"` for \"a\" value; tail=\"b\\\\\\\"\""));
         f("a=\"b\"c=\"d\"", Err("missing `,` after \"a\" value; tail=\"c=\\\"d\\\"\""));
-    }
-
-    #[test]
-    fn gzip_round_trip() {
-        let packed = gzip(b"x 1\n");
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(packed.as_slice()), &mut text).unwrap();
-        assert_eq!(text, "x 1\n");
     }
 }
