@@ -188,6 +188,7 @@ impl PoolFactory {
         PoolOptions {
             max_idle: self.options.max_idle_conns.div_ceil(workers.max(1)),
             idle_timeout: self.options.idle_timeout.unwrap_or(Duration::from_secs(86_400 * 365)),
+            dial_timeout: self.options.dial_timeout,
             ipv6: self.ipv6,
             stats: self.stats.clone(),
             control: self.control.clone(),

@@ -39,6 +39,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("backend.TLSServerName", Text, "", "Host name to ask https backends for and to expect in their certificates. A user's tls_server_name goes first").aliases(&["backend.tlsServerName"]),
     FlagDef::new("backend.tlsInsecureSkipVerify", Bool, "", "Accept any certificate of https backends. A user's tls_insecure_skip_verify goes first").aliases(&["backend.TLSInsecureSkipVerify"]),
     FlagDef::new("configCheckInterval", Duration, "", "How often -auth.config is read again. With 0 only SIGHUP and /-/reload do that"),
+    FlagDef::new("dialTimeout", Duration, "5s", "How long opening a connection to a backend may take before the next backend is tried; the TLS handshake has as long again. Must be positive"),
     FlagDef::new("discoverBackendIPs", Bool, "", "Resolve the host names of backends and balance over all their addresses. An own discover_backend_ips of a user or route goes first"),
     FlagDef::new("discoverBackendIPsInterval", Duration, "10s", "How long discovered addresses are used before they are resolved again. Rounded up to whole seconds"),
     FlagDef::new("dns.servers", TextList, "", "DNS servers to ask for backends, as host:port with an IP address as host. By default those of the system"),

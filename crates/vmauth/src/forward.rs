@@ -6,6 +6,7 @@
 pub mod attempt;
 pub mod error;
 pub mod form_stream;
+mod personal;
 pub mod reply;
 pub mod retry_policy;
 mod trailers;
@@ -342,6 +343,7 @@ impl Forward<'_, '_> {
         let upstream = lease.target();
         let exchange = &mut pooled.exchange;
         let head = exchange.reply.head();
+        pooled.is_personal = personal::is_sent(self.head) || personal::is_asked_for(head);
         let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
         if sent == Sent::Partly {
             // The rest of the body is not wanted: the connections on both sides end with this exchange.

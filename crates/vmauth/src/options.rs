@@ -74,6 +74,8 @@ pub struct AuthOptions {
 /// Connections to backends and defaults of routes.
 #[derive(Clone, Debug)]
 pub struct Backends {
+    /// `-dialTimeout`, positive.
+    pub dial_timeout: Duration,
     /// `-failTimeout`, positive.
     pub fail_timeout: Duration,
     /// `-responseTimeout`; `None` = no limit.
@@ -164,6 +166,7 @@ impl Check<'_> {
         let interval = flags.duration("discoverBackendIPsInterval").as_std();
         let whole_seconds = interval.as_secs() + u64::from(interval.subsec_nanos() > 0);
         Backends {
+            dial_timeout: self.positive_duration("dialTimeout"),
             fail_timeout: self.positive_duration("failTimeout"),
             response_timeout: flags.duration("responseTimeout").positive(),
             idle_timeout: flags.duration("idleConnTimeout").positive(),

@@ -13,6 +13,7 @@ mod app_route;
 mod auth_key;
 mod builtin_routes;
 mod connection;
+mod connection_limits;
 mod metrics;
 mod options;
 mod pages;
@@ -23,7 +24,7 @@ mod worker;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -114,7 +115,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn delayed_shutdown_left(&self) -> Option<Duration> {
-        let ends = self.shutdown_ends_ms.load(Relaxed);
+        let ends = self.shutdown_ends_ms.load(Ordering::Relaxed);
         if ends == 0 {
             return None;
         }
@@ -145,11 +146,13 @@ impl Server {
         Ok(Self { workers, shared, graceful_limit, shutdown_delay })
     }
 
-    /// Waits for `-http.shutdownDelay` with `/health` failing, so that load balancers look elsewhere.
+    /// Waits for `-http.shutdownDelay` with `/health` failing, so that load balancers look elsewhere. Replies close
+    /// their connections meanwhile, so that clients come back through the balancer.
     pub async fn delay_shutdown(&self) {
         if !self.shutdown_delay.is_zero() {
+            self.workers.iter().for_each(threads::WorkerHandle::announce_end);
             let ends = self.shared.started.elapsed() + self.shutdown_delay;
-            self.shared.shutdown_ends_ms.store(ends.as_millis().max(1) as u64, Relaxed);
+            self.shared.shutdown_ends_ms.store(ends.as_millis().max(1) as u64, Ordering::Relaxed);
             tokio::time::sleep(self.shutdown_delay).await;
         }
     }

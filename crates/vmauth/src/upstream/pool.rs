@@ -27,9 +27,8 @@ use super::connect_error::ConnectError;
 
 /// Time for the lookup of a name: two name servers with the usual timeout of 5 s.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(11);
-/// Time for a TCP connection, and for the TLS handshake after it.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a connection when the first addresses of a name have used up the limit.
+const SHORTEST_DIAL: Duration = Duration::from_secs(1);
 
 /// Where connections go to and how they are secured: the identity of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +107,8 @@ pub struct PoolOptions {
     pub max_idle: usize,
     /// `-idleConnTimeout`
     pub idle_timeout: Duration,
+    /// `-dialTimeout`: for a TCP connection, and for the TLS handshake after it.
+    pub dial_timeout: Duration,
     /// `-enableTCP6`
     pub ipv6: bool,
     /// Counters.
@@ -149,6 +150,8 @@ pub struct Pooled {
     pub exchange: Box<ClientExchange>,
     /// Whether its connection served a request before.
     pub reused: bool,
+    /// Whether the connection may belong to who sent the request, by NTLM or Negotiate: then nobody else may have it.
+    pub is_personal: bool,
     tls_generation: u64,
 }
 
@@ -164,7 +167,12 @@ impl Pool {
         if let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id) {
             while let Some(mut found) = connections.pop() {
                 if found.tls_generation == generation && found.exchange.is_idle_and_open() {
-                    return Some(Pooled { exchange: found.exchange, reused: true, tls_generation: generation });
+                    return Some(Pooled {
+                        exchange: found.exchange,
+                        reused: true,
+                        is_personal: false,
+                        tls_generation: generation,
+                    });
                 }
             }
         }
@@ -180,7 +188,7 @@ impl Pool {
             if let Some((send, receive)) = found.connection.open() {
                 found.last_used = Instant::now();
                 let exchange = Box::new(ClientExchange::stream(send, receive));
-                return Some(Pooled { exchange, reused: true, tls_generation: generation });
+                return Some(Pooled { exchange, reused: true, is_personal: false, tls_generation: generation });
             }
         }
         None
@@ -204,7 +212,7 @@ impl Pool {
                 let name = identity.options().server_name_for(&peer.key.host);
                 let name = name.map_err(|error| ConnectError::OwnTls(error.to_string()))?;
                 let connecting = tokio_rustls::TlsConnector::from(loaded.config.clone()).connect(name, tcp);
-                match tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting).await {
+                match tokio::time::timeout(self.options.dial_timeout, connecting).await {
                     Ok(Ok(stream)) => Stream::Opened(Box::new(stream)),
                     Ok(Err(error)) => return Err(ConnectError::Handshake(handshake_error::client_text(&error))),
                     Err(_) => return Err(ConnectError::HandshakeTimeout),
@@ -220,7 +228,7 @@ impl Pool {
         let codec = self.options.codec.as_ref().filter(|codec| codec.takes(wire.alpn().as_deref()));
         let Some(codec) = codec else {
             let exchange = Box::new(ClientExchange::http1(wire));
-            return Pooled { exchange, reused: false, tls_generation };
+            return Pooled { exchange, reused: false, is_personal: false, tls_generation };
         };
         // Another request may have dialled at the same time; one connection is enough.
         if let Some(pooled) = self.take_stream(peer, tls_generation) {
@@ -231,13 +239,21 @@ impl Pool {
         let exchange = connection.open().map(|(send, receive)| ClientExchange::stream(send, receive));
         let shared = Shared { connection, tls_generation, last_used: Instant::now() };
         self.shared.borrow_mut().entry(peer.id).or_default().push(shared);
-        Pooled { exchange: Box::new(exchange.unwrap_or_else(ClientExchange::closed)), reused: false, tls_generation }
+        Pooled {
+            exchange: Box::new(exchange.unwrap_or_else(ClientExchange::closed)),
+            reused: false,
+            is_personal: false,
+            tls_generation,
+        }
     }
 
     async fn connect(&self, peer: &Peer) -> Result<tokio::net::TcpStream, ConnectError> {
         let mut last = None;
+        // One limit for all addresses: a name with several that swallow packets must not cost several limits.
+        let until = Instant::now() + self.options.dial_timeout;
         for addr in self.addresses(&peer.key).await? {
-            match dial(addr, DIAL_TIMEOUT).await {
+            let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_DIAL);
+            match dial(addr, left).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = Some(ConnectError::tcp(addr, &error)),
             }
@@ -264,7 +280,7 @@ impl Pool {
 
     /// Gives a connection back, if it can be used again.
     pub fn put(&self, peer: &Peer, mut pooled: Pooled) {
-        if !pooled.exchange.is_reusable() {
+        if pooled.is_personal || !pooled.exchange.is_reusable() {
             return;
         }
         let mut idle = self.idle.borrow_mut();

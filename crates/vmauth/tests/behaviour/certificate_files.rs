@@ -4,7 +4,9 @@ use std::fs;
 use std::sync::Arc;
 
 use testkit::certs::{Authority, Files, Identity};
-use testkit::{Backend, Client, Reply, eventually};
+use testkit::client::End;
+use testkit::wire::chunk;
+use testkit::{Backend, Client, Reply, Step, eventually};
 
 use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
@@ -153,4 +155,20 @@ fn an_unknown_backend_certificate_is_refused() {
     proxy.client().get("/", &[AUTH]).expect(502);
     assert_eq!(backend.request_count(), 0);
     proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0), ("user.request_errors_total", 1.0)]);
+}
+
+/// A reply that ends with its connection must not look complete when it is not.
+#[test]
+fn a_cut_reply_to_an_old_client_over_tls_ends_with_a_reset() {
+    let ca = Authority::new("listener");
+    let files = ca.write("server", &ca.issue(&["127.0.0.1"]));
+    let part = Step::Send(chunk(b"part"));
+    let backend = Backend::replying(Reply::chunked_head(200, &[]).then(part).then(Step::Reset));
+    let proxy = tls_proxy(&backend, &files);
+    let mut client = Client::try_connect_tls(proxy.address, ca.client_config(None), "127.0.0.1").expect("a handshake");
+    client.send(format!("GET / HTTP/1.0\r\n{AUTH}\r\n\r\n"));
+    let (bytes, end) = client.read_to_end();
+    // The reset may overtake what was sent before it.
+    assert!(bytes.is_empty() || bytes.ends_with(b"part"), "{}", bytes.escape_ascii());
+    assert_eq!(end, End::Reset);
 }

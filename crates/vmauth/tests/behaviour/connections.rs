@@ -125,3 +125,53 @@ fn keep_alive_can_be_disabled() {
     assert!(client.get("/", &[AUTH]).expect(200).fields.has_token("Connection", "close"));
     client.expect_closed();
 }
+
+#[test]
+fn connections_beyond_the_limits_are_closed_at_once() {
+    let backend = Backend::saying("ok");
+    for flag in ["-http.maxConnections=2", "-http.maxConnectionsPerIP=2"] {
+        let proxy = Vmauth::start(&one_user(&[&backend], ""), &[flag]);
+        let mut clients = [proxy.client(), proxy.client()];
+        clients.iter_mut().for_each(|client| drop(client.get("/", &[AUTH]).expect(200)));
+        proxy.client().expect_closed();
+        let [mut first, second] = clients;
+        drop(second);
+        eventually("there is room again", || {
+            let mut client = proxy.client();
+            let reply = client.try_send("GET /health HTTP/1.1\r\nHost: a\r\n\r\n").map(|()| client.reply());
+            if reply.as_ref().is_ok_and(|reply| reply.status == 200) { Ok(()) } else { Err("still closed") }
+        });
+        first.get("/", &[AUTH]).expect(200);
+    }
+}
+
+/// NTLM authenticates a connection: the next user on it would be taken for the first.
+#[test]
+fn a_connection_that_carried_ntlm_is_never_shared() {
+    for (sent, asked) in [(None, Some("NTLM")), (Some("Authorization: Negotiate YII="), None)] {
+        let backend = Backend::with(move |_| match asked {
+            Some(scheme) => Reply::message(401, &[("WWW-Authenticate", scheme)], ""),
+            None => Reply::ok("ok"),
+        });
+        let config = format!("unauthorized_user:\n  url_prefix: {}\n", backend.url());
+        let proxy = Vmauth::start(&config, &[]);
+        let mut client = proxy.client();
+        for n in 1..=3 {
+            client.get("/", &sent.into_iter().collect::<Vec<_>>());
+            assert_eq!(backend.connections(), n, "{sent:?} {asked:?}");
+        }
+        backend.wait_open(0);
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_given_up() {
+    let backend = Backend::saying(&"x".repeat(64 << 20));
+    let proxy = Vmauth::start(&one_user(&[&backend], ""), &["-http.writeTimeout=300ms"]);
+    let mut client = proxy.client();
+    client.request("GET", "/", &[AUTH], None);
+    backend.wait_for(1);
+    backend.wait_open(0);
+    let mut quick = proxy.client();
+    quick.get("/", &[AUTH]).expect(200);
+}

@@ -8,11 +8,24 @@ use testkit::{Backend, Client, Reply, Step, eventually};
 use crate::vmauth::{AUTH, Vmauth, one_user};
 
 const LIMIT: u64 = 64;
+/// By default clients cannot take all descriptors.
+const UNLIMITED: &str = "-http.maxConnections=1000";
+
+#[test]
+fn by_default_clients_leave_descriptors_for_backends() {
+    let backend = Backend::saying("ok");
+    let proxy = Vmauth::launch(&one_user(&[&backend], ""), &[], |launch| launch.open_files(LIMIT));
+    let mut early = proxy.client();
+    let crowd: Vec<_> = (0..150).filter_map(|_| Client::try_connect(proxy.address).ok()).collect();
+    early.get("/", &[AUTH]).expect(200);
+    assert!(backend.connections() == 1 && (proxy.program.open_files() as u64) < LIMIT, "{}", proxy.program.log_text());
+    drop(crowd);
+}
 
 #[test]
 fn too_many_clients_are_survived() {
     let backend = Backend::saying("ok");
-    let mut proxy = Vmauth::launch(&one_user(&[&backend], ""), &[], |launch| launch.open_files(LIMIT));
+    let mut proxy = Vmauth::launch(&one_user(&[&backend], ""), &[UNLIMITED], |launch| launch.open_files(LIMIT));
     proxy.client().get("/", &[AUTH]).expect(200);
     let crowd: Vec<_> = (0..150).filter_map(|_| Client::try_connect(proxy.address).ok()).collect();
     eventually("all descriptors are in use", || {
@@ -44,8 +57,9 @@ fn too_many_requests_in_flight_are_survived() {
         "/held" => Reply::nothing().then(Step::AwaitPeer),
         _ => Reply::ok("ok"),
     });
-    let mut proxy =
-        Vmauth::launch(&one_user(&[&backend], ""), &["-failTimeout=200ms"], |launch| launch.open_files(LIMIT));
+    let mut proxy = Vmauth::launch(&one_user(&[&backend], ""), &[UNLIMITED, "-failTimeout=200ms"], |launch| {
+        launch.open_files(LIMIT)
+    });
     let mut crowd: Vec<_> = (0..40).filter_map(|_| Client::try_connect(proxy.address).ok()).collect();
     for client in &mut crowd {
         let _ = client.try_send(format!("GET /held HTTP/1.1\r\nHost: test\r\n{AUTH}\r\n\r\n"));
@@ -64,7 +78,7 @@ fn too_many_requests_in_flight_are_survived() {
 #[test]
 fn a_reload_without_descriptors_keeps_the_old_config() {
     let backend = Backend::saying("ok");
-    let mut proxy = Vmauth::launch(&one_user(&[&backend], ""), &[], |launch| launch.open_files(LIMIT));
+    let mut proxy = Vmauth::launch(&one_user(&[&backend], ""), &[UNLIMITED], |launch| launch.open_files(LIMIT));
     let mut client = proxy.client();
     client.get("/", &[AUTH]).expect(200);
     let crowd: Vec<_> = (0..150).filter_map(|_| Client::try_connect(proxy.address).ok()).collect();

@@ -176,3 +176,21 @@ fn a_reload_signal_during_the_shutdown_is_harmless() {
     client.reply().expect(200);
     expect_exit(&mut proxy, 0);
 }
+
+/// A client that is told comes back through the balancer, instead of losing its next request.
+#[test]
+fn clients_are_told_that_the_end_is_near_during_the_shutdown_delay() {
+    let backend = Backend::saying("ok");
+    let mut proxy = Vmauth::start(&one_user(&[&backend], ""), &["-http.shutdownDelay=2s"]);
+    let mut kept = proxy.client();
+    let reply = kept.get("/", &[AUTH]).expect(200);
+    assert!(!reply.fields.has_token("Connection", "close"), "{:?}", reply.fields);
+    proxy.program.signal(Signal::Term);
+    proxy.program.wait_log(0, "before shutdown of http server");
+    for mut client in [kept, proxy.client()] {
+        let reply = client.get("/", &[AUTH]).expect(200);
+        assert!(reply.fields.has_token("Connection", "close"), "{:?}", reply.fields);
+        client.expect_closed();
+    }
+    expect_exit(&mut proxy, 0);
+}

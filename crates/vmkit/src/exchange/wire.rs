@@ -189,12 +189,13 @@ impl Wire {
 
     /// Lets the connection end with a reset: the peer cannot take what it got for the whole.
     pub(super) fn end_with_reset(&self) {
-        match &*self.io.borrow() {
-            // Without the lingering option the connection ends in the ordinary way.
-            Stream::Plain(tcp) => drop(tcp.set_zero_linger()),
-            // An end without `close_notify` says the same.
-            Stream::Accepted(_) | Stream::Opened(_) => {}
-        }
+        // Without the lingering option the connection ends in the ordinary way. An end of TLS without `close_notify`
+        // says the same, but clients often take it for a proper end.
+        let _ = match &*self.io.borrow() {
+            Stream::Plain(tcp) => tcp.set_zero_linger(),
+            Stream::Accepted(tls) => tls.get_ref().0.set_zero_linger(),
+            Stream::Opened(tls) => tls.get_ref().0.set_zero_linger(),
+        };
     }
 
     /// Closes the sending side; the peer sees the end of the stream.

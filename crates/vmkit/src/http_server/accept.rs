@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::worker::{Peers, Worker};
 use super::{Handler, Listener};
@@ -13,6 +14,11 @@ use super::{Handler, Listener};
 /// First pause after a failed accept; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A client that vanishes is given up after this silence, and so many probes without an answer: 20 seconds in all.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 2;
 
 pub(super) async fn run<H: Handler>(
     worker: Rc<Worker<H>>,
@@ -30,7 +36,13 @@ pub(super) async fn run<H: Handler>(
             Ok((stream, addr)) => {
                 pause = FIRST_PAUSE;
                 listener.accepts.inc();
-                worker.place(stream, addr, &listener, &peers);
+                match peers.limits.claim(addr.ip()) {
+                    Some(counted) => {
+                        set_options(&stream);
+                        worker.place(stream, addr, &listener, &peers, counted);
+                    }
+                    None => listener.rejected.inc(),
+                }
             }
             Err(error) if is_of_one_connection(&error) => listener.accept_errors.inc(),
             Err(error) => {
@@ -43,8 +55,47 @@ pub(super) async fn run<H: Handler>(
     }
 }
 
+/// Small replies are sent at once, and a client that has vanished is noticed while its request waits.
+///
+/// `TCP_USER_TIMEOUT` is left alone: it would also end clients that read slowly, for whom there is a limit of its own.
+fn set_options(stream: &TcpStream) {
+    // A connection that has ended already says so at its first read.
+    let _ = stream.set_nodelay(true);
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+}
+
 /// Errors that concern the connection that was to be accepted, not the listener (accept(2)).
 fn is_of_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn small_replies_are_sent_at_once_and_clients_are_probed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        set_options(&stream);
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+        let given_up = socket.tcp_keepalive_time().unwrap()
+            + socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(given_up, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn errors_of_one_connection_do_not_pause_the_listener() {
+        let f = |code: i32, want: bool| {
+            assert_eq!(is_of_one_connection(&std::io::Error::from_raw_os_error(code)), want, "{code}");
+        };
+        f(103, true);
+        f(104, true);
+        f(24, false);
+        f(12, false);
+    }
 }

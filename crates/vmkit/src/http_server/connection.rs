@@ -82,7 +82,8 @@ pub(super) async fn serve<H: Handler>(
             None => return,
         },
     };
-    let wire = Wire::new(stream, listener.stats.clone());
+    let limit = context.shared.options.write_limit;
+    let wire = Wire::new(stream, listener.stats.clone()).with_write_limit(limit);
     let codec = listener.codec.clone();
     let connection = Connection { context, listener, client, idle };
     match codec {

@@ -33,6 +33,8 @@ pub struct Listener {
     pub accepts: Arc<Counter>,
     /// Failed `accept` calls.
     pub accept_errors: Arc<Counter>,
+    /// Connections closed at once because there were too many.
+    pub rejected: Arc<Counter>,
 }
 
 impl Listener {
@@ -65,6 +67,7 @@ impl Listener {
             stats: Arc::new(stats),
             accepts: set.counter(&name("accepts_total")),
             accept_errors: error("accept"),
+            rejected: set.counter(&name("rejected_conns_total")),
         }
     }
 }
@@ -102,6 +105,12 @@ pub struct ServerOptions {
     pub conn_timeout: Duration,
     /// `-http.idleConnTimeout`
     pub idle_conn_timeout: Duration,
+    /// `-http.writeTimeout`: how long a client may take nothing of a reply; `None` for ever.
+    pub write_limit: Option<Duration>,
+    /// `-http.maxConnections`; 0 for as many as there are descriptors, with some left.
+    pub max_connections: usize,
+    /// `-http.maxConnectionsPerIP`; 0 for no limit.
+    pub max_connections_per_address: usize,
     /// `-http.maxGracefulShutdownDuration`
     pub max_graceful_shutdown: Duration,
     /// `-http.shutdownDelay`

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::connection::Context;
+use super::connection_limits::ConnectionLimits;
 use super::worker::{Load, Order, Peers, Worker};
 use super::{Handler, Listener, Shared, accept};
 
@@ -33,6 +34,10 @@ impl WorkerHandle {
     fn order(&self, order: Order) {
         // A worker whose thread has ended has no connections either.
         let _ = self.orders.send(order);
+    }
+
+    pub(super) fn announce_end(&self) {
+        self.order(Order::Announce);
     }
 
     pub(super) fn drain(&self) {
@@ -72,10 +77,13 @@ pub(super) fn start<H: Handler>(
         receivers.push(receiver);
     }
     let mut accepting = Some(listeners);
+    let options = &shared.options;
+    let limits = Arc::new(ConnectionLimits::new(options.max_connections, options.max_connections_per_address));
     for (index, receiver) in receivers.into_iter().enumerate() {
         let peers = Peers {
             loads: handles.iter().map(|handle| handle.load.clone()).collect(),
             orders: handles.iter().map(|handle| handle.orders.clone()).collect(),
+            limits: limits.clone(),
         };
         let (shared, make_handler) = (shared.clone(), make_handler.clone());
         let listeners = accepting.take().unwrap_or_default();
@@ -110,6 +118,7 @@ async fn run<H: Handler>(
     while let Some(order) = orders.recv().await {
         match order {
             Order::Serve(stream, addr, listener, guard) => worker.take_over(stream, addr, listener, guard),
+            Order::Announce => worker.announce_end(),
             Order::Drain => {
                 for task in accepting.drain(..) {
                     task.abort();

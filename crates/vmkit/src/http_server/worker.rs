@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::connection::{self, Context};
+use super::connection_limits::{ConnectionLimits, Counted};
 use super::{Handler, Listener};
 
 /// How long a connection that was accepted just before the end may take for its first request.
@@ -26,6 +27,8 @@ const NEW_CONNECTION_GRACE: Duration = Duration::from_secs(1);
 /// Orders to a worker.
 pub(super) enum Order {
     Serve(std::net::TcpStream, SocketAddr, Arc<Listener>, OpenGuard),
+    /// From now on no reply keeps its connection.
+    Announce,
     Drain,
     Cut,
     Exit,
@@ -40,9 +43,9 @@ pub(super) struct Load {
 
 impl Load {
     /// Counts a connection from now until the guard is dropped, on whatever thread that happens.
-    fn claim(self: &Arc<Self>) -> OpenGuard {
+    fn claim(self: &Arc<Self>, counted: Counted) -> OpenGuard {
         self.open.fetch_add(1, Ordering::SeqCst);
-        OpenGuard(self.clone())
+        OpenGuard { load: self.clone(), _counted: counted }
     }
 
     pub(super) fn open(&self) -> usize {
@@ -62,12 +65,15 @@ impl Load {
 }
 
 /// A connection that is counted as open.
-pub(super) struct OpenGuard(Arc<Load>);
+pub(super) struct OpenGuard {
+    load: Arc<Load>,
+    _counted: Counted,
+}
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
-        self.0.closed.notify_waiters();
+        self.load.open.fetch_sub(1, Ordering::SeqCst);
+        self.load.closed.notify_waiters();
     }
 }
 
@@ -75,6 +81,7 @@ impl Drop for OpenGuard {
 pub(super) struct Peers {
     pub(super) loads: Vec<Arc<Load>>,
     pub(super) orders: Vec<mpsc::UnboundedSender<Order>>,
+    pub(super) limits: Arc<ConnectionLimits>,
 }
 
 impl Peers {
@@ -90,6 +97,8 @@ pub(super) struct Worker<H> {
     connections: Connections,
     next_id: Cell<u64>,
     load: Arc<Load>,
+    /// New connections are not served any more.
+    stopping: Cell<bool>,
 }
 
 /// The connections of a worker, so that they can be ended.
@@ -121,12 +130,18 @@ impl Tracked {
 
 impl<H: Handler> Worker<H> {
     pub(super) fn new(context: Rc<Context<H>>, load: Arc<Load>) -> Self {
-        Self { context, connections: Rc::default(), next_id: Cell::new(0), load }
+        Self { context, connections: Rc::default(), next_id: Cell::new(0), load, stopping: Cell::new(false) }
     }
 
-    /// No connection is kept after its current reply; idle ones end now.
-    pub(super) fn drain(&self) {
+    /// No connection is kept after its current reply; clients are told so.
+    pub(super) fn announce_end(&self) {
         self.context.draining.begin();
+    }
+
+    /// The same, and idle connections end now.
+    pub(super) fn drain(&self) {
+        self.announce_end();
+        self.stopping.set(true);
         self.connections.borrow().values().for_each(Tracked::end_if_idle);
     }
 
@@ -136,10 +151,17 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Serves a new connection here or hands it to a less loaded worker.
-    pub(super) fn place(&self, stream: TcpStream, addr: SocketAddr, listener: &Arc<Listener>, peers: &Peers) {
+    pub(super) fn place(
+        &self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        listener: &Arc<Listener>,
+        peers: &Peers,
+        counted: Counted,
+    ) {
         let chosen = peers.least_loaded();
         let (Some(load), Some(orders)) = (peers.loads.get(chosen), peers.orders.get(chosen)) else { return };
-        let guard = load.claim();
+        let guard = load.claim(counted);
         if Arc::ptr_eq(load, &self.load) {
             return self.serve(stream, addr, listener.clone(), guard);
         }
@@ -175,7 +197,7 @@ impl<H: Handler> Worker<H> {
             serving.await;
         });
         let tracked = Tracked { task: task.abort_handle(), idle, accepted: Instant::now() };
-        if self.context.draining.has_begun() {
+        if self.stopping.get() {
             tracked.end_if_idle();
         }
         self.connections.borrow_mut().insert(id, tracked);

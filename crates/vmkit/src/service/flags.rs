@@ -48,6 +48,18 @@ pub static LISTENERS: &[FlagDef] = &[
         "How long a connection of a client may wait for its next request; 0 means no limit",
     ),
     FlagDef::new(
+        "http.maxConnections",
+        Int,
+        "0",
+        "Connections of clients that may be open; further ones are closed at once. 0 means three quarters of the descriptors that the process may open",
+    ),
+    FlagDef::new(
+        "http.maxConnectionsPerIP",
+        Int,
+        "0",
+        "Connections that may be open from one address, or from one /64 of IPv6; 0 means no limit",
+    ),
+    FlagDef::new(
         "http.maxGracefulShutdownDuration",
         Duration,
         "7s",
@@ -58,6 +70,12 @@ pub static LISTENERS: &[FlagDef] = &[
         Duration,
         "",
         "How long to go on serving after the stop signal while /health says 503, so that balancers in front can switch over",
+    ),
+    FlagDef::new(
+        "http.writeTimeout",
+        Duration,
+        "1m",
+        "How long a client may take nothing of what is sent to it before its connection is closed; 0 means no limit",
     ),
     FlagDef::new(
         "httpInternalListenAddr",

@@ -141,6 +141,9 @@ impl Service {
             security_headers: [http.hsts.clone(), http.frame_options.clone(), http.csp.clone()],
             conn_timeout: listeners.conn_timeout.unwrap_or_default(),
             idle_conn_timeout: listeners.idle_timeout.unwrap_or(FOR_EVER),
+            write_limit: listeners.write_timeout,
+            max_connections: listeners.max_connections,
+            max_connections_per_address: listeners.max_connections_per_address,
             max_graceful_shutdown: listeners.max_graceful_shutdown,
             shutdown_delay: listeners.shutdown_delay,
             gate: (!access.http_auth_username.is_empty()).then(|| BasicGate {

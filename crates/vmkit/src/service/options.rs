@@ -42,6 +42,12 @@ pub struct Listeners {
     pub conn_timeout: Option<Duration>,
     /// `-http.idleConnTimeout`; `None` = no limit.
     pub idle_timeout: Option<Duration>,
+    /// `-http.writeTimeout`; `None` = no limit.
+    pub write_timeout: Option<Duration>,
+    /// `-http.maxConnections`; 0 = by the limit of descriptors.
+    pub max_connections: usize,
+    /// `-http.maxConnectionsPerIP`; 0 = no limit.
+    pub max_connections_per_address: usize,
     /// `-http.disableKeepAlive`.
     pub disable_keep_alive: bool,
     /// `-http.shutdownDelay`.
@@ -167,6 +173,9 @@ fn listeners(flags: &FlagSet, problems: &mut Vec<String>) -> Listeners {
         tls_cipher_suites: flags.texts("tlsCipherSuites").to_vec(),
         conn_timeout: flags.duration("http.connTimeout").positive(),
         idle_timeout: flags.duration("http.idleConnTimeout").positive(),
+        write_timeout: flags.duration("http.writeTimeout").positive(),
+        max_connections: usize::try_from(flags.int("http.maxConnections")).unwrap_or(0),
+        max_connections_per_address: usize::try_from(flags.int("http.maxConnectionsPerIP")).unwrap_or(0),
         disable_keep_alive: flags.bool("http.disableKeepAlive"),
         shutdown_delay: flags.duration("http.shutdownDelay").as_std(),
         max_graceful_shutdown: flags.duration("http.maxGracefulShutdownDuration").as_std(),
