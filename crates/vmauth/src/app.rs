@@ -27,6 +27,7 @@ use crate::authn::credentials::AuthHeaders;
 use crate::config::{ClientTls, ConfigDefaults};
 use crate::control::reload::{Controller, ReloadMetrics, check};
 use crate::forward::ForwardSettings;
+use crate::forward::tunnel::TunnelLimits;
 use crate::generation::{Environment, Generation};
 use crate::metrics::{ProxyMetrics, dial_stats, register_limiter};
 use crate::oidc::{HttpFetcher, Issuers};
@@ -166,6 +167,7 @@ impl App {
             forward: ForwardSettings {
                 limits: BufferLimits { buffer: limits.request_buffer_size, retry: limits.max_retry_body_size },
                 response_timeout: options.backends.response_timeout.unwrap_or_default(),
+                tunnels: TunnelLimits { idle: options.limits.tunnel_idle, age: options.limits.tunnel_age },
                 remove_xff: auth.remove_xff,
             },
         }

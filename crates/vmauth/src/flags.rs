@@ -61,6 +61,8 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("requestBufferSize", Bytes, "32768", "How much of a request body is read before a backend is contacted, so that slow clients do not occupy backends. 0 turns it off"),
     FlagDef::new("responseTimeout", Duration, "5m", "How long a backend may take until its response begins; 0 means no limit"),
     FlagDef::new("retryStatusCodes", IntList, "", "Response codes of a backend after which the request is sent to another one. An own retry_status_codes of a user or route goes first"),
+    FlagDef::new("tunnelIdleTimeout", Duration, "1h", "How long a tunnel (WebSocket and other upgrades) may be silent in both directions before it is closed; 0 means no limit"),
+    FlagDef::new("tunnelMaxDuration", Duration, "12h", "Age at which tunnels are closed; 0 means no limit. They also end when their token expires or their user is gone after a reload"),
 ];
 
 #[cfg(test)]

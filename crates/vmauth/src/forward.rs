@@ -13,6 +13,7 @@ mod trailers;
 pub mod tunnel;
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::time::Duration;
 
 use vmkit::exchange::{BodyKind, Deadline, HeaderList, ReplyWriter, RequestBody, RequestHead, RequestLine};
@@ -31,6 +32,7 @@ use error::ForwardError;
 use jwt::VmAccess;
 use reply::RelayError;
 use retry_policy::{Failure, Outcome, Situation, Step, next_step};
+use tunnel::TunnelLimits;
 
 /// What forwarding needs besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub struct ForwardSettings {
     pub limits: BufferLimits,
     /// `-responseTimeout`; zero for none.
     pub response_timeout: Duration,
+    /// When tunnels end by themselves.
+    pub tunnels: TunnelLimits,
     /// `-removeXFFHTTPHeaderValue`
     pub remove_xff: bool,
 }
@@ -49,6 +53,8 @@ pub trait Observer {
     fn replied(&self, status: u16);
     /// The line of the log for this message.
     fn log_text(&self, message: &str) -> String;
+    /// Whether the credentials of a request that goes on and on are still good.
+    fn may_go_on(&self) -> Pin<Box<dyn Future<Output = bool> + '_>>;
 }
 
 /// A request that was admitted, with everything to forward it.
@@ -353,7 +359,7 @@ impl Forward<'_, '_> {
         reply::begin(head, reply, own, rules);
         self.observer.replied(status);
         if is_tunnel {
-            tunnel::run(exchange, body, reply).await;
+            tunnel::run(exchange, body, reply, self.settings.tunnels, self.observer).await;
             return Ok(());
         }
         match reply::relay(&mut exchange.reply, reply, body, |found| trailers::of_reply(found, rules, own)).await {

@@ -50,6 +50,10 @@ pub struct Limits {
     pub max_concurrent_per_user: usize,
     /// `-maxQueueDuration`.
     pub max_queue_duration: Duration,
+    /// `-tunnelIdleTimeout`; `None` = no limit.
+    pub tunnel_idle: Option<Duration>,
+    /// `-tunnelMaxDuration`; `None` = no limit.
+    pub tunnel_age: Option<Duration>,
     /// `-requestBufferSize` in bytes; 0 = off.
     pub request_buffer_size: usize,
     /// `-maxRequestBodySizeToRetry` in bytes; 0 = bodies are never sent again.
@@ -156,6 +160,8 @@ impl Check<'_> {
             max_concurrent_requests: self.not_negative("maxConcurrentRequests"),
             max_concurrent_per_user: self.not_negative("maxConcurrentPerUserRequests"),
             max_queue_duration: self.flags.duration("maxQueueDuration").as_std(),
+            tunnel_idle: self.flags.duration("tunnelIdleTimeout").positive(),
+            tunnel_age: self.flags.duration("tunnelMaxDuration").positive(),
             request_buffer_size: self.flags.bytes("requestBufferSize").as_usize(),
             max_retry_body_size: self.flags.bytes("maxRequestBodySizeToRetry").as_usize(),
         }

@@ -7,6 +7,7 @@ pub mod access_log;
 pub mod error;
 pub mod request_scope;
 pub mod unauthorized;
+mod watched;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -38,6 +39,7 @@ use crate::upstream::pool::Pool;
 use crate::user::{Target, User, UserIpFilter};
 use error::ProxyError;
 use request_scope::RequestScope;
+use watched::Watched;
 
 /// What all workers share.
 pub struct ProxyShared {
@@ -187,6 +189,8 @@ impl Proxy {
             return Err(path_denied(generation, user));
         }
         let target = self.route(generation, principal, facts, &path)?;
+        let watched =
+            Watched { proxy: self, scope, generation, principal, head: facts.head, client: facts.client };
         let forward = Forward {
             settings: &self.shared.forward,
             pool: &self.pool,
@@ -199,7 +203,7 @@ impl Proxy {
             placeholders: principal.placeholders(),
             buffered,
             common_lines: facts.common_lines,
-            observer: scope,
+            observer: &watched,
         };
         Ok(forward.run(io.body, io.reply, io.deadline).await?)
     }

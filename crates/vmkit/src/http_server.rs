@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::exchange::{Deadline, Exchange, HeaderList};
+use crate::exchange::{Deadline, Exchange, HeadBudget, HeaderList};
 use crate::tls::client_identity::Subject;
 
 pub use app_route::{AppRoute, PIECE_TIMEOUT, ReadBodyError, Reply, ReplyFuture};
@@ -40,6 +40,9 @@ pub use options::{BasicGate, Listener, PageSource, ServerOptions};
 pub use pages::{Line, push_line, send_plain_error};
 pub use request_text::{log_text, push_remote_addr, push_request_uri};
 pub use threads::WorkerPlan;
+
+/// So many heads of the largest size may be in memory at once.
+const HEADS_OF_FULL_SIZE: usize = 64;
 
 /// What the application does with a request that no built-in route has taken.
 pub trait Handler: Sized + 'static {
@@ -106,6 +109,8 @@ pub(crate) struct Shared {
     metrics: Arc<ServerMetrics>,
     control: Handle,
     common_lines: HeaderList,
+    /// Memory for the heads of requests.
+    heads: HeadBudget,
     /// Whether paths of public requests must be compared with routes.
     has_public_routes: bool,
     started: Instant,
@@ -135,6 +140,10 @@ impl Server {
         let (graceful_limit, shutdown_delay) = (options.max_graceful_shutdown, options.shutdown_delay);
         let shared = Arc::new(Shared {
             common_lines: options.common_lines(),
+            heads: HeadBudget::new(
+                options.max_header_bytes,
+                options.max_header_bytes.saturating_mul(HEADS_OF_FULL_SIZE),
+            ),
             has_public_routes: options.app_routes.iter().any(|route| route.is_public),
             options,
             metrics,

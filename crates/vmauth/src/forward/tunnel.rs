@@ -2,8 +2,17 @@
 //!
 //! Any protocol may be switched to but HTTP itself, in cleartext (h2c) or in TLS: a connection of it through the tunnel
 //! would carry requests that nobody authenticates.
+//!
+//! A tunnel is one long request: it ends with the credentials that opened it, when nothing has passed for too long, and
+//! at a limit of its age.
 
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 use vmkit::exchange::{ClientExchange, HeaderId, ReplyWriter, RequestBody, RequestHead, tokens};
+
+use super::Observer;
 
 /// The protocols the client wants to switch to, if it may.
 pub fn wanted(head: &RequestHead) -> Option<&[u8]> {
@@ -14,6 +23,18 @@ pub fn wanted(head: &RequestHead) -> Option<&[u8]> {
     Some(value)
 }
 
+/// How often it is looked whether a tunnel may go on.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// When a tunnel ends by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelLimits {
+    /// `-tunnelIdleTimeout`; `None` for no limit.
+    pub idle: Option<Duration>,
+    /// `-tunnelMaxDuration`; `None` for no limit.
+    pub age: Option<Duration>,
+}
+
 /// Whether requests would follow: `h2c`, `HTTP/2.0`, `TLS/1.2`.
 fn is_http(protocol: &[u8]) -> bool {
     [&b"h2c"[..], b"http/", b"tls/"]
@@ -21,18 +42,25 @@ fn is_http(protocol: &[u8]) -> bool {
         .any(|start| protocol.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)))
 }
 
-/// Passes bytes until both directions have ended or one of the connections fails.
-pub async fn run(backend: &mut ClientExchange, client_body: &mut RequestBody<'_>, client: &mut ReplyWriter) {
+/// Passes bytes until both directions have ended, one of the connections fails or the tunnel may not go on.
+pub async fn run(
+    backend: &mut ClientExchange,
+    client_body: &mut RequestBody<'_>,
+    client: &mut ReplyWriter,
+    limits: TunnelLimits,
+    observer: &dyn Observer,
+) {
     client_body.start_tunnel();
     backend.reply.start_tunnel();
     let (request, reply) = (&mut backend.request, &mut backend.reply);
     if client.send(&[], false).await.is_err() {
         return;
     }
+    let last_active = Cell::new(Instant::now());
     let up = async {
         loop {
             match client_body.chunk().await {
-                Ok(Some(chunk)) if request.send(chunk.data, false).await.is_ok() => {}
+                Ok(Some(chunk)) if request.send(chunk.data, false).await.is_ok() => last_active.set(Instant::now()),
                 Ok(None) => return request.shutdown().await.is_ok(),
                 Ok(Some(_)) | Err(_) => return false,
             }
@@ -41,17 +69,34 @@ pub async fn run(backend: &mut ClientExchange, client_body: &mut RequestBody<'_>
     let down = async {
         loop {
             match reply.chunk().await {
-                Ok(Some(chunk)) if client.send(chunk.data, false).await.is_ok() => {}
+                Ok(Some(chunk)) if client.send(chunk.data, false).await.is_ok() => last_active.set(Instant::now()),
                 Ok(None) => return client.shutdown().await.is_ok(),
                 Ok(Some(_)) | Err(_) => return false,
             }
         }
     };
-    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
     // A direction that ended well leaves the other one open (half close); a failure ends both.
+    let passing = async {
+        let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+        tokio::select! {
+            clean = &mut up => if clean { down.await; },
+            clean = &mut down => if clean { up.await; },
+        }
+    };
     tokio::select! {
-        clean = &mut up => if clean { down.await; },
-        clean = &mut down => if clean { up.await; },
+        () = passing => {}
+        () = until_it_must_end(limits, &last_active, observer) => {}
+    }
+}
+
+async fn until_it_must_end(limits: TunnelLimits, last_active: &Cell<Instant>, observer: &dyn Observer) {
+    let begun = Instant::now();
+    let is_over = |since: Instant, limit: Option<Duration>| limit.is_some_and(|limit| since.elapsed() >= limit);
+    loop {
+        sleep(LOOK).await;
+        if is_over(last_active.get(), limits.idle) || is_over(begun, limits.age) || !observer.may_go_on().await {
+            return;
+        }
     }
 }
 

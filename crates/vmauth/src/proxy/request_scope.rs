@@ -10,7 +10,6 @@ use vmkit::exchange::RequestHead;
 use vmkit::http_server::Client;
 
 use super::access_log::{self, Entry};
-use crate::forward::Observer;
 use crate::user::User;
 
 /// The end of a request, waiting to happen.
@@ -43,16 +42,6 @@ impl<'c> RequestScope<'c> {
     /// The line of a failed request.
     pub fn log_text(&self, message: &str) -> String {
         vmkit::http_server::log_text(self.head, self.client, self.form.borrow().as_deref(), message)
-    }
-}
-
-impl Observer for RequestScope<'_> {
-    fn replied(&self, status: u16) {
-        self.set_status(status);
-    }
-
-    fn log_text(&self, message: &str) -> String {
-        RequestScope::log_text(self, message)
     }
 }
 

@@ -101,3 +101,29 @@ fn h2c_is_never_tunnelled() {
     let seen = backend.wait_for(1);
     assert_eq!((seen.fields.get("Upgrade"), seen.fields.get("HTTP2-Settings")), (None, None));
 }
+
+#[test]
+fn a_tunnel_ends_when_it_is_silent_or_old() {
+    for flag in ["-tunnelIdleTimeout=1s", "-tunnelMaxDuration=1s"] {
+        let backend = Backend::replying(Reply::raw(SWITCH).then(Step::AwaitPeer));
+        let proxy = Vmauth::start(&one_user(&[&backend], ""), &[flag]);
+        let mut client = tunnel(&proxy);
+        client.expect_closed();
+        backend.wait_open(0);
+    }
+}
+
+#[test]
+fn a_tunnel_ends_with_its_user() {
+    let backend = Backend::replying(Reply::raw(SWITCH).then(Step::AwaitPeer));
+    let both = format!("{}- username: other\n  password: p\n  url_prefix: {}\n", one_user(&[&backend], ""), backend.url());
+    let proxy = Vmauth::start(&both, &[]);
+    let mut client = tunnel(&proxy);
+    let stays = format!("{both}- username: third\n  password: p\n  url_prefix: {}\n", backend.url());
+    proxy.reload(&stays, "loaded information about 3 users");
+    client.send("still here");
+    let gone = both.replace("username: u\n", "username: v\n");
+    proxy.reload(&gone, "loaded information about 2 users");
+    client.expect_closed();
+    backend.wait_open(0);
+}

@@ -7,6 +7,8 @@ use smallvec::SmallVec;
 
 /// Length of the longest known name.
 const LONGEST_KNOWN: usize = 19;
+/// Length of the shortest known name that has a twin.
+const SHORTEST_WITH_DASH: usize = 10;
 
 /// Names the codec and the proxy rules care about; everything else is `Other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl HeaderId {
     /// Identity of the name with `_` read as `-`, as servers do that put headers into variables; `Other` for names
     /// without `_`.
     pub fn of_twin(name: &[u8]) -> Self {
-        if name.len() > LONGEST_KNOWN || memchr::memchr(b'_', name).is_none() {
+        if !(SHORTEST_WITH_DASH..=LONGEST_KNOWN).contains(&name.len()) || !name.contains(&b'_') {
             return Self::Other;
         }
         let name: SmallVec<[u8; LONGEST_KNOWN]> = name.iter().map(|b| if *b == b'_' { b'-' } else { *b }).collect();
@@ -85,7 +87,12 @@ impl HeaderId {
 }
 
 /// Whether two names are the same for a server that takes `_` for `-`; case does not matter.
+#[inline]
 pub fn same_or_twin(one: &[u8], other: &[u8]) -> bool {
+    one.eq_ignore_ascii_case(other) || is_twin(one, other)
+}
+
+fn is_twin(one: &[u8], other: &[u8]) -> bool {
     let plain = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| plain(*a) == plain(*b))
 }
@@ -150,6 +157,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    #[inline]
     pub(super) fn push(&mut self, line: Line) {
         self.present |= line.id.bit();
         self.lines.push(line);

@@ -22,13 +22,7 @@ impl HeaderWriter<'_> {
     #[inline]
     pub fn line(&mut self, name: &[u8], value: &[u8]) {
         match self {
-            Self::Http1(out) => {
-                out.reserve(name.len() + value.len() + 4);
-                out.extend_from_slice(name);
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(value);
-                out.extend_from_slice(b"\r\n");
-            }
+            Self::Http1(out) => push_line(out, name, value),
             Self::List(list) => list.push(name, value),
         }
     }
@@ -71,6 +65,14 @@ impl HeaderWriter<'_> {
             Self::List(list) => list.extend(fields),
         }
     }
+}
+
+#[inline]
+fn push_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use super::framing::BodyKind;
 use super::head_error::HeadError;
 use super::http1::body::Http1Body;
 use super::http1::body_decoder::Delimiter;
-use super::http1::message_reader::{MAX_DRAINED, MAX_HEAD, MessageReader};
+use super::head_budget::{HeadBudget, HeadClaim};
+use super::http1::message_reader::{MAX_DRAINED, MessageReader};
 use super::http1::reply::{BodyDuty, Http1Reply};
 use super::reply_writer::ReplyWriter;
 use super::request_body::RequestBody;
@@ -43,6 +44,8 @@ pub enum NoRequest {
     Refused(HeadError),
 }
 
+/// Heads up to this size are as good as free.
+const COUNTED_HEAD: usize = 16 * 1024;
 /// How long a closing connection waits for the client to take the reply and close.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -55,6 +58,9 @@ pub struct Http1Server {
     reply: ReplyWriter,
     /// Shared with the writer of replies.
     duty: Rc<Cell<BodyDuty>>,
+    budget: HeadBudget,
+    /// What is counted of a large head while its request is served.
+    head_claim: Option<HeadClaim>,
 }
 
 impl Http1Server {
@@ -68,7 +74,16 @@ impl Http1Server {
             reader: MessageReader::new(wire),
             head: RequestHead::default(),
             duty,
+            budget: HeadBudget::default(),
+            head_claim: None,
         }
+    }
+
+    /// Heads must fit into this budget, which other connections may share.
+    pub fn with_head_budget(mut self, budget: HeadBudget) -> Self {
+        self.reader.set_budget(budget.clone());
+        self.budget = budget;
+        self
     }
 
     /// Whether bytes of the next request have arrived.
@@ -102,12 +117,15 @@ impl Http1Server {
             }
             if self.reader.head_may_be_complete() {
                 match self.head.parse(self.reader.unread()) {
+                    Ok(Some(length)) if length > self.reader.max_head() || !self.claim_head(length) => {
+                        return Poll::Ready(Err(NoRequest::Refused(HeadError::TooLarge)));
+                    }
                     Ok(Some(length)) => {
                         self.reader.consume(length);
                         self.start();
                         return Poll::Ready(Ok(()));
                     }
-                    Ok(None) if self.reader.unread().len() > MAX_HEAD => {
+                    Ok(None) if self.reader.unread().len() > self.reader.max_head() => {
                         return Poll::Ready(Err(NoRequest::Refused(HeadError::TooLarge)));
                     }
                     Ok(None) => on_begin(),
@@ -124,6 +142,14 @@ impl Http1Server {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(NoRequest::Closed)),
             }
         }
+    }
+
+    /// Counts a large head that is kept while its request is served.
+    fn claim_head(&mut self, length: usize) -> bool {
+        if length > COUNTED_HEAD {
+            self.head_claim = self.budget.claim(length);
+        }
+        length <= COUNTED_HEAD || self.head_claim.is_some()
     }
 
     /// The client has closed; what it sent may have been malformed without having been looked at.
@@ -169,6 +195,7 @@ impl Http1Server {
         // The last piece is still in the buffer; the next request starts behind it.
         self.reader.release();
         self.head.release();
+        self.head_claim = None;
         true
     }
 

@@ -95,7 +95,8 @@ pub(super) async fn serve<H: Handler>(
 impl<H: Handler> Connection<H> {
     /// Serves requests one after another until the connection is to be closed.
     async fn serve_http1(&self, wire: Wire) {
-        let mut http = Http1Server::new(wire, self.context.draining.clone());
+        let budget = self.context.shared.heads.clone();
+        let mut http = Http1Server::new(wire, self.context.draining.clone()).with_head_budget(budget);
         self.http1_requests(&mut http).await;
         http.close().await;
     }

@@ -107,6 +107,8 @@ pub struct ServerOptions {
     pub idle_conn_timeout: Duration,
     /// `-http.writeTimeout`: how long a client may take nothing of a reply; `None` for ever.
     pub write_limit: Option<Duration>,
+    /// `-http.maxHeaderBytes`: largest head of a request; all together may take 64 times as much.
+    pub max_header_bytes: usize,
     /// `-http.maxConnections`; 0 for as many as there are descriptors, with some left.
     pub max_connections: usize,
     /// `-http.maxConnectionsPerIP`; 0 for no limit.

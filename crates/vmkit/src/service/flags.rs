@@ -66,6 +66,12 @@ pub static LISTENERS: &[FlagDef] = &[
         "How long requests may take to finish after the stop signal",
     ),
     FlagDef::new(
+        "http.maxHeaderBytes",
+        Bytes,
+        "1MiB",
+        "Largest head of a request. Heads that need more than their first 64KiB may take 64 times as much together",
+    ),
+    FlagDef::new(
         "http.shutdownDelay",
         Duration,
         "",

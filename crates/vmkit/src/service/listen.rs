@@ -142,6 +142,7 @@ impl Service {
             conn_timeout: listeners.conn_timeout.unwrap_or_default(),
             idle_conn_timeout: listeners.idle_timeout.unwrap_or(FOR_EVER),
             write_limit: listeners.write_timeout,
+            max_header_bytes: listeners.max_header_bytes,
             max_connections: listeners.max_connections,
             max_connections_per_address: listeners.max_connections_per_address,
             max_graceful_shutdown: listeners.max_graceful_shutdown,

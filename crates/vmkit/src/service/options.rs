@@ -44,6 +44,8 @@ pub struct Listeners {
     pub idle_timeout: Option<Duration>,
     /// `-http.writeTimeout`; `None` = no limit.
     pub write_timeout: Option<Duration>,
+    /// `-http.maxHeaderBytes`
+    pub max_header_bytes: usize,
     /// `-http.maxConnections`; 0 = by the limit of descriptors.
     pub max_connections: usize,
     /// `-http.maxConnectionsPerIP`; 0 = no limit.
@@ -174,6 +176,7 @@ fn listeners(flags: &FlagSet, problems: &mut Vec<String>) -> Listeners {
         conn_timeout: flags.duration("http.connTimeout").positive(),
         idle_timeout: flags.duration("http.idleConnTimeout").positive(),
         write_timeout: flags.duration("http.writeTimeout").positive(),
+        max_header_bytes: flags.bytes("http.maxHeaderBytes").as_usize(),
         max_connections: usize::try_from(flags.int("http.maxConnections")).unwrap_or(0),
         max_connections_per_address: usize::try_from(flags.int("http.maxConnectionsPerIP")).unwrap_or(0),
         disable_keep_alive: flags.bool("http.disableKeepAlive"),

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::super::body_error::BodyError;
+use super::super::head_budget::{HeadBudget, MAX_HEAD};
 use super::super::header_list::HeaderList;
 use super::super::message::Chunk;
 use super::super::wire::Wire;
@@ -17,8 +18,8 @@ use super::read_buffer::ReadBuffer;
 
 /// Bytes of an unread body that are read and dropped to keep the connection.
 pub(in super::super) const MAX_DRAINED: usize = 256 * 1024;
-/// Largest head that is accepted.
-pub(in super::super) const MAX_HEAD: usize = 1024 * 1024;
+/// A read may take this much before the size of the head is looked at.
+const MIN_BUFFERED: usize = 64 * 1024;
 /// Bytes of pipelined requests kept while another request is being answered.
 const MAX_PIPELINED: usize = 64 * 1024;
 
@@ -35,6 +36,7 @@ pub(in super::super) struct MessageReader {
     searched: usize,
     /// Number of unread bytes at which a head is looked for again.
     look_again_at: usize,
+    max_head: usize,
 }
 
 /// Where a piece of the body stands in the buffer.
@@ -48,7 +50,27 @@ pub(in super::super) struct Piece {
 impl MessageReader {
     pub(in super::super) fn new(wire: Rc<Wire>) -> Self {
         let body = BodyDecoder::new(Delimiter::None);
-        Self { wire, buffer: ReadBuffer::default(), body, taken: 0, broken: false, searched: 0, look_again_at: 0 }
+        Self {
+            wire,
+            buffer: ReadBuffer::default(),
+            body,
+            taken: 0,
+            broken: false,
+            searched: 0,
+            look_again_at: 0,
+            max_head: MAX_HEAD,
+        }
+    }
+
+    /// Heads must fit into this budget.
+    pub(in super::super) fn set_budget(&mut self, budget: HeadBudget) {
+        self.max_head = budget.max_head();
+        self.buffer = ReadBuffer::new(budget);
+    }
+
+    /// Largest head.
+    pub(in super::super) fn max_head(&self) -> usize {
+        self.max_head
     }
 
     pub(in super::super) fn wire(&self) -> &Rc<Wire> {
@@ -84,7 +106,7 @@ impl MessageReader {
 
     /// Reads once more for a head; `Ok(0)` is the end of the stream, `FileTooLarge` a head beyond the limit.
     pub(in super::super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.buffer.poll_fill(&self.wire, cx, MAX_HEAD)
+        self.buffer.poll_fill(&self.wire, cx, self.max_head.max(MIN_BUFFERED))
     }
 
     /// The head has been consumed; what follows is a body that ends like this.

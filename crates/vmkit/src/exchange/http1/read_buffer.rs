@@ -9,12 +9,15 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
 
+use super::super::head_budget::{HeadBudget, HeadClaim};
 use super::super::wire::Wire;
 
 /// Size of a pooled buffer; pages that are never touched cost no memory.
 const BUFFER_SIZE: usize = 64 * 1024;
 /// Buffers a worker keeps for reuse; more are returned to the allocator.
 const POOLED: usize = 32;
+/// Most by which a larger buffer grows at once.
+const GROWTH: usize = 256 * 1024;
 
 thread_local! {
     static POOL: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -43,9 +46,32 @@ fn give(mut data: Vec<u8>) {
 pub(super) struct ReadBuffer {
     data: Vec<u8>,
     start: usize,
+    budget: HeadBudget,
+    /// What is counted of the storage beyond a pooled buffer.
+    claim: Option<HeadClaim>,
 }
 
 impl ReadBuffer {
+    pub(super) fn new(budget: HeadBudget) -> Self {
+        Self { budget, ..Self::default() }
+    }
+
+    /// Grows step by step, as bytes arrive; false when that is too much for all connections together.
+    fn grow(&mut self, limit: usize) -> bool {
+        let more = self.data.len().min(GROWTH).min(limit.saturating_sub(self.data.len()).max(1));
+        let is_left = match &mut self.claim {
+            Some(claim) => claim.grow(more),
+            None => {
+                self.claim = self.budget.claim(more);
+                self.claim.is_some()
+            }
+        };
+        if is_left {
+            self.data.reserve_exact(more);
+        }
+        is_left
+    }
+
     /// The unused bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         self.data.get(self.start..).unwrap_or_default()
@@ -62,6 +88,7 @@ impl ReadBuffer {
             self.start = 0;
             if self.data.capacity() > 0 {
                 give(std::mem::take(&mut self.data));
+                self.claim = None;
             }
         }
     }
@@ -75,10 +102,8 @@ impl ReadBuffer {
             if self.start > 0 {
                 self.data.drain(..self.start);
                 self.start = 0;
-            } else if self.data.len() >= limit {
+            } else if self.data.len() >= limit || !self.grow(limit) {
                 return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
-            } else {
-                self.data.reserve(self.data.len());
             }
         }
         let room = self.data.capacity() - self.data.len();

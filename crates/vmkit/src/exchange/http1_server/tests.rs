@@ -373,7 +373,7 @@ async fn heads_beyond_the_limit_are_refused() {
     let (mut half, mut client) = pair().await;
     let sending = async {
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX: ").await.unwrap();
-        client.write_all(&vec![b'x'; MAX_HEAD]).await.unwrap();
+        client.write_all(&vec![b'x'; super::super::head_budget::MAX_HEAD]).await.unwrap();
     };
     let ((), found) = tokio::join!(sending, next_path(&mut half));
     assert!(matches!(found, Err(NoRequest::Refused(HeadError::TooLarge))));
@@ -432,4 +432,38 @@ async fn a_client_that_takes_nothing_ends_its_reply() {
         }
     };
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn large_heads_share_a_budget_and_give_it_back() {
+    let budget = HeadBudget::new(1 << 20, 300_000);
+    let wire = |server| Wire::new(Stream::Plain(server), Arc::new(WireStats::default()));
+    let head = format!("GET /large HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let connect = async || {
+        let (server, mut client) = sockets().await;
+        let half = Http1Server::new(wire(server), Rc::default()).with_head_budget(budget.clone());
+        let bytes = head.clone();
+        tokio::spawn(async move {
+            let _ = client.write_all(bytes.as_bytes()).await;
+            let _ = client.read_to_end(&mut Vec::new()).await;
+        });
+        half
+    };
+    let (mut first, mut second, mut third) = (connect().await, connect().await, connect().await);
+    assert_eq!(next_path(&mut first).await.unwrap(), "/large");
+    assert_eq!(next_path(&mut second).await.unwrap(), "/large");
+    assert!(matches!(next_path(&mut third).await, Err(NoRequest::Refused(HeadError::TooLarge))));
+    assert!(answer(&mut first, 200).await);
+    drop((first, third));
+    let mut fourth = connect().await;
+    assert_eq!(next_path(&mut fourth).await.unwrap(), "/large");
+}
+
+#[tokio::test]
+async fn the_largest_head_can_be_set() {
+    let (server, mut client) = sockets().await;
+    let wire = Wire::new(Stream::Plain(server), Arc::new(WireStats::default()));
+    let mut half = Http1Server::new(wire, Rc::default()).with_head_budget(HeadBudget::new(1000, 1 << 20));
+    client.write_all(format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1000)).as_bytes()).await.unwrap();
+    assert!(matches!(next_path(&mut half).await, Err(NoRequest::Refused(HeadError::TooLarge))));
 }

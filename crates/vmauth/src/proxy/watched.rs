@@ -1,0 +1,60 @@
+//! What forwarding is told and asks while a request runs: its log lines, its status, and whether its credentials are
+//! still good.
+//!
+//! Usual requests are short and end with what was true when they began. A tunnel may outlive the token that opened it,
+//! and the user itself.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use vmkit::exchange::RequestHead;
+use vmkit::http_server::Client;
+
+use super::Proxy;
+use super::request_scope::RequestScope;
+use crate::authn::{Principal, Verdict, authenticate};
+use crate::forward::Observer;
+use crate::generation::Generation;
+
+/// A request that is being forwarded.
+pub(super) struct Watched<'r, 'c> {
+    pub(super) proxy: &'r Proxy,
+    pub(super) scope: &'r RequestScope<'c>,
+    pub(super) generation: &'r Arc<Generation>,
+    pub(super) principal: &'r Principal<'r>,
+    pub(super) head: &'c RequestHead,
+    pub(super) client: &'c Client,
+}
+
+impl Observer for Watched<'_, '_> {
+    fn replied(&self, status: u16) {
+        self.scope.set_status(status);
+    }
+
+    fn log_text(&self, message: &str) -> String {
+        self.scope.log_text(message)
+    }
+
+    fn may_go_on(&self) -> Pin<Box<dyn Future<Output = bool> + '_>> {
+        Box::pin(self.is_still_allowed())
+    }
+}
+
+impl Watched<'_, '_> {
+    async fn is_still_allowed(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.principal.token.as_ref().is_some_and(|token| !token.is_valid_at(now)) {
+            return false;
+        }
+        let current = self.proxy.generation();
+        if Arc::ptr_eq(&current, self.generation) {
+            return true;
+        }
+        let (headers, tokens) = (&self.proxy.shared.auth_headers, &self.proxy.tokens);
+        match authenticate(&current, headers, tokens, self.head, self.client).await {
+            Verdict::Principal(principal) => principal.user.name() == self.principal.user.name(),
+            Verdict::Missing | Verdict::Invalid(_) => false,
+        }
+    }
+}
