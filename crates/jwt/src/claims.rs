@@ -5,10 +5,13 @@
 //! the signature is verified.
 
 use crate::error::{FieldError, PartError, TimeError};
-use crate::field::optional_string;
+use crate::fields::optional_string;
 use crate::json::{Json, Object};
 use crate::vm_access::VmAccess;
 use std::fmt;
+
+/// How many seconds before its `nbf` a token is accepted at least.
+pub const NBF_LEEWAY: u64 = 60;
 
 /// Parsed claims. `Debug` shows no values, so that tokens cannot leak into logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,15 +54,24 @@ impl Claims {
     /// Valid while `now` ≤ `exp`; a token without `exp` is expired; `nbf` is optional.
     pub fn check_time(&self, now: u64, skew: u64) -> Result<(), TimeError> {
         let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let skew = i64::try_from(skew).unwrap_or(i64::MAX);
-        match self.exp {
-            Some(exp) if now.saturating_sub(skew) <= exp => {}
+        match self.valid_until(skew) {
+            Some(last) if now <= last => {}
             Some(_) | None => return Err(TimeError::Expired),
         }
-        match self.nbf {
-            Some(nbf) if now.saturating_add(skew) < nbf => Err(TimeError::NotYetValid),
-            Some(_) | None => Ok(()),
-        }
+        if now < self.valid_from(skew) { Err(TimeError::NotYetValid) } else { Ok(()) }
+    }
+
+    /// The last second at which the token is valid when clocks differ by up to `skew` seconds; `None` without `exp`.
+    pub fn valid_until(&self, skew: u64) -> Option<i64> {
+        let skew = i64::try_from(skew).unwrap_or(i64::MAX);
+        self.exp.map(|exp| exp.saturating_add(skew))
+    }
+
+    /// The first second at which the token is valid. Fresh tokens meet clocks that are behind, so [`NBF_LEEWAY`] is
+    /// allowed even where no difference of clocks is configured.
+    pub fn valid_from(&self, skew: u64) -> i64 {
+        let leeway = i64::try_from(skew.max(NBF_LEEWAY)).unwrap_or(i64::MAX);
+        self.nbf.map_or(i64::MIN, |nbf| nbf.saturating_sub(leeway))
     }
 
     /// `exp`, in seconds since 1970, rounded down.
@@ -203,12 +215,14 @@ mod tests {
         f(r#"{"exp":0}"#, u64::MAX, u64::MAX, Ok(()));
         f(r#"{"exp":0}"#, u64::MAX, 0, expired);
         f(r#"{"exp":1e300}"#, u64::MAX, 0, Ok(()));
-        f(r#"{"exp":200,"nbf":100}"#, 99, 0, early);
-        f(r#"{"exp":200,"nbf":100}"#, 100, 0, Ok(()));
-        f(r#"{"exp":200,"nbf":100.5}"#, 100, 0, Ok(()));
-        f(r#"{"exp":200,"nbf":100}"#, 95, 5, Ok(()));
-        f(r#"{"exp":200,"nbf":100}"#, 94, 5, early);
-        f(r#"{"exp":200,"nbf":300}"#, 250, 0, expired);
+        f(r#"{"exp":200,"nbf":100}"#, 39, 0, early);
+        f(r#"{"exp":200,"nbf":100}"#, 40, 0, Ok(()));
+        f(r#"{"exp":200,"nbf":100.5}"#, 40, 0, Ok(()));
+        f(r#"{"exp":200,"nbf":100}"#, 40, 5, Ok(()));
+        f(r#"{"exp":200,"nbf":100}"#, 39, 5, early);
+        f(r#"{"exp":200,"nbf":100}"#, 10, 90, Ok(()));
+        f(r#"{"exp":200,"nbf":100}"#, 9, 90, early);
+        f(r#"{"exp":200,"nbf":400}"#, 250, 0, expired);
         f(r#"{"exp":200,"iat":300}"#, 100, 0, Ok(()));
     }
 

@@ -4,7 +4,6 @@
 
 use crate::base64url::Base64Error;
 use crate::json::{Json, JsonError};
-use crate::token::MAX_TOKEN_BYTES;
 use std::fmt;
 
 /// The cause of a refusal; its label is a metric's label value and stays as it is.
@@ -73,9 +72,9 @@ impl fmt::Display for RefusalCause {
 /// A text is not a token in compact form; always [`RefusalCause::Malformed`].
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Longer than [`MAX_TOKEN_BYTES`].
-    #[error("cannot parse jwt token: it has {0} bytes; at most {MAX_TOKEN_BYTES} are allowed")]
-    TooLong(usize),
+    /// Its length and the limit, in bytes.
+    #[error("cannot parse jwt token: it has {0} bytes; at most {1} are allowed")]
+    TooLong(usize, usize),
     /// Not exactly two dots.
     #[error("cannot parse jwt token: it must consist of 3 parts separated by dots")]
     Parts,

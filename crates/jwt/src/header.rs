@@ -5,7 +5,7 @@
 
 use crate::algorithm::Algorithm;
 use crate::error::PartError;
-use crate::field::optional_string;
+use crate::fields::optional_string;
 use crate::json::Json;
 
 /// A parsed header.

@@ -9,10 +9,13 @@ use crate::json::{Json, JsonError, Object};
 use crate::public_key::{KeyError, KeyKind, PublicKey};
 
 /// Longer documents are refused.
-pub const MAX_JWKS_BYTES: usize = 1024 * 1024;
+pub const MAX_JWKS_BYTES: usize = 16 * 1024 * 1024;
 
-/// Keys beyond this number are skipped, because a token without `kid` may have to be tried with every key.
-pub const MAX_JWKS_KEYS: usize = 64;
+/// Keys beyond this number are skipped; providers with a key for each tenant publish hundreds.
+pub const MAX_JWKS_KEYS: usize = 10_000;
+
+/// So many reasons of skipped keys are kept.
+const MAX_REASONS: usize = 64;
 
 /// A parsed key set.
 #[derive(Debug, Clone, Default)]
@@ -139,7 +142,7 @@ impl Jwks {
 
     fn skip(&mut self, item: &Json, reason: SkipReason) {
         // A hostile list of a million empty objects must not become a million log lines.
-        if self.skipped.len() < MAX_JWKS_KEYS {
+        if self.skipped.len() < MAX_REASONS {
             let kid = match item {
                 Json::Object(object) => object.get("kid").and_then(Json::as_str).map(shortened),
                 Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => None,
@@ -179,10 +182,14 @@ fn check_purpose(object: &Object) -> Result<(), SkipReason> {
         return Err(SkipReason::Use(shortened(purpose)));
     }
     match object.get("key_ops") {
-        None => Ok(()),
-        Some(Json::Array(operations)) if operations.iter().any(|item| item.as_str() == Some("verify")) => Ok(()),
-        Some(Json::Array(_)) => Err(SkipReason::KeyOps),
-        Some(_) => Err(SkipReason::Type("key_ops")),
+        // Serializers write members that are not set; one text instead of a list says nothing reliable.
+        None | Some(Json::Null | Json::String(_)) => Ok(()),
+        Some(Json::Array(operations)) => {
+            let mut named = operations.iter().filter_map(Json::as_str).peekable();
+            let fits = named.peek().is_none() || named.any(|operation| operation == "verify");
+            if fits { Ok(()) } else { Err(SkipReason::KeyOps) }
+        }
+        Some(Json::Bool(_) | Json::Number(_) | Json::Object(_)) => Err(SkipReason::Type("key_ops")),
     }
 }
 
@@ -237,10 +244,10 @@ fn curve_algorithm(kind: KeyKind, alg: Option<&str>) -> Result<Option<Algorithm>
     }
 }
 
-/// The string called `name`; empty ones count as absent.
+/// The string called `name`; empty ones and `null` count as absent.
 fn text<'a>(object: &'a Object, name: &'static str) -> Result<Option<&'a str>, SkipReason> {
     match object.get(name) {
-        None => Ok(None),
+        None | Some(Json::Null) => Ok(None),
         Some(Json::String(text)) => Ok(Some(&**text).filter(|text| !text.is_empty())),
         Some(_) => Err(SkipReason::Type(name)),
     }

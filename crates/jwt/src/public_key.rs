@@ -5,6 +5,7 @@
 //! PSS signatures must have a salt as long as the digest (RFC 7518 §3.5).
 
 use crate::algorithm::Algorithm;
+use crate::pem;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, EcdsaVerificationAlgorithm,
     ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
@@ -19,7 +20,6 @@ use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
     OID_SIG_ED25519,
 };
-use x509_parser::pem::Pem;
 use x509_parser::public_key::RSAPublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -139,26 +139,32 @@ struct RsaKey {
 }
 
 impl PublicKey {
-    /// Reads the first PEM block of `text`: `PUBLIC KEY` (RFC 5280), `RSA PUBLIC KEY` (PKCS#1) or `CERTIFICATE`, of
-    /// which only the key counts: neither its dates nor its issuer are checked.
+    /// Reads the first PEM block of `text`: a public key (RFC 5280, `PUBLIC KEY`), an RSA key (PKCS#1) or a certificate,
+    /// of which only the key counts: neither its dates nor its issuer are checked. Labels other than those of private
+    /// keys decide nothing.
     pub fn from_pem(text: &str) -> Result<Self, KeyError> {
         if text.len() > MAX_PEM_BYTES {
             return Err(KeyError::NotPem);
         }
-        let (pem, _) = Pem::read(std::io::Cursor::new(text.as_bytes())).map_err(|_| KeyError::NotPem)?;
-        let der = pem.contents.as_slice();
-        match pem.label.as_str() {
-            "PUBLIC KEY" => match SubjectPublicKeyInfo::from_der(der) {
-                Ok((&[], info)) => Self::from_spki(&info),
-                Ok(_) | Err(_) => Err(KeyError::Der("public key")),
-            },
-            "RSA PUBLIC KEY" => Self::from_pkcs1(der),
-            "CERTIFICATE" => match X509Certificate::from_der(der) {
-                Ok((_, certificate)) => Self::from_spki(certificate.public_key()),
-                Err(_) => Err(KeyError::Der("certificate")),
-            },
-            label if label.ends_with("PRIVATE KEY") => Err(KeyError::PrivateKey),
-            label => Err(KeyError::Label(label.chars().take(40).collect())),
+        let pem::Block { label, der } = pem::first_block(text).ok_or(KeyError::NotPem)?;
+        if label.ends_with("PRIVATE KEY") {
+            return Err(KeyError::PrivateKey);
+        }
+        // Tools label keys as they like, so the content decides.
+        if let Ok((&[], info)) = SubjectPublicKeyInfo::from_der(&der) {
+            return Self::from_spki(&info);
+        }
+        if let Ok((_, certificate)) = X509Certificate::from_der(&der) {
+            return Self::from_spki(certificate.public_key());
+        }
+        match Self::from_pkcs1(&der) {
+            Err(KeyError::Der(_)) => Err(match label {
+                "PUBLIC KEY" => KeyError::Der("public key"),
+                "RSA PUBLIC KEY" => KeyError::Der("RSA public key"),
+                "CERTIFICATE" => KeyError::Der("certificate"),
+                label => KeyError::Label(label.chars().take(40).collect()),
+            }),
+            result => result,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Decides whether a token's signature is genuine: picks the keys that may have made it and tries each.
 //!
 //! Keys of the configuration are tried whatever the token's `kid`; keys of a provider's set must have the token's
-//! `kid` if it has one, and several keys may share it. The algorithm is the token's word, but only keys of its kind
+//! `kid` if it has one, and several keys may share it; without one the first [`MAX_TRIED`] that fit are tried. The algorithm is the token's word, but only keys of its kind
 //! are tried, so no token can turn a public key into a shared secret.
 
 use crate::algorithm::Algorithm;
@@ -9,6 +9,9 @@ use crate::error::VerifyError;
 use crate::jwks::{Jwk, Jwks};
 use crate::public_key::{KeyKind, PublicKey};
 use crate::token::Token;
+
+/// A token that names no key is tried with so many of a provider's, since anybody can send such tokens.
+const MAX_TRIED: usize = 64;
 
 /// Keys that are trusted together. Equal if they hold equal keys in equal order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +84,11 @@ impl KeySet {
             Source::Config => None,
             Source::Jwks => kid,
         };
+        let tried = match (self.source, kid) {
+            (Source::Jwks, None) => MAX_TRIED,
+            (Source::Jwks, Some(_)) | (Source::Config, _) => usize::MAX,
+        };
         let has_kid = move |key: &Jwk| kid.is_none_or(|kid| key.kid.as_deref() == Some(kid));
-        self.keys.iter().filter(move |key| has_kid(key) && key.fits(algorithm))
+        self.keys.iter().filter(move |key| has_kid(key) && key.fits(algorithm)).take(tried)
     }
 }

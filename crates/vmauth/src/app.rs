@@ -8,6 +8,7 @@ mod name_lookup;
 #[cfg(test)]
 mod second_codec;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,10 +114,7 @@ impl App {
             variables: start.variables.clone(),
             defaults: config_defaults(start),
             environment: environment.clone(),
-            issuers: Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(ClientTlsOptions {
-                ca_file: options.auth.oidc_ca_file.clone(),
-                ..ClientTlsOptions::default()
-            }))))),
+            issuers: issuers(options),
             client: service.client.clone(),
             registry: registry.clone(),
             metrics: ReloadMetrics::register(registry.common()),
@@ -198,6 +196,12 @@ impl PoolFactory {
             codec: self.codec.clone(),
         }
     }
+}
+
+fn issuers(options: &Options) -> Issuers {
+    let tls = ClientTlsOptions { ca_file: options.auth.oidc_ca_file.clone(), ..ClientTlsOptions::default() };
+    let token_file = options.auth.oidc_token_file.as_ref().map(PathBuf::from);
+    Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(tls)), token_file)))
 }
 
 fn config_defaults(start: &Start) -> ConfigDefaults {

@@ -56,6 +56,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("maxQueueDuration", Duration, "10s", "How long a request may wait for its turn and for its body to be read before it is refused"),
     FlagDef::new("maxRequestBodySizeToRetry", Bytes, "16384", "Largest request body that can be sent again to another backend after a failure. With 0 and less, requests with a body are never repeated"),
     FlagDef::new("mergeQueryArgs", TextList, "", "Query args that clients may add to args of the same name in url_prefix, instead of having theirs dropped. An own merge_query_args of a user or route goes first"),
+    FlagDef::new("oidc.bearerTokenFile", Text, "", "File with a token for identity providers that want one for their keys, such as the API server of Kubernetes; read for each fetch and sent over https only. A token that names its issuer goes to that issuer alone"),
     FlagDef::new("oidc.tlsCAFile", Text, "", "CA bundle (path or URL) for identity providers of the config; default: the authorities of the system"),
     FlagDef::new("removeXFFHTTPHeaderValue", Bool, "", "Drop what clients send in X-Forwarded-For instead of appending to it"),
     FlagDef::new("requestBufferSize", Bytes, "32768", "How much of a request body is read before a backend is contacted, so that slow clients do not occupy backends. 0 turns it off"),

@@ -7,20 +7,24 @@
 //!
 //! Nothing here may fail a reload, block a worker or start work before a reload is known to succeed.
 
-pub mod discovery;
-pub mod fetch;
+mod asked_pause;
+mod discovery;
+mod failure;
 mod http_fetcher;
 mod issuer_keys;
 mod issuers;
 mod key_refresher;
+mod location;
+mod transport;
 
 #[cfg(test)]
 pub(crate) mod test_provider;
 #[cfg(test)]
 mod tests;
 
-pub use discovery::KeyLocation;
-pub use fetch::{FailureReason, FetchFailure, FetchKeys, Fetched};
+pub use failure::{FailureReason, FetchFailure};
 pub use http_fetcher::HttpFetcher;
-pub use issuer_keys::{IssuerFacts, IssuerKeys, REFETCH_WAIT, refetch_all};
+pub use issuer_keys::{IssuerFacts, IssuerKeys, refetch_all};
 pub use issuers::Issuers;
+pub use location::KeyLocation;
+pub use transport::{FetchFuture, FetchKeys, Fetched};

@@ -73,6 +73,8 @@ pub struct AuthOptions {
     pub remove_xff: bool,
     /// `-oidc.tlsCAFile`.
     pub oidc_ca_file: Option<String>,
+    /// `-oidc.bearerTokenFile`.
+    pub oidc_token_file: Option<String>,
 }
 
 /// Connections to backends and defaults of routes.
@@ -136,6 +138,7 @@ fn auth_options(flags: &FlagSet) -> AuthOptions {
         real_ip_header: given(flags, "httpRealIPHeader"),
         remove_xff: flags.bool("removeXFFHTTPHeaderValue"),
         oidc_ca_file: given(flags, "oidc.tlsCAFile"),
+        oidc_token_file: given(flags, "oidc.bearerTokenFile"),
     }
 }
 

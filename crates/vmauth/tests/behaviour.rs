@@ -30,8 +30,12 @@ mod expect_continue;
 mod forms;
 #[path = "behaviour/framing.rs"]
 mod framing;
+#[path = "behaviour/identity_provider.rs"]
+mod identity_provider;
 #[path = "behaviour/limits.rs"]
 mod limits;
+#[path = "behaviour/minted.rs"]
+mod minted;
 #[path = "behaviour/pipelining.rs"]
 mod pipelining;
 #[path = "behaviour/reload.rs"]

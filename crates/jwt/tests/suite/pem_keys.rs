@@ -19,6 +19,17 @@ fn reads_every_form() {
     f(include_str!("keys/ed25519.pub"), KeyKind::Ed25519);
     f(&RSA.replace('\n', "\r\n"), KeyKind::Rsa);
     f(&format!("a comment\n{RSA}"), KeyKind::Rsa);
+    // Labels of other tools.
+    f(&RSA.replace("PUBLIC KEY", "RSA PUBLIC KEY"), KeyKind::Rsa);
+    f(&RSA_PKCS1.replace("RSA PUBLIC KEY", "PUBLIC KEY"), KeyKind::Rsa);
+    f(&RSA.replace("PUBLIC KEY", "CERTIFICATE"), KeyKind::Rsa);
+    f(&RSA_CERTIFICATE.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), KeyKind::Rsa);
+    f(&include_str!("keys/p256.pub").replace("PUBLIC KEY", "EC PUBLIC KEY"), KeyKind::P256);
+    // Headers, blanks and a single long line.
+    f(&RSA.replacen("-----\n", "-----\nComment: key of 2026\n\n", 1), KeyKind::Rsa);
+    f(&RSA.replace('\n', " \n"), KeyKind::Rsa);
+    let long: String = RSA.lines().filter(|line| !line.starts_with('-')).collect();
+    f(&format!("-----BEGIN PUBLIC KEY-----\n{long}\n-----END PUBLIC KEY-----"), KeyKind::Rsa);
     // Only the first block counts.
     f(&format!("{}{RSA}", include_str!("keys/p256.pub")), KeyKind::P256);
     f(&format!("{RSA}-----BEGIN PUBLIC KEY-----\n!"), KeyKind::Rsa);
@@ -57,9 +68,8 @@ fn refuses_unusable_keys() {
     f(&RSA.replace("MIIB", "!!!!"), KeyError::NotPem);
     f(&block("PUBLIC KEY", "AAAA"), KeyError::Der("public key"));
     f(&block("PUBLIC KEY", ""), KeyError::Der("public key"));
-    f(&RSA.replace("PUBLIC KEY", "RSA PUBLIC KEY"), KeyError::Der("RSA public key"));
-    f(&RSA_PKCS1.replace("RSA PUBLIC KEY", "PUBLIC KEY"), KeyError::Der("public key"));
-    f(&RSA.replace("PUBLIC KEY", "CERTIFICATE"), KeyError::Der("certificate"));
+    f(&block("RSA PUBLIC KEY", "AAAA"), KeyError::Der("RSA public key"));
+    f(&block("CERTIFICATE", "AAAA"), KeyError::Der("certificate"));
     f(&block("CERTIFICATE REQUEST", "AAAA"), KeyError::Label("CERTIFICATE REQUEST".into()));
     for label in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"] {
         f(&block(label, "c2VjcmV0"), KeyError::PrivateKey);

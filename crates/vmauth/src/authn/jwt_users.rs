@@ -285,13 +285,12 @@ impl JwtUser {
     }
 
     fn accepted(&self, claims: &Claims, placeholders: VmAccess) -> AcceptedToken {
-        let skew = i64::try_from(self.skew).unwrap_or(i64::MAX);
         let seconds = |date: i64| u64::try_from(date).unwrap_or(0);
         AcceptedToken {
             user: self.user,
             placeholders,
-            exp: claims.exp().map_or(0, |exp| seconds(exp.saturating_add(skew))),
-            nbf: claims.nbf().map_or(0, |nbf| seconds(nbf.saturating_sub(skew))),
+            exp: claims.valid_until(self.skew).map_or(0, seconds),
+            nbf: seconds(claims.valid_from(self.skew)),
         }
     }
 }

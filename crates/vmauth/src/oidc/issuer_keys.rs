@@ -9,16 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwapOption;
 use jwt::KeySet;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::discovery::KeyLocation;
-use super::fetch::{FailureReason, FetchKeys};
-use super::key_refresher::KeyRefresher;
+use super::failure::FailureReason;
+use super::location::KeyLocation;
 
 /// How long a request waits for newer keys.
-pub const REFETCH_WAIT: Duration = Duration::from_secs(2);
+const REFETCH_WAIT: Duration = Duration::from_secs(2);
 
 /// The last good keys of one provider. Its refresher stops when the last `Arc` is dropped.
 #[derive(Debug)]
@@ -94,21 +92,6 @@ impl IssuerKeys {
         }
     }
 
-    /// Asks for newer keys and waits until they are there, or until there is an answer that there are none.
-    ///
-    /// All who ask share one fetch, and fetches that are asked for are at least a second apart; who comes in between
-    /// waits for the next. Does not wait when there never were keys: the provider is down then, and is asked in the
-    /// background. Waits at most [`REFETCH_WAIT`]. True if the keys have changed, so that a refused token deserves
-    /// another look.
-    pub async fn refetch(&self) -> bool {
-        let version = self.version();
-        let done = self.request();
-        if version > 0 {
-            self.wait_for(done, Instant::now() + REFETCH_WAIT).await;
-        }
-        self.version() != version
-    }
-
     /// Asks for newer keys; gives the number of fetches after which they are there.
     pub(super) fn request(&self) -> u64 {
         let mut done = 0;
@@ -126,15 +109,14 @@ impl IssuerKeys {
         let _ = timeout_at(deadline, progress.wait_for(|progress| progress.fetches >= fetches)).await;
     }
 
-    /// Starts the refresher; false if it runs already.
-    pub(super) fn start(self: &Arc<Self>, control: &Handle, fetcher: Arc<dyn FetchKeys>) -> bool {
-        if self.started.swap(true, Ordering::AcqRel) {
-            return false;
-        }
-        let refresher =
-            KeyRefresher::new(Arc::downgrade(self), self.location.clone(), fetcher, self.progress.subscribe());
-        control.spawn(refresher.run());
-        true
+    /// Claims the right to start the refresher; false if it has been claimed.
+    pub(super) fn claim_start(&self) -> bool {
+        !self.started.swap(true, Ordering::AcqRel)
+    }
+
+    /// Tells the refresher what is wanted.
+    pub(super) fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
     }
 
     /// Takes over fetched keys; true if they differ from the last ones.
@@ -165,7 +147,12 @@ impl IssuerKeys {
     }
 }
 
-/// Asks several providers for newer keys at once and waits for all of them, as [`IssuerKeys::refetch`] does.
+/// Asks several providers for newer keys at once and waits for all of them, at most two seconds. True if any keys have
+/// changed, so that a refused token deserves another look.
+///
+/// All who ask share one fetch, and fetches that are asked for have a pause between them that grows while they bring
+/// nothing new; who comes in between waits for the next. Does not wait for providers that never had keys: they are down,
+/// and asked in the background.
 pub async fn refetch_all(issuers: &[Arc<IssuerKeys>]) -> bool {
     let deadline = Instant::now() + REFETCH_WAIT;
     let asked: Vec<_> = issuers.iter().map(|keys| (keys, keys.version(), keys.request())).collect();

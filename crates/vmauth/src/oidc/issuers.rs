@@ -15,10 +15,12 @@ use vmkit::http_client::Client;
 use vmkit::metrics::{Kind, Page};
 use vmkit::tls::client_config::ClientTlsOptions;
 
-use super::discovery::KeyLocation;
-use super::fetch::{FailureReason, FetchKeys};
+use super::failure::FailureReason;
 use super::http_fetcher::HttpFetcher;
 use super::issuer_keys::{IssuerFacts, IssuerKeys, unix_seconds};
+use super::key_refresher::KeyRefresher;
+use super::location::KeyLocation;
+use super::transport::FetchKeys;
 
 /// How long a (re)load waits for the keys of new providers.
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -33,7 +35,7 @@ pub struct Issuers {
 impl Default for Issuers {
     /// Asks providers over HTTP and HTTPS, trusting the authorities of the system.
     fn default() -> Self {
-        Self::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(ClientTlsOptions::default())))))
+        Self::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(ClientTlsOptions::default())), None)))
     }
 }
 
@@ -61,16 +63,16 @@ impl Issuers {
         keys
     }
 
-    /// Starts what is new on the runtime it is called on, the control plane's, and waits until all that have no keys have been asked once, in
-    /// parallel and for at most ten seconds. Providers that have keys are asked for news, but not waited for.
+    /// Starts what is new on the runtime it is called on, the control plane's, and waits until all that have no keys
+    /// have been asked once, in parallel and for at most ten seconds. Providers that have keys are asked for news, but not waited for.
     /// Failures are logged and retried in the background, so there is nothing to return.
     pub async fn start(&self, issuers: Vec<Arc<IssuerKeys>>) {
         let control = Handle::current();
         let deadline = Instant::now() + START_WAIT;
         let mut awaited = Vec::new();
         for keys in &issuers {
-            let is_new = keys.start(&control, self.fetcher.clone());
-            if is_new {
+            if keys.claim_start() {
+                control.spawn(KeyRefresher::new(keys, self.fetcher.clone()).run());
                 awaited.push((keys, 1));
             } else {
                 let done = keys.request();

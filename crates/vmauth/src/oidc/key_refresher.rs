@@ -13,12 +13,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use vmkit::{error, info, warn};
 
-use super::discovery::{FetchedKeys, KeyLocation, fetch_keys};
-use super::fetch::{FetchFailure, FetchKeys};
+use super::asked_pause::AskedPause;
+use super::discovery::{FetchedKeys, fetch_keys};
+use super::failure::{FailureReason, FetchFailure};
 use super::issuer_keys::{IssuerKeys, Progress};
-
-/// Least time between two fetches that were asked for.
-pub(super) const COOLDOWN: Duration = Duration::from_secs(1);
+use super::location::KeyLocation;
+use super::transport::FetchKeys;
 
 /// Time between fetches when the provider does not say.
 const DEFAULT_AGE: Duration = Duration::from_secs(5 * 60);
@@ -44,25 +44,33 @@ pub(super) struct KeyRefresher {
 }
 
 impl KeyRefresher {
-    pub(super) fn new(
-        keys: Weak<IssuerKeys>,
-        location: KeyLocation,
-        fetcher: Arc<dyn FetchKeys>,
-        progress: watch::Receiver<Progress>,
-    ) -> Self {
-        Self { keys, location, fetcher, progress, failures: 0, is_first: true, logged: None }
+    /// The refresher of `keys`; holds them weakly.
+    pub(super) fn new(keys: &Arc<IssuerKeys>, fetcher: Arc<dyn FetchKeys>) -> Self {
+        Self {
+            keys: Arc::downgrade(keys),
+            location: keys.location().clone(),
+            fetcher,
+            progress: keys.progress(),
+            failures: 0,
+            is_first: true,
+            logged: None,
+        }
     }
 
     /// Refreshes until the keys are dropped.
     pub(super) async fn run(mut self) {
-        let mut asked: Option<Instant> = None;
+        let mut pause = AskedPause::default();
         loop {
             let result = tokio::select! {
                 result = fetch_keys(&*self.fetcher, &self.location) => result,
                 () = dropped(&mut self.progress) => return,
             };
             let Some(keys) = self.keys.upgrade() else { return };
+            let version = keys.version();
             let delay = self.take_over(&keys, result);
+            if keys.version() != version {
+                pause.reset();
+            }
             keys.finish_fetch();
             drop(keys);
             tokio::select! {
@@ -71,13 +79,11 @@ impl KeyRefresher {
                     if !wish {
                         return;
                     }
-                    if let Some(asked) = asked {
-                        tokio::select! {
-                            () = sleep_until(asked + COOLDOWN) => {}
-                            () = dropped(&mut self.progress) => return,
-                        }
+                    tokio::select! {
+                        () = sleep_until(pause.ends()) => {}
+                        () = dropped(&mut self.progress) => return,
                     }
-                    asked = Some(Instant::now());
+                    pause.begin();
                 }
             }
         }
@@ -88,24 +94,31 @@ impl KeyRefresher {
         let is_first = std::mem::replace(&mut self.is_first, false);
         match result {
             Ok(fetched) => {
+                let count = fetched.keys.len();
+                if count == 0 && keys.facts().keys > 0 {
+                    // Nobody publishes an empty set on purpose: a deployment without its keys mounted does.
+                    let text = "the key set has no usable keys; the last good ones stay in use";
+                    return self.failed(keys, &FetchFailure::new(FailureReason::Body, text), is_first);
+                }
                 if self.failures > 0 {
                     info!("keys of {} are fetched again after {} failures", self.location.described(), self.failures);
                 }
                 self.failures = 0;
                 self.logged = None;
-                let count = fetched.keys.len();
                 if keys.succeed(fetched.keys) {
                     self.log_change(count, &fetched.skipped);
                 }
                 refresh_delay(fetched.max_age)
             }
-            Err(failure) => {
-                self.failures = self.failures.saturating_add(1);
-                keys.fail(failure.reason);
-                self.log_failure(&failure_line(&self.location, &failure, is_first));
-                retry_delay(self.failures)
-            }
+            Err(failure) => self.failed(keys, &failure, is_first),
         }
+    }
+
+    fn failed(&mut self, keys: &IssuerKeys, failure: &FetchFailure, is_first: bool) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        keys.fail(failure.reason);
+        self.log_failure(&failure_line(&self.location, failure, is_first));
+        retry_delay(self.failures)
     }
 
     fn log_change(&self, count: usize, skipped: &[SkippedKey]) {
@@ -163,7 +176,6 @@ fn retry_delay(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oidc::fetch::FailureReason;
 
     #[test]
     fn delays_are_bounded() {

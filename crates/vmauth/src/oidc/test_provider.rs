@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt::PublicKey;
 
-use super::fetch::{FailureReason, FetchFailure, FetchFuture, FetchKeys, Fetched};
-use super::{IssuerKeys, Issuers, KeyLocation};
+use super::transport::FetchFuture;
+use super::{FailureReason, FetchFailure, FetchKeys, Fetched, IssuerKeys, Issuers, KeyLocation};
 
 /// The issuer that [`Provider::serve`] serves.
 pub(crate) const ISSUER: &str = "http://idp/realm";
@@ -77,7 +77,7 @@ impl Provider {
 }
 
 impl FetchKeys for Provider {
-    fn get(&self, url: String) -> FetchFuture {
+    fn get(&self, url: String, _: &KeyLocation) -> FetchFuture {
         let mut state = self.0.lock().unwrap();
         let down = || FetchFailure::new(FailureReason::Connect, "connection refused");
         let reply = state.replies.get(&url).cloned().ok_or_else(down);

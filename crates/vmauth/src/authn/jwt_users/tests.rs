@@ -112,13 +112,13 @@ fn causes() {
         }
     };
     use RefusalCause::*;
-    let good = r#"{"exp":1000,"nbf":1000,"role":"admin","aud":"x","vm_access":{}}"#;
+    let good = r#"{"exp":1000,"nbf":1060,"role":"admin","aud":"x","vm_access":{}}"#;
     f(&a, good, Ok(1), "");
     let bad = "cannot verify jwt token: failed to verify token signature";
     f(&b, good, Err(BadSignature), bad);
     f(&a, r#"{"exp":999,"role":"admin","aud":"x","vm_access":{}}"#, Err(Expired), "jwt token is expired");
     f(&a, r#"{"role":"admin","aud":"x","vm_access":{}}"#, Err(Expired), "jwt token is expired");
-    let early = r#"{"exp":2000,"nbf":1001,"role":"admin","aud":"x","vm_access":{}}"#;
+    let early = r#"{"exp":2000,"nbf":1061,"role":"admin","aud":"x","vm_access":{}}"#;
     f(&a, early, Err(NotYetValid), "jwt token is not valid yet");
     f(&a, r#"{"exp":2000,"aud":"x","vm_access":{}}"#, Err(NoMatchingUser), "no user match jwt token");
     let other = r#"{"exp":2000,"role":"admin","aud":["y"],"vm_access":{}}"#;
@@ -137,22 +137,24 @@ fn causes() {
 #[test]
 fn the_clock_skew_is_the_users_own() {
     let signer = Signer::new();
-    let skewed = JwtUserInput { clock_skew: Duration::from_secs(30), ..user(2, keys(&[&signer]), &[]) };
+    let skewed = JwtUserInput { clock_skew: Duration::from_secs(90), ..user(2, keys(&[&signer]), &[]) };
     let users = JwtUsers::build(vec![user(1, keys(&[&signer]), &[("role", "admin")]), skewed]);
     let f = |claims: &str, want: Result<u32, RefusalCause>| {
         let token = signer.token("", &format!("{{{claims},\"vm_access\":{{}}}}"));
         assert_eq!(verdict(&users, &token), want, "{claims}");
     };
     f(r#""exp":1000,"role":"admin""#, Ok(1));
-    f(r#""exp":970,"role":"admin""#, Ok(2));
-    f(r#""exp":969"#, Err(RefusalCause::Expired));
-    f(r#""exp":2000,"nbf":1030"#, Ok(2));
-    f(r#""exp":2000,"nbf":1031"#, Err(RefusalCause::NotYetValid));
+    f(r#""exp":910,"role":"admin""#, Ok(2));
+    f(r#""exp":909"#, Err(RefusalCause::Expired));
+    f(r#""exp":2000,"nbf":1060,"role":"admin""#, Ok(1));
+    f(r#""exp":2000,"nbf":1061,"role":"admin""#, Ok(2));
+    f(r#""exp":2000,"nbf":1090"#, Ok(2));
+    f(r#""exp":2000,"nbf":1091"#, Err(RefusalCause::NotYetValid));
 
     let accepted = outcome(&users, &signer.token("", r#"{"exp":2000,"nbf":1010,"vm_access":{}}"#)).unwrap();
-    assert_eq!((accepted.nbf, accepted.exp), (980, 2030));
-    assert!(accepted.is_valid_at(980) && accepted.is_valid_at(2030));
-    assert!(!accepted.is_valid_at(979) && !accepted.is_valid_at(2031));
+    assert_eq!((accepted.nbf, accepted.exp), (920, 2090));
+    assert!(accepted.is_valid_at(920) && accepted.is_valid_at(2090));
+    assert!(!accepted.is_valid_at(919) && !accepted.is_valid_at(2091));
     let accepted = outcome(&users, &signer.token("", r#"{"exp":1e300,"vm_access":{}}"#)).unwrap();
     assert_eq!((accepted.nbf, accepted.exp), (0, i64::MAX as u64));
 }

@@ -1,4 +1,4 @@
-//! Fields of a token's objects whose type is fixed. Pure; an error names the field, never its value.
+//! Typed reading of single fields of a token's header and claims.
 
 use crate::error::FieldError;
 use crate::json::{Json, Object};

@@ -1,33 +1,6 @@
-//! What the refresh of keys needs from an HTTP client, and why a refresh failed.
-//!
-//! The client is the caller's: it follows redirects, trusts the configured authorities and answers with any status.
-//! Its error texts must not hold credentials of the URL.
+//! Why keys could not be fetched: a text for the log and a reason for the metric.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::time::Duration;
-
-/// A GET under way.
-pub type FetchFuture = Pin<Box<dyn Future<Output = Result<Fetched, FetchFailure>> + Send>>;
-
-/// The HTTP client of key refreshes.
-pub trait FetchKeys: Send + Sync + 'static {
-    /// Sends a GET and reads at most [`crate::oidc::discovery::MAX_DOCUMENT_BYTES`] of the reply; the caller bounds
-    /// the time. A reply of any status is a success.
-    fn get(&self, url: String) -> FetchFuture;
-}
-
-/// A reply.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fetched {
-    /// The status code.
-    pub status: u16,
-    /// The whole body.
-    pub body: Vec<u8>,
-    /// How long the reply may be kept by its `Cache-Control` (RFC 9111 §5.2.2); `None` if it does not say.
-    pub max_age: Option<Duration>,
-}
 
 /// Why keys could not be fetched; the text goes to the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
