@@ -12,8 +12,9 @@ use jwt::VmAccess;
 use vmauth::authn::credentials::AuthHeaders;
 use vmauth::authn::jwt_users::AcceptedToken;
 use vmauth::authn::token_users::TokenUsers;
-use vmauth::authn::verified_tokens::{CacheMetrics, VerifiedTokens};
+use vmauth::authn::verified_tokens::VerifiedTokens;
 use vmauth::config::Credential;
+use vmauth::metrics::CacheMetrics;
 use vmauth::rewrite::client_headers::{ForwardContext, authority, write_request_headers};
 use vmauth::rewrite::form_body;
 use vmauth::rewrite::header_rules::{HeaderRule, HeaderRules, ResponseRules};
@@ -98,7 +99,7 @@ fn credential(count: u32) {
     let mut users = TokenUsers::default();
     for n in 0..1000 {
         let password = Secret::from(format!("password-{n}"));
-        users.add(&Credential::Basic { username: format!("user-{n}"), password }, n);
+        users.add(Credential::Basic { username: format!("user-{n}"), password }.lookup_values(), n);
     }
     let (head, headers) = (parsed_request(), AuthHeaders::new(Vec::new()));
     for _ in 0..count {

@@ -4,6 +4,7 @@
 //! family needs of that is [`vmkit::service`]. The control plane runs on the main thread; requests run on the workers.
 
 mod background;
+mod dial_metrics;
 mod name_lookup;
 #[cfg(test)]
 mod second_codec;
@@ -12,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use vmkit::config_source::ConfigSource;
 use vmkit::exchange::ClientCodec;
@@ -29,7 +29,7 @@ use crate::config::{ClientTls, ConfigDefaults};
 use crate::control::reload::{Controller, ReloadMetrics, check};
 use crate::forward::ForwardSettings;
 use crate::forward::tunnel::TunnelLimits;
-use crate::generation::{Environment, Generation};
+use crate::generation::{BuildContext, Generation, Serving};
 use crate::metrics::{ProxyMetrics, dial_stats, register_limiter};
 use crate::oidc::{HttpFetcher, Issuers};
 use crate::options::Options;
@@ -84,8 +84,8 @@ fn config_path(start: &Start) -> Result<&str, Fatal> {
 /// The parts that live as long as the process.
 struct App {
     resolver: Arc<Resolver>,
-    environment: Arc<Environment>,
-    serving: Arc<ArcSwap<Generation>>,
+    environment: Arc<BuildContext>,
+    serving: Arc<Serving<Generation>>,
 }
 
 impl App {
@@ -97,7 +97,7 @@ impl App {
         let resolver = Arc::new(resolver.reporting(|text| vmkit::warn!("{text}")));
         let lookup = Arc::new(name_lookup::NameLookup::new(resolver.clone(), start.service.listeners.enable_tcp6));
         let fail_timeout = options.backends.fail_timeout;
-        let environment = Arc::new(Environment {
+        let environment = Arc::new(BuildContext {
             peers: Arc::default(),
             client_tls: Default::default(),
             control: Handle::current(),
@@ -124,7 +124,8 @@ impl App {
         let generation = controller.start().await.map_err(|error| format!("cannot load auth config: {error}"))?;
         let issuers = controller.issuers.clone();
         registry.add_writer(move |page| issuers.write_metrics(page));
-        Ok((Self { resolver, environment, serving: Arc::new(ArcSwap::new(generation)) }, controller))
+        let serving = Serving::new(generation).map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok((Self { resolver, environment, serving: Arc::new(serving) }, controller))
     }
 
     /// What makes the proxy of each worker, with connections of its own. `codec` is what backends may speak besides
@@ -140,7 +141,7 @@ impl App {
             options: start.options.backends.clone(),
             ipv6: start.service.listeners.enable_tcp6,
             resolver: self.resolver.clone(),
-            stats: Arc::new(dial_stats(service.registry.common())),
+            stats: Arc::new(dial_metrics::dial_stats(service.registry.common())),
             control: Handle::current(),
             codec,
         };
@@ -154,9 +155,10 @@ impl App {
     fn proxy_shared(&self, options: &Options, service: &Service) -> ProxyShared {
         let (limits, auth, metrics) = (&options.limits, &options.auth, service.registry.common());
         let limiter = Limiter::new(u32::try_from(limits.max_concurrent_requests).unwrap_or(u32::MAX));
-        register_limiter(metrics, &limiter);
+        let (capacity, current) = (limiter.clone(), limiter.clone());
+        register_limiter(metrics, move || f64::from(capacity.capacity()), move || f64::from(current.current()));
         ProxyShared {
-            generation: self.serving.clone(),
+            serving: self.serving.clone(),
             limiter,
             metrics: ProxyMetrics::register(metrics),
             auth_headers: AuthHeaders::new(auth.headers.clone()),

@@ -1,14 +1,9 @@
-//! Every metric of the proxy that belongs to the process rather than to a config; names in docs/reference/metrics.md.
+//! Every metric of the proxy that belongs to the process rather than to a config; names in `docs/reference/metrics.md`.
 
 use std::sync::Arc;
 
-use vmkit::exchange::WireStats;
+use jwt::RefusalCause;
 use vmkit::metrics::{Counter, Set, Summary};
-
-use crate::admission::concurrency::Limiter;
-use crate::authn::jwt_users::TokenRefusalMetrics;
-use crate::authn::verified_tokens::CacheMetrics;
-use crate::upstream::pool::DialStats;
 
 /// Counters of the request path.
 #[derive(Debug)]
@@ -43,28 +38,47 @@ impl ProxyMetrics {
     }
 }
 
-/// Gauges of the global limit.
-pub fn register_limiter(set: &Set, limiter: &Arc<Limiter>) {
-    let (capacity, current) = (limiter.clone(), limiter.clone());
-    set.callback_gauge("vmauth_concurrent_requests_capacity", move || capacity.capacity() as f64);
-    set.callback_gauge("vmauth_concurrent_requests_current", move || current.current() as f64);
+/// Counters of all workers' caches.
+#[derive(Debug, Clone, Default)]
+pub struct CacheMetrics {
+    /// Tokens that were found.
+    pub hits: Arc<Counter>,
+    /// Values that were not.
+    pub misses: Arc<Counter>,
 }
 
-/// Counters of all backend connections, registered under their names.
-pub fn dial_stats(set: &Set) -> DialStats {
-    let counter = |name: &str| set.counter(&format!("vmauth_backend_{name}"));
-    DialStats {
-        dials: counter("dials_total"),
-        errors: counter("dial_errors_total"),
-        wire: Arc::new(WireStats {
-            open: set.gauge("vmauth_backend_conns"),
-            read_bytes: counter("conn_bytes_read_total"),
-            reads: counter("conn_reads_total"),
-            read_errors: counter("conn_read_errors_total"),
-            written_bytes: counter("conn_bytes_written_total"),
-            writes: counter("conn_writes_total"),
-            write_errors: counter("conn_write_errors_total"),
-            write_timeouts: Arc::default(),
-        }),
+impl CacheMetrics {
+    /// `vmauth_jwt_cache_hits_total` and `vmauth_jwt_cache_misses_total`.
+    pub fn register(set: &Set) -> Self {
+        Self { hits: set.counter("vmauth_jwt_cache_hits_total"), misses: set.counter("vmauth_jwt_cache_misses_total") }
     }
+}
+
+/// `vmauth_invalid_auth_tokens_total{cause="…"}`: refused tokens by cause, all causes from the start.
+#[derive(Debug, Clone)]
+pub struct TokenRefusalMetrics([(RefusalCause, Arc<Counter>); RefusalCause::ALL.len()]);
+
+impl TokenRefusalMetrics {
+    /// Registers the series.
+    pub fn register(set: &Set) -> Self {
+        let counter = |cause| set.counter(&format!("vmauth_invalid_auth_tokens_total{{cause=\"{cause}\"}}"));
+        Self(RefusalCause::ALL.map(|cause| (cause, counter(cause))))
+    }
+
+    /// Counts a refused token; once a request, when nothing else has let it in.
+    pub fn count(&self, cause: RefusalCause) {
+        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == cause) {
+            counter.inc();
+        }
+    }
+}
+
+/// Gauges of the global limit: how many requests may run at once, and how many do.
+pub fn register_limiter(
+    set: &Set,
+    capacity: impl Fn() -> f64 + Send + Sync + 'static,
+    current: impl Fn() -> f64 + Send + Sync + 'static,
+) {
+    set.callback_gauge("vmauth_concurrent_requests_capacity", capacity);
+    set.callback_gauge("vmauth_concurrent_requests_current", current);
 }

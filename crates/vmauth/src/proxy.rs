@@ -9,13 +9,11 @@ pub mod request_scope;
 pub mod unauthorized;
 mod watched;
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use arc_swap::cache::Cache;
+use jwt::VmAccess;
 use tokio::time::Instant;
 use vmkit::exchange::{Deadline, Exchange, HeaderList, ReplyWriter, RequestBody, RequestHead};
 use vmkit::go_regex::TooCostly;
@@ -28,10 +26,11 @@ use crate::admission::body_buffer::{BufferError, buffer};
 use crate::admission::concurrency::{Limiter, Permit};
 use crate::admission::ip_filter::client_ip;
 use crate::authn::credentials::AuthHeaders;
+use crate::authn::jwt_users::AcceptedToken;
 use crate::authn::verified_tokens::VerifiedTokens;
-use crate::authn::{Principal, Verdict, authenticate};
+use crate::authn::{Verdict, authenticate};
 use crate::forward::{Forward, ForwardSettings, is_form};
-use crate::generation::Generation;
+use crate::generation::{Generation, Seen, Serving};
 use crate::metrics::ProxyMetrics;
 use crate::rewrite::target_url::NormalPath;
 use crate::route::matcher::RouteInput;
@@ -44,7 +43,7 @@ use watched::Watched;
 /// What all workers share.
 pub struct ProxyShared {
     /// The config that serves.
-    pub generation: Arc<ArcSwap<Generation>>,
+    pub serving: Arc<Serving<Generation>>,
     /// Slots of `-maxConcurrentRequests`.
     pub limiter: Arc<Limiter>,
     /// Counters of the process.
@@ -66,18 +65,23 @@ pub struct Proxy {
     /// Tokens this worker has verified.
     tokens: VerifiedTokens,
     /// The generation this worker has seen last.
-    seen: RefCell<Seen>,
+    seen: Rc<Seen<Generation>>,
 }
 
-/// A generation as a worker holds it: looking for a newer one is a plain load, holding it a plain count.
-struct Seen {
-    cache: Cache<Arc<ArcSwap<Generation>>, Arc<Generation>>,
-    held: Held,
+/// Who sends a request.
+struct Principal<'g> {
+    user: &'g User,
+    /// Whether the request has credentials, even if they belong to nobody.
+    had_credentials: bool,
+    /// The token that was accepted.
+    token: Option<Arc<AcceptedToken>>,
 }
 
-/// Counted without atomics: requests of one worker hold it.
-#[allow(clippy::redundant_allocation, reason = "the outer count is plain, the inner one would be atomic per request")]
-type Held = Rc<Arc<Generation>>;
+impl Principal<'_> {
+    fn placeholders(&self) -> Option<&VmAccess> {
+        self.token.as_deref().map(|token| &token.placeholders)
+    }
+}
 
 /// The parts of a request that are used up on its way.
 struct Io<'a, 'c> {
@@ -98,7 +102,7 @@ struct Facts<'c> {
 
 impl Handler for Proxy {
     async fn handle(&self, request: Request<'_>) {
-        let generation = self.generation();
+        let generation = self.seen.current();
         let Request { exchange, path, client, deadline, started, common_lines, .. } = request;
         let Exchange { head, mut body, reply } = exchange;
         let facts = Facts { head, client, path, started, common_lines };
@@ -111,13 +115,24 @@ impl Handler for Proxy {
             vmkit::warn!("{}", log_text(head, client, None, message));
             return send_plain_error(io.reply, common_lines, 403, message, &[]).await;
         }
-        match authenticate(&generation, &self.shared.auth_headers, &self.tokens, head, client).await {
-            Verdict::Principal(principal) => self.serve(&generation, &principal, facts, &mut io).await,
-            Verdict::Missing => unauthorized::missing(&generation, facts.into(), io.reply).await,
+        let verdict = authenticate(&generation.directory, &self.shared.auth_headers, &self.tokens, head, client).await;
+        let principal = match verdict {
+            Verdict::User { user, token } => {
+                generation.user(user).map(|user| Principal { user, had_credentials: true, token })
+            }
+            Verdict::Anybody { had_credentials } => {
+                let user = generation.unauthorized_user.as_deref();
+                user.map(|user| Principal { user, had_credentials, token: None })
+            }
+            Verdict::Missing => None,
             Verdict::Invalid(refusals) => {
                 let refused = unauthorized::Refused { shared: &self.shared, generation: &generation, refusals };
-                refused.answer(facts.into(), io.body, io.reply).await;
+                return refused.answer(facts.into(), io.body, io.reply).await;
             }
+        };
+        match principal {
+            Some(principal) => self.serve(&generation, &principal, facts, &mut io).await,
+            None => unauthorized::missing(&generation, facts.into(), io.reply).await,
         }
     }
 }
@@ -129,33 +144,16 @@ impl<'c> From<Facts<'c>> for unauthorized::Asked<'c> {
 }
 
 impl Proxy {
-    /// The proxy of a worker.
+    /// The proxy of a worker; called on it.
     pub fn new(shared: Arc<ProxyShared>, pool: Rc<Pool>) -> Self {
-        let mut cache = Cache::new(shared.generation.clone());
-        let held = Rc::new(cache.load().clone());
-        let seen = RefCell::new(Seen { cache, held });
+        let seen = Rc::new(Seen::new(shared.serving.clone()));
+        tokio::task::spawn_local(seen.clone().follow());
         let tokens = VerifiedTokens::new(shared.metrics.token_cache.clone());
         Self { shared, pool, tokens, seen }
     }
 
-    fn generation(&self) -> Held {
-        let mut seen = self.seen.borrow_mut();
-        let Seen { cache, held } = &mut *seen;
-        let current = cache.load();
-        if !Arc::ptr_eq(current, held) {
-            *held = Rc::new(current.clone());
-        }
-        held.clone()
-    }
-
     /// Outer: counts, logs and answers what the inner one refuses.
-    async fn serve(
-        &self,
-        generation: &Arc<Generation>,
-        principal: &Principal<'_>,
-        facts: Facts<'_>,
-        io: &mut Io<'_, '_>,
-    ) {
+    async fn serve(&self, generation: &Generation, principal: &Principal<'_>, facts: Facts<'_>, io: &mut Io<'_, '_>) {
         let user = principal.user;
         let scope = RequestScope::new(user, facts.head, facts.client, facts.started);
         match self.stages(generation, principal, facts, io, &scope).await {
@@ -169,10 +167,10 @@ impl Proxy {
         }
     }
 
-    /// Inner: the stages in the order of docs/reference/proxying.md.
+    /// Inner: the stages in the order of `docs/reference/proxying.md`.
     async fn stages<'c>(
         &self,
-        generation: &Arc<Generation>,
+        generation: &Generation,
         principal: &Principal<'_>,
         facts: Facts<'c>,
         io: &mut Io<'_, '_>,

@@ -6,7 +6,6 @@ use vmkit::metrics::{Counter, Set, Summary};
 
 use crate::admission::concurrency::Limiter;
 use crate::admission::ip_filter::IpFilter;
-use crate::config::AccessLogSpec;
 use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
@@ -34,7 +33,7 @@ pub struct User {
     /// Target of `default_url`.
     pub default_url: Option<Arc<Target>>,
     /// Whether requests are logged, and which statuses are not.
-    pub access_log: Option<AccessLogSpec>,
+    pub access_log: Option<AccessLog>,
     /// Whether a missing route shows the request.
     pub dump_request_on_errors: bool,
     /// Addresses that may use this user.
@@ -52,6 +51,13 @@ impl User {
     pub fn name(&self) -> &str {
         if self.display_name.is_empty() { "unauthorized" } else { &self.display_name }
     }
+}
+
+/// Which requests of a user are logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Statuses that are not.
+    pub skip_status_codes: Vec<u16>,
 }
 
 /// An IP filter and the header that tells the client's address.

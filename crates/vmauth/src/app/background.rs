@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use vmkit::http_client::Client;
@@ -14,7 +13,7 @@ use vmkit::service::Reloader;
 use vmkit::tls::client_config::ClientTls;
 
 use crate::control::reload::{Controller, refresh};
-use crate::generation::{Environment, Generation};
+use crate::generation::{BuildContext, Generation, Serving};
 use crate::upstream::pool::Pool;
 
 /// How often files and idle connections are looked after.
@@ -23,7 +22,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Loads the config again and lets it serve.
 pub(super) struct ServingReloader {
     pub(super) controller: Controller,
-    pub(super) serving: Arc<ArcSwap<Generation>>,
+    pub(super) serving: Arc<Serving<Generation>>,
 }
 
 impl Reloader for ServingReloader {
@@ -33,7 +32,7 @@ impl Reloader for ServingReloader {
 }
 
 /// Re-reads CA and certificate files of backends about once a second. One that hangs keeps its own identity only.
-pub(super) async fn refresh_client_tls(environment: Arc<Environment>, client: Arc<Client>) {
+pub(super) async fn refresh_client_tls(environment: Arc<BuildContext>, client: Arc<Client>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut running: Vec<(Arc<ClientTls>, JoinHandle<()>)> = Vec::new();

@@ -5,16 +5,25 @@
 
 use vmkit::tls::client_identity::Subject;
 
-use crate::config::MtlsSpec;
+/// Names that the subject of a certificate must have; `None` = any.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateNames {
+    /// One of its units.
+    pub organizational_unit: Option<String>,
+    /// One of its organizations.
+    pub organization: Option<String>,
+    /// Its common name.
+    pub common_name: Option<String>,
+}
 
 /// `mtls` users in file order.
 #[derive(Debug, Default)]
-pub struct ClientCertUsers(Vec<(MtlsSpec, u32)>);
+pub struct ClientCertUsers(Vec<(CertificateNames, u32)>);
 
 impl ClientCertUsers {
     /// Adds the user with this index.
-    pub fn add(&mut self, spec: &MtlsSpec, user: u32) {
-        self.0.push((spec.clone(), user));
+    pub fn add(&mut self, names: CertificateNames, user: u32) {
+        self.0.push((names, user));
     }
 
     /// The first user whose names fit.
@@ -42,8 +51,11 @@ mod tests {
     fn all_fields_must_fit() {
         let text = |text: &str| Some(text.to_owned());
         let mut users = ClientCertUsers::default();
-        users.add(&MtlsSpec { organizational_unit: text("finance"), organization: text("Acme"), common_name: None }, 0);
-        users.add(&MtlsSpec { organizational_unit: None, organization: None, common_name: text("bob") }, 1);
+        users.add(
+            CertificateNames { organizational_unit: text("finance"), organization: text("Acme"), common_name: None },
+            0,
+        );
+        users.add(CertificateNames { organizational_unit: None, organization: None, common_name: text("bob") }, 1);
         let f = |units: &[&str], organizations: &[&str], name: Option<&str>, want: Option<u32>| {
             let list = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
             let subject = Subject {

@@ -5,7 +5,6 @@
 //! several issuers live side by side; the first user that fits in everything decides. If none does, the refusal
 //! reports the cause that came closest. A signature is checked once a key set, however many users share it.
 
-mod from_config;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -22,7 +21,7 @@ use crate::oidc::KeyLocation;
 use refusal::Miss;
 
 pub use crate::oidc::IssuerKeys;
-pub use refusal::{Refusal, TokenRefusalMetrics};
+pub use refusal::Refusal;
 
 /// Says whether a pattern of `match_claims` accepts the whole text of a value.
 pub type ClaimPattern = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -98,8 +97,8 @@ pub enum JwtOutcome {
     NotAToken,
     /// It is the token of a user.
     Accepted(Arc<AcceptedToken>),
-    /// It is a token of nobody.
-    Refused(Refusal),
+    /// It is a token of nobody. Newer keys of these providers may change that.
+    Refused(Refusal, Vec<Arc<IssuerKeys>>),
 }
 
 /// The users with `jwt` of a configuration.
@@ -170,11 +169,13 @@ impl JwtUsers {
         let Some(text) = text.filter(|_| !self.is_empty()) else { return JwtOutcome::NotAToken };
         let token = match Token::parse(text) {
             Ok(token) => token,
-            Err(error) => return JwtOutcome::Refused(Refusal::malformed(text, &error)),
+            Err(error) => return JwtOutcome::Refused(Refusal::malformed(text, &error), Vec::new()),
         };
         match self.choose(&token, now) {
             Ok(accepted) => JwtOutcome::Accepted(Arc::new(accepted)),
-            Err(rejection) => JwtOutcome::Refused(Refusal::new(text, &token, rejection)),
+            Err(Rejection { miss, user, refetch }) => {
+                JwtOutcome::Refused(Refusal::new(text, &token, miss, user), refetch)
+            }
         }
     }
 

@@ -9,8 +9,6 @@ use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 use vmkit::secret::Secret;
 
-use crate::config::Credential;
-
 /// Header values that belong to users, by hash.
 #[derive(Debug, Default)]
 pub struct TokenUsers {
@@ -19,9 +17,9 @@ pub struct TokenUsers {
 }
 
 impl TokenUsers {
-    /// Makes the values of `credential` lead to the user with this index.
-    pub fn add(&mut self, credential: &Credential, user: u32) {
-        for value in credential.lookup_values() {
+    /// Makes these header values lead to the user with this index.
+    pub fn add(&mut self, values: Vec<Secret>, user: u32) {
+        for value in values {
             let hash = self.state.hash_one(value.expose().as_bytes());
             self.by_hash.entry(hash).or_default().push((value, user));
         }
@@ -46,9 +44,9 @@ mod tests {
     #[test]
     fn lookups() {
         let mut users = TokenUsers::default();
-        users.add(&Credential::Basic { username: "foo".into(), password: Secret::from("bar".to_owned()) }, 0);
-        users.add(&Credential::Bearer(Secret::from("tok".to_owned())), 1);
-        users.add(&Credential::AuthToken(Secret::from("Foo x".to_owned())), 2);
+        users.add(vec![Secret::from("Basic Zm9vOmJhcg==")], 0);
+        users.add(vec![Secret::from("Bearer tok"), Secret::from("Basic dG9rOg==")], 1);
+        users.add(vec![Secret::from("Foo x")], 2);
         let f = |value: &str, want: Option<u32>| assert_eq!(users.find(value.as_bytes()), want, "{value:?}");
         f("Basic Zm9vOmJhcg==", Some(0));
         f("Basic Zm9vOmJhcg", None);

@@ -13,11 +13,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::mem::size_of;
 use std::sync::Arc;
 
+use super::jwt_users::AcceptedToken;
+use crate::metrics::CacheMetrics;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use foldhash::quality::RandomState;
-use vmkit::metrics::{Counter, Set};
-
-use super::jwt_users::AcceptedToken;
 
 /// Hands that pass over used entries stop after so many and take the next one.
 const MAX_STEPS: usize = 16;
@@ -38,20 +37,6 @@ pub struct CacheLimits {
 impl Default for CacheLimits {
     fn default() -> Self {
         Self { entries: 4096, bytes: 8 << 20 }
-    }
-}
-
-/// Counters of all workers' caches.
-#[derive(Debug, Clone, Default)]
-pub struct CacheMetrics {
-    hits: Arc<Counter>,
-    misses: Arc<Counter>,
-}
-
-impl CacheMetrics {
-    /// `vmauth_jwt_cache_hits_total` and `vmauth_jwt_cache_misses_total`.
-    pub fn register(set: &Set) -> Self {
-        Self { hits: set.counter("vmauth_jwt_cache_hits_total"), misses: set.counter("vmauth_jwt_cache_misses_total") }
     }
 }
 
@@ -241,6 +226,7 @@ mod tests {
     use super::*;
     use jwt::VmAccess;
     use proptest::prelude::*;
+    use vmkit::metrics::Set;
 
     fn accepted(user: u32, nbf: u64, exp: u64) -> Arc<AcceptedToken> {
         Arc::new(AcceptedToken { user, placeholders: VmAccess::default(), exp, nbf })

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use vmkit::blocking::Slot;
 use vmkit::config_source::ConfigSource;
 use vmkit::env_template::Environment as Variables;
@@ -15,9 +14,8 @@ use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
 use vmkit::tls::client_config::ClientTls;
 
-use crate::authn::jwt_users::JwtUsers;
 use crate::config::{self, AuthConfig, ConfigDefaults, Credential, Inputs, KeySource};
-use crate::generation::{Environment, Generation};
+use crate::generation::{BuildContext, Generation, Serving};
 use crate::oidc::{Issuers, KeyLocation};
 
 /// Time for reading key files and certificates and for parsing.
@@ -84,7 +82,7 @@ pub struct Controller {
     /// What flags decide.
     pub defaults: ConfigDefaults,
     /// What generations are built with.
-    pub environment: Arc<Environment>,
+    pub environment: Arc<BuildContext>,
     /// Keys of identity providers, kept over reloads.
     pub issuers: Issuers,
     /// Fetches what is given by URL.
@@ -147,7 +145,7 @@ impl Controller {
     ///
     /// # Errors
     /// Why it was not loaded; that has been logged and counted, and the last good config goes on serving.
-    pub async fn reload(&mut self, serving: &ArcSwap<Generation>) -> Result<(), LoadError> {
+    pub async fn reload(&mut self, serving: &Serving<Generation>) -> Result<(), LoadError> {
         self.metrics.total.inc();
         match self.next(serving).await {
             Ok(None) => {
@@ -157,7 +155,9 @@ impl Controller {
             Ok(Some(generation)) => {
                 let generation = Arc::new(generation);
                 self.registry.replace_generation(Some(generation.metrics.clone()));
-                serving.swap(generation).retire();
+                let old = serving.load();
+                serving.replace(generation);
+                old.retire();
                 self.announce();
                 Ok(())
             }
@@ -170,7 +170,7 @@ impl Controller {
         }
     }
 
-    async fn next(&mut self, serving: &ArcSwap<Generation>) -> Result<Option<Generation>, LoadError> {
+    async fn next(&mut self, serving: &Serving<Generation>) -> Result<Option<Generation>, LoadError> {
         let bytes = self.read().await?;
         let loaded = self.loaded.clone().filter(|loaded| loaded.bytes == bytes);
         if let Some(loaded) = loaded
@@ -182,7 +182,7 @@ impl Controller {
         if is_blank(&bytes) && self.loaded.as_ref().is_some_and(|loaded| !is_blank(&loaded.bytes)) {
             return Err(LoadError::Empty(self.source.shown()));
         }
-        let previous = serving.load_full();
+        let previous = serving.load();
         self.build(bytes, Some(&previous)).await.map(Some)
     }
 
@@ -194,13 +194,12 @@ impl Controller {
         let (path, variables, defaults) = (self.path.clone(), self.variables.clone(), self.defaults.clone());
         let (parsed, bytes) = self.off_thread(move || (parse(&path, &bytes, &variables, &defaults), bytes)).await?;
         let (config, key_files) = parsed?;
-        let jwt_users = JwtUsers::from_config(&config, &self.issuers);
-        let (users, keys) = (config.lookup_keys, jwt_users.as_ref().map(|users| users.issuers()));
-        let generation = Generation::build(config, jwt_users, &self.environment, previous);
+        let users = config.lookup_keys;
+        let generation = Generation::build(config, &self.issuers, &self.environment, previous);
         // Nothing can fail any more: only now are files read, keys fetched and tasks started.
         self.load_client_tls().await;
-        if let Some(keys) = keys {
-            self.issuers.start(keys).await;
+        if let Some(users) = &generation.directory.jwt_users {
+            self.issuers.start(users.issuers()).await;
         }
         self.loaded = Some(Arc::new(Loaded { bytes, key_files, users }));
         Ok(generation)

@@ -9,7 +9,7 @@ use vmkit::go_text::push_quoted;
 use vmkit::http_server::{Client, push_remote_addr, push_request_uri};
 use vmkit::redact;
 
-use crate::config::AccessLogSpec;
+use crate::user::AccessLog;
 
 /// What a line tells besides the request itself.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Entry<'a> {
 }
 
 /// Writes the line unless the user skips this status.
-pub fn write(spec: &AccessLogSpec, head: &RequestHead, client: &Client, entry: &Entry<'_>) {
+pub fn write(spec: &AccessLog, head: &RequestHead, client: &Client, entry: &Entry<'_>) {
     if spec.skip_status_codes.contains(&entry.status) {
         return;
     }

@@ -53,7 +53,7 @@ impl Refused<'_> {
     pub async fn delay_and_answer(&self, asked: Asked<'_>, body: &mut RequestBody<'_>, reply: &mut ReplyWriter) {
         self.shared.metrics.invalid_auth_token.inc();
         for refusal in &self.refusals {
-            self.shared.metrics.tokens_refused.count(refusal);
+            self.shared.metrics.tokens_refused.count(refusal.cause);
         }
         let delay = Duration::from_millis(fastrand::u64(2000..3000));
         tokio::select! {

@@ -4,14 +4,12 @@
 //! fingerprint. It never holds the token, and foreign text in it is quoted and short.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use jwt::{RefusalCause, TimeError, Token, TokenError, VerifyError};
 use vmkit::go_text::quote;
-use vmkit::metrics::{Counter, Set};
 
-use super::{JwtUser, Rejection};
-use crate::oidc::{IssuerKeys, KeyLocation};
+use super::JwtUser;
+use crate::oidc::KeyLocation;
 
 /// Longer foreign texts are cut, in letters.
 const MAX_SHOWN: usize = 128;
@@ -98,8 +96,6 @@ pub struct Refusal {
     pub fingerprint: String,
     /// The display name of the user that came closest.
     pub user: Option<String>,
-    /// Providers whose newer keys may change the verdict.
-    pub refetch: Vec<Arc<IssuerKeys>>,
     text: String,
 }
 
@@ -113,13 +109,11 @@ impl Refusal {
             exp: None,
             fingerprint: jwt::fingerprint(text),
             user: None,
-            refetch: Vec::new(),
             text: error.to_string(),
         }
     }
 
-    pub(super) fn new(text: &str, token: &Token, rejection: Rejection<'_>) -> Self {
-        let Rejection { miss, user, refetch } = rejection;
+    pub(super) fn new(text: &str, token: &Token, miss: Miss, user: Option<&JwtUser>) -> Self {
         let claims = token.claims();
         Self {
             cause: miss.cause(),
@@ -129,7 +123,6 @@ impl Refusal {
             exp: claims.exp(),
             fingerprint: jwt::fingerprint(text),
             user: user.map(|user| cut(&user.name)),
-            refetch,
             text: miss.text(token, user),
         }
     }
@@ -153,23 +146,4 @@ impl Refusal {
 
 fn cut(text: &str) -> String {
     text.chars().take(MAX_SHOWN).collect()
-}
-
-/// `vmauth_invalid_auth_tokens_total{cause="…"}`: refused tokens by cause, all causes from the start.
-#[derive(Debug, Clone)]
-pub struct TokenRefusalMetrics([(RefusalCause, Arc<Counter>); RefusalCause::ALL.len()]);
-
-impl TokenRefusalMetrics {
-    /// Registers the series.
-    pub fn register(set: &Set) -> Self {
-        let counter = |cause| set.counter(&format!("vmauth_invalid_auth_tokens_total{{cause=\"{cause}\"}}"));
-        Self(RefusalCause::ALL.map(|cause| (cause, counter(cause))))
-    }
-
-    /// Counts a refused token; once a request, when nothing else has let it in.
-    pub fn count(&self, refusal: &Refusal) {
-        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == refusal.cause) {
-            counter.inc();
-        }
-    }
 }

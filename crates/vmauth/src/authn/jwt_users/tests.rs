@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::metrics::TokenRefusalMetrics;
 use crate::oidc::refetch_all;
 use crate::oidc::test_provider::{ISSUER, Provider, Signer};
 use jwt::RefusalCause;
@@ -27,10 +28,25 @@ fn user(user: u32, keys: KeyInput, claims: &[(&str, &'static str)]) -> JwtUserIn
     }
 }
 
-fn outcome(users: &JwtUsers, token: &str) -> Result<Arc<AcceptedToken>, Box<Refusal>> {
+/// A refusal, and whose newer keys may change it.
+#[derive(Debug)]
+struct Refused {
+    refusal: Refusal,
+    refetch: Vec<Arc<IssuerKeys>>,
+}
+
+impl std::ops::Deref for Refused {
+    type Target = Refusal;
+
+    fn deref(&self) -> &Refusal {
+        &self.refusal
+    }
+}
+
+fn outcome(users: &JwtUsers, token: &str) -> Result<Arc<AcceptedToken>, Box<Refused>> {
     match users.accept(format!("Bearer {token}").as_bytes(), NOW) {
         JwtOutcome::Accepted(accepted) => Ok(accepted),
-        JwtOutcome::Refused(refusal) => Err(Box::new(refusal)),
+        JwtOutcome::Refused(refusal, refetch) => Err(Box::new(Refused { refusal, refetch })),
         JwtOutcome::NotAToken => panic!("not a token: {token}"),
     }
 }
@@ -222,7 +238,7 @@ fn refusals_are_counted_by_cause() {
     let metrics = TokenRefusalMetrics::register(&set);
     let users = JwtUsers::build(vec![user(1, keys(&[&Signer::new()]), &[])]);
     for claims in [r#"{"exp":1}"#, "{}", r#"{"exp":2000}"#] {
-        metrics.count(&outcome(&users, &Signer::new().token("", claims)).unwrap_err());
+        metrics.count(outcome(&users, &Signer::new().token("", claims)).unwrap_err().cause);
     }
     let f = |cause: &str| set.counter(&format!("vmauth_invalid_auth_tokens_total{{cause=\"{cause}\"}}")).get();
     assert_eq!((f("expired"), f("bad_signature"), f("malformed"), set.len()), (2, 1, 0, 10));

@@ -4,22 +4,19 @@
 
 use std::sync::Arc;
 
-use super::{ClaimPattern, JwtUserInput, JwtUsers, KeyInput};
+use crate::authn::jwt_users::{ClaimPattern, JwtUserInput, JwtUsers, KeyInput};
 use crate::config::{AuthConfig, Credential, JwtSpec, KeySource, UserSpec};
 use crate::oidc::Issuers;
 
-impl JwtUsers {
-    /// The users whose requests bring tokens; their numbers are places in `config.users`. `None` if there are none.
-    /// Starts nothing: providers are taken from `issuers` or made there.
-    pub fn from_config(config: &AuthConfig, issuers: &Issuers) -> Option<Self> {
-        let mut inputs = Vec::new();
-        for (index, spec) in config.users.iter().enumerate() {
-            if let Credential::Jwt(jwt) = &spec.credential {
-                inputs.push(input(u32::try_from(index).unwrap_or(u32::MAX), spec, jwt, issuers));
-            }
+/// The users whose requests bring tokens; their numbers are places in `config.users`. `None` if there are none.
+pub(super) fn jwt_users(config: &AuthConfig, issuers: &Issuers) -> Option<JwtUsers> {
+    let mut inputs = Vec::new();
+    for (index, spec) in config.users.iter().enumerate() {
+        if let Credential::Jwt(jwt) = &spec.credential {
+            inputs.push(input(u32::try_from(index).unwrap_or(u32::MAX), spec, jwt, issuers));
         }
-        Some(Self::build(inputs)).filter(|users| !users.is_empty())
     }
+    Some(JwtUsers::build(inputs)).filter(|users| !users.is_empty())
 }
 
 fn input(user: u32, spec: &UserSpec, jwt: &JwtSpec, issuers: &Issuers) -> JwtUserInput {
@@ -46,8 +43,8 @@ fn input(user: u32, spec: &UserSpec, jwt: &JwtSpec, issuers: &Issuers) -> JwtUse
 
 #[cfg(test)]
 mod tests {
-    use super::super::JwtOutcome;
     use super::*;
+    use crate::authn::jwt_users::JwtOutcome;
     use crate::config::{ConfigDefaults, Inputs, parse};
     use crate::oidc::test_provider::{Provider, Signer};
 
@@ -55,7 +52,7 @@ mod tests {
         let defaults = ConfigDefaults::default();
         let inputs = Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|path| std::fs::read(path) };
         let config = parse(yaml.as_bytes(), &inputs).unwrap();
-        JwtUsers::from_config(&config, issuers)
+        jwt_users(&config, issuers)
     }
 
     #[test]
@@ -84,7 +81,7 @@ users:
             other => panic!("{other:?}"),
         }
         let f = |role: &str, want: &str| match users.accept(token(role).as_bytes(), 1) {
-            JwtOutcome::Refused(refusal) => assert_eq!(refusal.cause.label(), want, "{role}"),
+            JwtOutcome::Refused(refusal, _) => assert_eq!(refusal.cause.label(), want, "{role}"),
             other => panic!("{other:?}"),
         };
         f("bad", "keys_not_loaded");

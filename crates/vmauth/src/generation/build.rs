@@ -1,0 +1,230 @@
+//! From a parsed config to a generation: compiles rules and routes, makes backends, starts nothing.
+//!
+//! Nothing here can fail: what the config holds has been parsed into types that can be used as they are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tokio_util::sync::CancellationToken;
+use vmkit::go_regex::GoRegex;
+use vmkit::go_text::quote;
+use vmkit::metrics::Set;
+use vmkit::tls::client_config::{ClientTls, ClientTlsOptions};
+
+use super::carry_over::Collector;
+use super::jwt_users::jwt_users;
+use super::{BuildContext, Generation};
+use crate::admission::ip_filter::IpFilter;
+use crate::authn::Directory;
+use crate::authn::client_cert_users::{CertificateNames, ClientCertUsers};
+use crate::authn::token_users::TokenUsers;
+use crate::config::{AuthConfig, Credential, IpFilterSpec, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec};
+use crate::oidc::Issuers;
+use crate::rewrite::form_body::ProtectedArgs;
+use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
+use crate::rewrite::target_url::TargetUrl;
+use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
+use crate::upstream::balance::{BackendSet, Policy};
+use crate::upstream::discovery::{Discovery, Entry, Resolving, Warn};
+use crate::upstream::health_check::HealthChecker;
+use crate::upstream::pool::PeerRegistry;
+use crate::user::{AccessLog, Backends, DeniedPaths, Route, Target, Upstream, User, UserIpFilter};
+
+impl Generation {
+    /// Builds everything and starts nothing. Providers of keys are taken from `issuers` or made there.
+    pub fn build(config: AuthConfig, issuers: &Issuers, context: &BuildContext, previous: Option<&Self>) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let cancel = CancellationToken::new();
+        let carried = Collector::new(previous.map(|previous| &previous.carried));
+        let mut builder = Builder { context, cancel: &cancel, metrics: Set::new(), carried };
+        let jwt_users = jwt_users(&config, issuers);
+        let mut tokens = TokenUsers::default();
+        let mut client_cert_users = ClientCertUsers::default();
+        let mut users = Vec::with_capacity(config.users.len());
+        for spec in config.users {
+            let index = u32::try_from(users.len()).unwrap_or(u32::MAX);
+            tokens.add(spec.credential.lookup_values(), index);
+            if let Credential::Mtls(mtls) = &spec.credential {
+                let names = CertificateNames {
+                    organizational_unit: mtls.organizational_unit.clone(),
+                    organization: mtls.organization.clone(),
+                    common_name: mtls.common_name.clone(),
+                };
+                client_cert_users.add(names, index);
+            }
+            users.push(Arc::new(builder.user(spec, false)));
+        }
+        let unauthorized_user = config.unauthorized_user.map(|spec| Arc::new(builder.user(spec, true)));
+        let directory = Directory {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            tokens,
+            jwt_users,
+            client_cert_users,
+            serves_anybody: unauthorized_user.as_ref().is_some_and(|user| user.has_url_fields),
+        };
+        let Builder { metrics, carried, .. } = builder;
+        let warn: Warn = Arc::new(|message: String| vmkit::warn!("{message}"));
+        Self {
+            directory,
+            users,
+            unauthorized_user,
+            ip_filter: config.ip_filters.as_ref().map(ip_filter),
+            health: HealthChecker {
+                control: context.control.clone(),
+                cancel: cancel.clone(),
+                fail_timeout: context.fail_timeout,
+                fail_timeout_text: context.fail_timeout_text.clone(),
+                probe: context.probe.clone(),
+                warn,
+            },
+            metrics: Arc::new(metrics),
+            carried: carried.finish(),
+            cancel,
+        }
+    }
+}
+
+struct Builder<'a> {
+    context: &'a BuildContext,
+    cancel: &'a CancellationToken,
+    metrics: Set,
+    carried: Collector<'a>,
+}
+
+impl Builder<'_> {
+    fn user(&mut self, spec: UserSpec, is_anonymous: bool) -> User {
+        let prefix = if is_anonymous { "vmauth_unauthorized_user" } else { "vmauth_user" };
+        let labels = label_text(&spec.metric_labels);
+        let key = format!("{prefix}{labels}");
+        let metrics = self.carried.metrics(&key);
+        let limiter = self.carried.limiter(&key, spec.max_concurrent_requests);
+        metrics.register(&self.metrics, prefix, &labels, &limiter);
+        let tls_options = &client_tls_options(&spec.tls);
+        let mut matchers = Vec::with_capacity(spec.routes.len());
+        let mut routes = Vec::with_capacity(spec.routes.len());
+        for route in spec.routes {
+            let RouteSpec { src_paths, src_hosts, src_query_args, src_headers, deny_paths, target, ip_filters, .. } =
+                route;
+            matchers.push(RouteMatcher {
+                paths: src_paths.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
+                hosts: src_hosts.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
+                query_args: src_query_args.into_iter().map(query_arg).collect(),
+                headers: src_headers.into_iter().map(|header| (header.name, header.value)).collect(),
+            });
+            let target = Arc::new(self.target(target, tls_options, false));
+            let ip_filter = ip_filters.as_ref().map(ip_filter);
+            routes.push(Route { target, deny_paths: DeniedPaths::new(deny_paths), ip_filter });
+        }
+        User {
+            display_name: spec.display_name,
+            metrics,
+            limiter,
+            table: RouteTable::new(matchers),
+            routes,
+            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(target, tls_options, false))),
+            default_url: spec.default_url.map(|target| Arc::new(self.target(target, tls_options, true))),
+            access_log: spec.access_log.map(|log| AccessLog { skip_status_codes: log.skip_status_codes }),
+            dump_request_on_errors: spec.dump_request_on_errors,
+            ip_filter: spec.ip_filters.as_ref().map(ip_filter),
+            deny_paths: DeniedPaths::new(spec.deny_paths),
+            has_url_fields: spec.has_url_fields,
+            is_anonymous,
+        }
+    }
+
+    fn target(&self, spec: TargetSpec, tls: &ClientTlsOptions, is_default_url: bool) -> Target {
+        let context = self.context;
+        let tls = spec.urls.iter().any(TargetUrl::is_https).then(|| context.client_tls.get(tls));
+        let mut protected_form_args = ProtectedArgs::default();
+        for (i, url) in spec.urls.iter().enumerate() {
+            let of_url = url.protected_args(&spec.merge_query_args);
+            if i == 0 {
+                protected_form_args = of_url;
+            } else {
+                protected_form_args.extend(&of_url);
+            }
+        }
+        let policy = spec.load_balancing_policy;
+        Target {
+            request_rules: HeaderRules::new(&spec.request_headers, spec.keep_original_host),
+            response_rules: ResponseRules::new(&spec.response_headers),
+            backends: if spec.discover_backend_ips {
+                Backends::Discovered(self.discovery(policy, &spec.urls, tls))
+            } else {
+                let upstreams = spec.urls.iter().map(|url| upstream(&context.peers, url.clone(), tls.as_ref()));
+                Backends::Configured(BackendSet::of_targets(policy, upstreams))
+            },
+            retry_status_codes: spec.retry_status_codes,
+            merge_query_args: spec.merge_query_args,
+            drop_parts: spec.drop_src_path_prefix_parts,
+            protected_form_args,
+            is_default_url,
+        }
+    }
+
+    fn discovery(&self, policy: Policy, urls: &[TargetUrl], tls: Option<Arc<ClientTls>>) -> Arc<Discovery<Upstream>> {
+        let entries = urls.iter().map(|url| Entry {
+            url: url.to_string(),
+            host: url.hostname().trim_start_matches("srv+").to_owned(),
+            port: url.explicit_port().and_then(|port| port.parse().ok()),
+            srv: url.is_srv(),
+        });
+        let (urls, peers) = (urls.to_vec(), self.context.peers.clone());
+        let factory = Box::new(move |index: usize, host: &str, port: Option<u16>| {
+            let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+            let authority = port.map_or_else(|| bare.clone(), |port| format!("{bare}:{port}"));
+            upstream(&peers, urls[index].with_host(&authority), tls.as_ref())
+        });
+        let resolving = Resolving {
+            lookup: self.context.lookup.clone(),
+            interval: self.context.discovery_interval,
+            control: self.context.control.clone(),
+            cancel: self.cancel.clone(),
+            warn: Arc::new(|message: String| vmkit::warn!("{message}")),
+        };
+        Discovery::new(policy, entries.collect(), factory, resolving)
+    }
+}
+
+fn client_tls_options(tls: &crate::config::ClientTls) -> ClientTlsOptions {
+    ClientTlsOptions {
+        ca_file: tls.ca_file.clone(),
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        server_name: tls.server_name.clone(),
+        insecure_skip_verify: tls.insecure_skip_verify,
+        min_version: None,
+    }
+}
+
+fn query_arg(arg: SrcQueryArg) -> QueryArgMatcher {
+    let value = match arg.value {
+        QueryValue::Exact(text) => GoRegex::literal(&text),
+        QueryValue::Regex(pattern) => GoRegex::clone(&pattern),
+    };
+    QueryArgMatcher { name: arg.name, value: Some(value) }
+}
+
+fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) -> Upstream {
+    let srv = url.is_srv();
+    let host = if srv { url.hostname().trim_start_matches("srv+") } else { url.hostname() };
+    let tls = if url.is_https() { tls } else { None };
+    let peer = peers.peer(host, url.port().unwrap_or(0), srv, tls);
+    Upstream { url, peer }
+}
+
+fn ip_filter(spec: &IpFilterSpec) -> UserIpFilter {
+    UserIpFilter {
+        filter: IpFilter::new(&spec.allow_list, &spec.deny_list),
+        real_ip_header: spec.real_ip_header.clone(),
+    }
+}
+
+/// `{a="b",c="d"}`, or nothing without labels.
+fn label_text(labels: &[(String, String)]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={}", quote(value))).collect();
+    format!("{{{}}}", pairs.join(","))
+}
