@@ -1,5 +1,6 @@
 //! Stage 2: whether a request may start now.
 
 pub mod body_buffer;
+pub mod client_address;
 pub mod concurrency;
 pub mod ip_filter;

@@ -23,6 +23,7 @@ use vmkit::tls::client_config::ClientTlsOptions;
 use vmkit::units::GoDuration;
 
 use crate::admission::body_buffer::BufferLimits;
+use crate::admission::client_address::TrustedProxies;
 use crate::admission::concurrency::Limiter;
 use crate::authn::credentials::AuthHeaders;
 use crate::config::{ClientTls, ConfigDefaults};
@@ -30,7 +31,7 @@ use crate::control::reload::{Controller, ReloadMetrics, check};
 use crate::forward::ForwardSettings;
 use crate::forward::tunnel::TunnelLimits;
 use crate::generation::{BuildContext, Generation, Serving};
-use crate::metrics::{ProxyMetrics, dial_stats, register_limiter};
+use crate::metrics::{ProxyMetrics, register_limiter};
 use crate::oidc::{HttpFetcher, Issuers};
 use crate::options::Options;
 use crate::proxy::{Proxy, ProxyShared};
@@ -164,6 +165,7 @@ impl App {
             auth_headers: AuthHeaders::new(auth.headers.clone()),
             max_queue: GoDuration::from(limits.max_queue_duration),
             log_invalid_tokens: auth.log_invalid_tokens,
+            trusted_proxies: TrustedProxies::new(auth.trusted_proxies.clone()),
             forward: ForwardSettings {
                 limits: BufferLimits { buffer: limits.request_buffer_size, retry: limits.max_retry_body_size },
                 response_timeout: options.backends.response_timeout.unwrap_or_default(),

@@ -45,6 +45,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("dns.servers", TextList, "", "DNS servers to ask for backends, as host:port with an IP address as host. By default those of the system"),
     FlagDef::new("dryRun", Bool, "", "Only check -auth.config and exit"),
     FlagDef::new("failTimeout", Duration, "3s", "How long a backend that failed is left out before it is tried again. Must be positive"),
+    FlagDef::new("http.trustedProxies", TextList, "", "Addresses or networks (CIDR) of proxies that may name the client in -httpRealIPHeader or real_ip_header. They are passed over from the right; the header of others is ignored. When not set, the last address of the header counts, whoever sends it"),
     FlagDef::new("httpAuthHeader", TextList, "", "Request headers that may carry the credentials of users, tried in this order. Authorization when not set"),
     FlagDef::new("httpRealIPHeader", Text, "", "Request header with the address of the client, for ip_filters behind another proxy. Only useful when clients cannot set it themselves"),
     FlagDef::new("idleConnTimeout", Duration, "50s", "How long an unused connection to a backend is kept; shorter than what the backends allow, or requests may run into a closing connection. 0 means no limit"),

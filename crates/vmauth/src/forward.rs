@@ -346,6 +346,7 @@ impl Forward<'_, '_> {
         body: &mut RequestBody<'_>,
         reply: &mut ReplyWriter,
     ) -> Result<(), ForwardError> {
+        lease.served();
         let upstream = lease.target();
         let exchange = &mut pooled.exchange;
         let head = exchange.reply.head();

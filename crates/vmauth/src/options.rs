@@ -9,6 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use vmkit::flags::FlagSet;
 use vmkit::tls::client_config::ClientTlsOptions;
 
@@ -69,6 +70,8 @@ pub struct AuthOptions {
     pub log_invalid_tokens: bool,
     /// `-httpRealIPHeader`.
     pub real_ip_header: Option<String>,
+    /// `-http.trustedProxies`.
+    pub trusted_proxies: Vec<IpNet>,
     /// `-removeXFFHTTPHeaderValue`.
     pub remove_xff: bool,
     /// `-oidc.tlsCAFile`.
@@ -120,25 +123,10 @@ impl Options {
                 dry_run: flags.bool("dryRun"),
             },
             limits: check.limits(),
-            auth: auth_options(flags),
+            auth: check.auth(),
             backends: check.backends(),
         };
         if check.problems.is_empty() { Ok(options) } else { Err(check.problems) }
-    }
-}
-
-fn auth_options(flags: &FlagSet) -> AuthOptions {
-    let mut headers = non_empty(flags.texts("httpAuthHeader"));
-    if headers.is_empty() {
-        headers.push("Authorization".to_string());
-    }
-    AuthOptions {
-        headers,
-        log_invalid_tokens: flags.bool("logInvalidAuthTokens"),
-        real_ip_header: given(flags, "httpRealIPHeader"),
-        remove_xff: flags.bool("removeXFFHTTPHeaderValue"),
-        oidc_ca_file: given(flags, "oidc.tlsCAFile"),
-        oidc_token_file: given(flags, "oidc.bearerTokenFile"),
     }
 }
 
@@ -158,6 +146,36 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    fn auth(&mut self) -> AuthOptions {
+        let flags = self.flags;
+        let mut headers = non_empty(flags.texts("httpAuthHeader"));
+        if headers.is_empty() {
+            headers.push("Authorization".to_string());
+        }
+        AuthOptions {
+            headers,
+            log_invalid_tokens: flags.bool("logInvalidAuthTokens"),
+            real_ip_header: given(flags, "httpRealIPHeader"),
+            trusted_proxies: self.trusted_proxies(),
+            remove_xff: flags.bool("removeXFFHTTPHeaderValue"),
+            oidc_ca_file: given(flags, "oidc.tlsCAFile"),
+            oidc_token_file: given(flags, "oidc.bearerTokenFile"),
+        }
+    }
+
+    fn trusted_proxies(&mut self) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for text in non_empty(self.flags.texts("http.trustedProxies")) {
+            match text.parse().or_else(|_| text.parse().map(|ip: IpAddr| IpNet::from(ip))) {
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    self.problems.push(format!("-http.trustedProxies must be IP addresses or networks; got {text:?}"))
+                }
+            }
+        }
+        networks
+    }
+
     fn limits(&mut self) -> Limits {
         Limits {
             max_concurrent_requests: self.not_negative("maxConcurrentRequests"),

@@ -23,8 +23,8 @@ use vmkit::redact;
 use vmkit::units::GoDuration;
 
 use crate::admission::body_buffer::{BufferError, buffer};
+use crate::admission::client_address::TrustedProxies;
 use crate::admission::concurrency::{Limiter, Permit};
-use crate::admission::ip_filter::client_ip;
 use crate::authn::credentials::AuthHeaders;
 use crate::authn::jwt_users::AcceptedToken;
 use crate::authn::verified_tokens::VerifiedTokens;
@@ -50,6 +50,8 @@ pub struct ProxyShared {
     pub metrics: ProxyMetrics,
     /// Where credentials are looked for.
     pub auth_headers: AuthHeaders,
+    /// `-http.trustedProxies`
+    pub trusted_proxies: TrustedProxies,
     /// `-maxQueueDuration`
     pub max_queue: GoDuration,
     /// `-logInvalidAuthTokens`
@@ -101,20 +103,25 @@ struct Facts<'c> {
 }
 
 impl Handler for Proxy {
+    /// The filter of the top level; built-in pages are behind it, too.
+    fn admits(&self, request: &Request<'_>) -> bool {
+        let generation = self.seen.current();
+        let Some(filter) = &generation.ip_filter else { return true };
+        let (head, client) = (request.exchange.head, request.client);
+        if self.shared.passes(filter, head, client) {
+            return true;
+        }
+        self.shared.metrics.global_ip_denies.inc();
+        vmkit::warn!("{}", log_text(head, client, None, "access denied for the client address"));
+        false
+    }
+
     async fn handle(&self, request: Request<'_>) {
         let generation = self.seen.current();
         let Request { exchange, path, client, deadline, started, common_lines, .. } = request;
         let Exchange { head, mut body, reply } = exchange;
         let facts = Facts { head, client, path, started, common_lines };
         let mut io = Io { body: &mut body, reply, deadline };
-        if let Some(filter) = &generation.ip_filter
-            && !passes(filter, head, client)
-        {
-            self.shared.metrics.global_ip_denies.inc();
-            let message = "access denied for the client address";
-            vmkit::warn!("{}", log_text(head, client, None, message));
-            return send_plain_error(io.reply, common_lines, 403, message, &[]).await;
-        }
         let verdict = authenticate(&generation.directory, &self.shared.auth_headers, &self.tokens, head, client).await;
         let principal = match verdict {
             Verdict::User { user, token } => {
@@ -178,7 +185,7 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         let user = principal.user;
         let deadline = facts.started + self.shared.max_queue.as_std();
-        check_ip(user, user.ip_filter.as_ref(), facts)?;
+        self.shared.check_ip(user, user.ip_filter.as_ref(), facts)?;
         let _global = self.global_slot(io.body, deadline).await?;
         let buffered = self.read_ahead(facts, io.body, deadline, scope).await?;
         let _slot = user_slot(user, io.body, deadline).await?;
@@ -263,7 +270,7 @@ impl Proxy {
             RouteInput { host: facts.head.host(), path: path.decoded(), query: facts.head.query(), head: facts.head };
         let selected = user.table.select(&input).map_err(|TooCostly| ProxyError::CostlyRequest)?;
         if let Some(route) = selected.and_then(|index| user.routes.get(index)) {
-            check_ip(user, route.ip_filter.as_ref(), facts)?;
+            self.shared.check_ip(user, route.ip_filter.as_ref(), facts)?;
             if route.deny_paths.contains(path.decoded()) {
                 return Err(path_denied(generation, user));
             }
@@ -361,17 +368,20 @@ fn path_denied(generation: &Generation, user: &User) -> ProxyError {
     ProxyError::PathDenied { ask: user.is_anonymous && !generation.users.is_empty() }
 }
 
-fn passes(filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {
-    filter.filter.allows(client_ip(head, filter.real_ip_header.as_deref(), client.addr.ip()))
-}
+impl ProxyShared {
+    fn passes(&self, filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {
+        let header = filter.real_ip_header.as_deref();
+        filter.filter.allows(self.trusted_proxies.client_ip(head, header, client.addr.ip()))
+    }
 
-fn check_ip(user: &User, filter: Option<&UserIpFilter>, facts: Facts<'_>) -> Result<(), ProxyError> {
-    match filter {
-        Some(filter) if !passes(filter, facts.head, facts.client) => {
-            user.metrics.ip_denies.inc();
-            Err(ProxyError::IpDenied)
+    fn check_ip(&self, user: &User, filter: Option<&UserIpFilter>, facts: Facts<'_>) -> Result<(), ProxyError> {
+        match filter {
+            Some(filter) if !self.passes(filter, facts.head, facts.client) => {
+                user.metrics.ip_denies.inc();
+                Err(ProxyError::IpDenied)
+            }
+            _ => Ok(()),
         }
-        _ => Ok(()),
     }
 }
 

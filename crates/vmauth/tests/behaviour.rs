@@ -12,6 +12,8 @@ mod backend_faults;
 mod backend_replies;
 #[path = "behaviour/certificate_files.rs"]
 mod certificate_files;
+#[path = "behaviour/client_addresses.rs"]
+mod client_addresses;
 #[path = "behaviour/client_leaves.rs"]
 mod client_leaves;
 #[path = "behaviour/connections.rs"]

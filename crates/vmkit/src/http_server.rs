@@ -46,6 +46,12 @@ const HEADS_OF_FULL_SIZE: usize = 64;
 
 /// What the application does with a request that no built-in route has taken.
 pub trait Handler: Sized + 'static {
+    /// Whether the client may use a public listener at all. Asked for each request, built-in pages included, but not
+    /// for the probes among them; a refusal is answered with 403. Logging it is the application's business.
+    fn admits(&self, _request: &Request<'_>) -> bool {
+        true
+    }
+
     /// Answers the request. The future is dropped when the connection is cut at shutdown.
     fn handle(&self, request: Request<'_>) -> impl Future<Output = ()>;
 }

@@ -4,37 +4,11 @@
 //! denied when an allowed network contains it; without an allow list everybody else may pass. IPv4 addresses in IPv6
 //! clothes (`::ffff:1.2.3.4`) are IPv4.
 //!
-//! It must never fail at request time: an address that cannot be known is a case of its own.
+//! A client whose address cannot be known is refused: a list that protects must not be passed by a bad header.
 
+use super::client_address::ClientIp;
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
-use vmkit::exchange::RequestHead;
-
-/// Address of the client as filters see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientIp {
-    /// Never an IPv4-mapped IPv6 address.
-    Known(IpAddr),
-    /// The header that should name it holds something else.
-    Unknown,
-}
-
-/// The address of the client: the first one in the first line of `real_ip_header`, or that of the connection when no
-/// header is configured or the request has none. A port after the address is ignored.
-pub fn client_ip(head: &RequestHead, real_ip_header: Option<&str>, peer: IpAddr) -> ClientIp {
-    let named = real_ip_header.and_then(|name| head.values(name).next());
-    match named {
-        None => ClientIp::Known(peer.to_canonical()),
-        Some(value) => first_address(value).map_or(ClientIp::Unknown, |ip| ClientIp::Known(ip.to_canonical())),
-    }
-}
-
-fn first_address(value: &[u8]) -> Option<IpAddr> {
-    let first = value.split(|byte| *byte == b',').next()?.trim_ascii();
-    let text = str::from_utf8(first).ok()?;
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
-}
+use std::net::IpAddr;
 
 /// The compiled lists of one `ip_filters` section.
 #[derive(Debug)]
@@ -63,7 +37,7 @@ impl IpFilter {
                 let ip = ip.to_canonical();
                 !self.deny.contains(ip) && self.allow.as_ref().is_none_or(|allow| allow.contains(ip))
             }
-            ClientIp::Unknown => self.allow.is_none(),
+            ClientIp::Unknown => false,
         }
     }
 }
@@ -159,30 +133,6 @@ mod tests {
     fn ranges_are_merged() {
         let ranges = Ranges::new(&networks(&["10.0.1.0/24", "10.0.0.0/24", "10.0.0.7", "10.0.3.0/24"]));
         assert_eq!(ranges.v4, [(0x0a00_0000, 0x0a00_01ff), (0x0a00_0300, 0x0a00_03ff)]);
-    }
-
-    #[test]
-    fn address_of_the_client() {
-        let f = |lines: &str, header: Option<&str>, want: ClientIp| {
-            let mut head = RequestHead::default();
-            head.parse(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes()).unwrap();
-            assert_eq!(client_ip(&head, header, "::ffff:9.9.9.9".parse().unwrap()), want, "{lines:?}");
-        };
-        let header = Some("x-forwarded-for");
-        f("", None, known("9.9.9.9"));
-        f("X-Forwarded-For: 1.2.3.4\r\n", None, known("9.9.9.9"));
-        f("", header, known("9.9.9.9"));
-        f("X-Forwarded-For: 1.2.3.4\r\n", header, known("1.2.3.4"));
-        f("X-Forwarded-For: 1.2.3.4 , 5.6.7.8\r\nX-Forwarded-For: 7.7.7.7\r\n", header, known("1.2.3.4"));
-        f("X-Forwarded-For: 1.2.3.4:567\r\n", header, known("1.2.3.4"));
-        f("X-Forwarded-For: ::ffff:1.2.3.4\r\n", header, known("1.2.3.4"));
-        f("X-Forwarded-For: fd00::1\r\n", header, known("fd00::1"));
-        f("X-Forwarded-For: [fd00::1]\r\n", header, known("fd00::1"));
-        f("X-Forwarded-For: [fd00::1]:80\r\n", header, known("fd00::1"));
-        f("X-Forwarded-For: unknown, 1.2.3.4\r\n", header, ClientIp::Unknown);
-        f("X-Forwarded-For:\r\nX-Forwarded-For: 1.2.3.4\r\n", header, ClientIp::Unknown);
-        f("X-Forwarded-For: \u{fc}\r\n", header, ClientIp::Unknown);
-        f("X-Real-IP: 1.2.3.4\r\n", Some("X-Real-Ip"), known("1.2.3.4"));
     }
 
     proptest! {

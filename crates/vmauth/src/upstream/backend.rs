@@ -34,12 +34,14 @@ pub struct Backend<T> {
     target: T,
     in_flight: AtomicU32,
     broken: AtomicBool,
+    /// How often it was found broken since it served a request.
+    relapses: AtomicU32,
 }
 
 impl<T> Backend<T> {
     /// An idle and sound backend.
     pub fn new(target: T) -> Self {
-        Self { target, in_flight: AtomicU32::new(0), broken: AtomicBool::new(false) }
+        Self { target, in_flight: AtomicU32::new(0), broken: AtomicBool::new(false), relapses: AtomicU32::new(0) }
     }
 
     /// What the caller stored here at build time.
@@ -57,10 +59,18 @@ impl<T> Backend<T> {
         self.broken.load(Relaxed)
     }
 
-    /// Sets the flag; `true` for the one caller that changed it. Requests go through the health checker instead, which
-    /// also sees to it that the flag is cleared again.
-    pub(super) fn set_broken(&self) -> bool {
-        !self.broken.swap(true, Relaxed)
+    /// Notes that a reply has begun: what was wrong with the backend is over.
+    pub fn served(&self) {
+        // The load spares busy backends the exclusive access to their cache line.
+        if self.relapses.load(Relaxed) != 0 {
+            self.relapses.store(0, Relaxed);
+        }
+    }
+
+    /// Sets the flag; for the one caller that changed it, how often that has happened since the backend served a
+    /// request. Requests go through the health checker instead, which also sees to it that the flag is cleared again.
+    pub(super) fn set_broken(&self) -> Option<u32> {
+        (!self.broken.swap(true, Relaxed)).then(|| self.relapses.fetch_add(1, Relaxed).saturating_add(1))
     }
 
     pub(super) fn clear_broken(&self) {
@@ -128,10 +138,13 @@ mod tests {
     fn only_the_first_marks() {
         let backend = Backend::new(());
         assert!(!backend.is_broken());
-        assert!(backend.set_broken());
-        assert!(!backend.set_broken());
+        assert_eq!(backend.set_broken(), Some(1));
+        assert_eq!(backend.set_broken(), None);
         backend.clear_broken();
         assert!(!backend.is_broken());
-        assert!(backend.set_broken());
+        assert_eq!(backend.set_broken(), Some(2));
+        backend.served();
+        backend.clear_broken();
+        assert_eq!(backend.set_broken(), Some(1));
     }
 }

@@ -1,7 +1,9 @@
 //! Brings broken backends back: one background task per broken backend dials it until it answers.
 //!
 //! A backend is marked by a failed try, waits one `-failTimeout` and is dialled; success clears the flag and ends the
-//! task, failure is a warning and another wait. Only TCP reachability counts, and sound backends are never probed.
+//! task, failure is a warning and another wait. Only TCP reachability counts, and sound backends are never probed. A
+//! process that hangs accepts connections all the same, so a backend that fails again before it has served a request
+//! waits twice as long each time, up to a minute.
 //! Tasks run on the control plane and end with the generation of the config or with their backend.
 //!
 //! It must never keep a backend alive and never run on a worker.
@@ -21,6 +23,9 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Shortest wait between two probes, whatever `-failTimeout` says: a dead backend must not keep a core busy.
 const MIN_PERIOD: Duration = Duration::from_millis(10);
+
+/// Longest wait for a backend that passes its probes but serves nothing, unless `-failTimeout` is longer.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Finds out whether a backend can be reached.
 pub trait Probe: Send + Sync {
@@ -52,20 +57,35 @@ impl HealthChecker {
     where
         T: HealthTarget + Send + Sync + 'static,
     {
-        if !backend.set_broken() || self.cancel.is_cancelled() {
-            return;
-        }
+        let Some(relapses) = backend.set_broken().filter(|_| !self.cancel.is_cancelled()) else { return };
         let (checker, backend) = (self.clone(), Arc::downgrade(backend));
         self.control.spawn(async move {
             let cancel = checker.cancel.clone();
-            cancel.run_until_cancelled(checker.revive(backend)).await;
+            cancel.run_until_cancelled(checker.revive(backend, relapses)).await;
         });
     }
 
+    /// The first wait of a backend that was found broken so often since it served a request.
+    fn backoff(&self, relapses: u32) -> Duration {
+        let factor = 1 << relapses.saturating_sub(1).min(16);
+        self.fail_timeout.saturating_mul(factor).min(MAX_BACKOFF).max(self.fail_timeout).max(MIN_PERIOD)
+    }
+
     /// Probes until the backend answers or is dropped. The backend is held only between two waits.
-    async fn revive<T: HealthTarget>(self, backend: Weak<Backend<T>>) {
+    async fn revive<T: HealthTarget>(self, backend: Weak<Backend<T>>, relapses: u32) {
+        let mut wait = self.backoff(relapses);
+        if relapses > 1
+            && let Some(backend) = backend.upgrade()
+        {
+            (self.warn)(format!(
+                "ignoring the backend at {} for {}s because it failed again without having served a request",
+                backend.target().display_address(),
+                wait.as_secs()
+            ));
+        }
         loop {
-            tokio::time::sleep(self.fail_timeout.max(MIN_PERIOD)).await;
+            tokio::time::sleep(wait).await;
+            wait = self.backoff(1);
             let addresses = |backend: Arc<Backend<T>>| {
                 let target = backend.target();
                 (target.dial_address(), target.display_address())

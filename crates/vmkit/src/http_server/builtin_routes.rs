@@ -12,10 +12,18 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 /// A 16×16 icon of a single colour: 62 bytes of ICO header and bitmap header, then the pixels.
 const FAVICON: &[u8] = include_bytes!("favicon.ico");
 
+/// Built-in pages that tell nobody anything.
+const PROBES: [&[u8]; 4] = [b"/health", b"/-/healthy", b"/-/ready", b"/ping"];
+
 /// Serves one request.
 pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Listener, shared: &Shared, handler: &H) {
     if !strip_prefix(&mut request, shared).await {
         return;
+    }
+    // Probes say nothing but that the process lives; who watches it need not be one of its clients.
+    let is_probe = listener.internal && PROBES.contains(&request.path);
+    if listener.public && !is_probe && !handler.admits(&request) {
+        return request.plain_error(403, "access denied for the client address", &[]).await;
     }
     if request.exchange.head.method() == "OPTIONS" {
         return answer_options(&mut request, shared).await;

@@ -82,6 +82,7 @@ async fn returns_after_the_first_success() {
     assert_eq!(warnings.recv().await.unwrap(), want);
     assert_eq!(warnings.recv().await.unwrap(), want);
     assert!(warnings.try_recv().is_err());
+    backend.served();
     checker.mark_broken(&backend);
     assert!(backend.is_broken());
     sleep(Duration::from_millis(3100)).await;
@@ -199,4 +200,29 @@ async fn a_real_socket_brings_the_backend_back() {
     while backend.is_broken() {
         tokio::task::yield_now().await;
     }
+}
+
+/// A stopped process passes the TCP probe; only a served request shows that it is back.
+#[tokio::test(start_paused = true)]
+async fn who_serves_nothing_comes_back_ever_later() {
+    let script = Script::new(0);
+    let (checker, mut warnings) = checker(script.clone(), Duration::from_secs(3));
+    let backend = backend();
+    let begin = Instant::now();
+    let waits = async |backend: &Arc<Backend<At>>| {
+        let marked = Instant::now();
+        checker.mark_broken(backend);
+        while backend.is_broken() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        marked.elapsed().as_secs()
+    };
+    for want in [3, 6, 12, 24, 48, 60, 60] {
+        assert_eq!(waits(&backend).await, want);
+    }
+    assert_eq!(begin.elapsed().as_secs(), 213);
+    let want = "ignoring the backend at 127.0.0.1:19020 for 6s because it failed again without having served a request";
+    assert_eq!(warnings.recv().await.unwrap(), want);
+    backend.served();
+    assert_eq!(waits(&backend).await, 3);
 }
