@@ -118,7 +118,7 @@ mod tests {
         f(sample, &[], ClientIp::Unknown, false);
         f(&[], &["10.0.0.0/8"], known("10.1.2.3"), false);
         f(&[], &["10.0.0.0/8"], known("11.1.2.3"), true);
-        f(&[], &["10.0.0.0/8"], ClientIp::Unknown, true);
+        f(&[], &["10.0.0.0/8"], ClientIp::Unknown, false);
         f(&[], &[], known("11.1.2.3"), true);
         f(&["0.0.0.0/0"], &[], known("255.255.255.255"), true);
         f(&["::/0"], &[], known("ffff::1"), true);
