@@ -107,6 +107,7 @@ impl App {
             fail_timeout,
             fail_timeout_text: GoDuration::from(fail_timeout).to_string().into(),
             discovery_interval: options.backends.discover_interval,
+            max_concurrent: options.limits.max_concurrent_requests,
         });
         let (registry, path) = (&service.registry, options.config.auth_config.clone());
         let mut controller = Controller {

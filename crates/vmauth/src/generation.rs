@@ -46,6 +46,8 @@ pub struct BuildContext {
     pub fail_timeout_text: Arc<str>,
     /// `-discoverBackendIPsInterval`
     pub discovery_interval: Duration,
+    /// `-maxConcurrentRequests`
+    pub max_concurrent: usize,
 }
 
 impl fmt::Debug for BuildContext {

@@ -19,6 +19,11 @@ use tokio::time::{Instant, timeout_at};
 #[error("the limit of concurrent requests is reached")]
 pub struct LimitReached;
 
+/// What one of several users may take of `global` slots at most: a tenth stays for the others.
+pub fn most_of_one_user(global: usize) -> usize {
+    global - global / 10
+}
+
 /// So many slots, shared by all workers.
 #[derive(Debug)]
 pub struct Limiter {

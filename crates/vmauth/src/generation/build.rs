@@ -14,6 +14,7 @@ use vmkit::tls::client_config::{ClientTls, ClientTlsOptions};
 use super::carry_over::Collector;
 use super::jwt_users::jwt_users;
 use super::{BuildContext, Generation};
+use crate::admission::concurrency::most_of_one_user;
 use crate::admission::ip_filter::IpFilter;
 use crate::authn::Directory;
 use crate::authn::client_cert_users::{CertificateNames, ClientCertUsers};
@@ -36,7 +37,9 @@ impl Generation {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let cancel = CancellationToken::new();
         let carried = Collector::new(previous.map(|previous| &previous.carried));
-        let mut builder = Builder { context, cancel: &cancel, metrics: Set::new(), carried };
+        let is_shared = config.users.len() + usize::from(config.unauthorized_user.is_some()) > 1;
+        let slots_of_one = if is_shared { most_of_one_user(context.max_concurrent) } else { usize::MAX };
+        let mut builder = Builder { context, cancel: &cancel, metrics: Set::new(), carried, slots_of_one };
         let jwt_users = jwt_users(&config, issuers);
         let mut tokens = TokenUsers::default();
         let mut client_cert_users = ClientCertUsers::default();
@@ -89,6 +92,8 @@ struct Builder<'a> {
     cancel: &'a CancellationToken,
     metrics: Set,
     carried: Collector<'a>,
+    /// Slots that one user may take at most, so that several do not take all from each other.
+    slots_of_one: usize,
 }
 
 impl Builder<'_> {
@@ -97,7 +102,7 @@ impl Builder<'_> {
         let labels = label_text(&spec.metric_labels);
         let key = format!("{prefix}{labels}");
         let metrics = self.carried.metrics(&key);
-        let limiter = self.carried.limiter(&key, spec.max_concurrent_requests);
+        let limiter = self.carried.limiter(&key, spec.max_concurrent_requests.min(self.slots_of_one));
         metrics.register(&self.metrics, prefix, &labels, &limiter);
         let tls_options = &client_tls_options(&spec.tls);
         let mut matchers = Vec::with_capacity(spec.routes.len());

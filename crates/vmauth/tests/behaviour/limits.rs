@@ -132,3 +132,47 @@ fn a_crowd_behind_few_permits_is_served_completely() {
         ("vmauth_concurrent_requests_limit_reached_total", 0.0),
     ]);
 }
+
+/// Two users; `u` as in [`one_user`], `v` with the password `p` too.
+fn two_users(backend: &Backend, extra: &str) -> String {
+    let second = format!("- username: v\n  password: p\n  url_prefix: \"{}\"\n", backend.url());
+    format!("{}{second}", one_user(&[backend], extra))
+}
+
+const OTHER: &str = "Authorization: Basic djpw";
+
+#[test]
+fn a_user_with_slow_bodies_does_not_delay_others() {
+    let backend = Backend::saying("ok");
+    let config = two_users(&backend, "max_concurrent_requests: 1");
+    let proxy = Vmauth::start(&config, &["-maxConcurrentRequests=2", "-maxQueueDuration=30s"]);
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut client = proxy.client();
+        client.send(format!("POST /slow HTTP/1.1\r\nHost: test\r\n{AUTH}\r\nContent-Length: 10\r\n\r\nabc"));
+        slow.push(client);
+    }
+    proxy.expect_metrics(&[("user.concurrent_requests_current", 1.0), ("vmauth_concurrent_requests_current", 1.0)]);
+    assert_eq!(proxy.client().get("/fast", &[OTHER]).expect(200).text(), "ok");
+    let seen: Vec<_> = backend.requests().into_iter().map(|request| request.target).collect();
+    assert_eq!(seen, ["/fast"]);
+    drop(slow);
+}
+
+#[test]
+fn a_share_of_the_global_slots_is_never_one_users() {
+    let backend = Backend::saying("ok");
+    let proxy = Vmauth::start(
+        &two_users(&backend, "max_concurrent_requests: 100"),
+        &["-maxConcurrentRequests=10", "-maxQueueDuration=30s"],
+    );
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut client = proxy.client();
+        client.send(format!("POST /slow HTTP/1.1\r\nHost: test\r\n{AUTH}\r\nContent-Length: 10\r\n\r\nabc"));
+        slow.push(client);
+    }
+    proxy.expect_metrics(&[("user.concurrent_requests_current", 9.0), ("vmauth_concurrent_requests_current", 9.0)]);
+    assert_eq!(proxy.client().get("/fast", &[OTHER]).expect(200).text(), "ok");
+    drop(slow);
+}
