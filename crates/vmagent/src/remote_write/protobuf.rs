@@ -10,4 +10,3 @@ mod wire;
 
 pub use decode::{DecodeError, Visitor, decode};
 pub(crate) use encode::{metadata_len, push_metadata, push_series, sample_len, series_head_len};
-pub(crate) use wire::varint_len;

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use vmkit::metrics::Counter;
 
-pub(crate) use directory::{QUEUES_DIR, adopt_moved, queue_dir_name, remove_dangling};
+pub(crate) use directory::{Arranged, QUEUES_DIR, adopt_moved, queue_dir_name, remove_dangling};
 use layout::Layout;
 use state::{Capacity, State};
 pub(crate) use storage::{OsStorage, Storage};
@@ -168,6 +168,7 @@ impl Queue {
         let mut state = shared.lock();
         if self.memory_only {
             if state.memory_is_full() || state.more_in_files {
+                state.set_crowded();
                 return Pushed::Dropped;
             }
         } else if state.memory_overflows() && !shared.stuck.load(Ordering::Relaxed) {
@@ -225,8 +226,8 @@ impl Queue {
         if !self.memory_only {
             return false;
         }
-        let state = self.shared.lock();
-        state.memory_is_full() || state.more_in_files
+        let mut state = self.shared.lock();
+        state.memory_is_full() || state.more_in_files || state.is_crowded()
     }
 
     /// Whether everything has been acknowledged.

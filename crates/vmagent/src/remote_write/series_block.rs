@@ -184,6 +184,12 @@ impl SeriesBlock {
         true
     }
 
+    /// Takes the last series back.
+    pub(crate) fn pop_series(&mut self) {
+        self.series.pop();
+        self.cancel_series();
+    }
+
     /// Adds what is known about a metric family. Forgotten when the block holds 1 GiB of metadata.
     pub fn push_metadata(&mut self, metadata: Metadata<'_>) {
         let Metadata { kind, family, help, unit, tenant } = metadata;

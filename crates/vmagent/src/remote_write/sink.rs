@@ -11,17 +11,23 @@ use super::SeriesBlock;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Empty blocks that are kept for reuse.
 const MAX_SPARE: usize = 16;
 /// Granularity of the memory account, so that a permit count fits in 32 bits.
 const UNIT: usize = 1024;
 
-/// The agent is stopping: the block was not taken and is still the caller's.
+/// Why a block was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the agent is stopping")]
-pub struct PushError;
+pub enum PushError {
+    /// The block is still the caller's.
+    #[error("the agent is stopping")]
+    Stopping,
+    /// Its samples could be neither sent nor kept.
+    #[error("remote storage systems cannot keep up with the data ingestion rate; retry the request later")]
+    Overloaded,
+}
 
 /// Takes blocks of series. Cheap to clone; one per process, shared by all producers.
 ///
@@ -40,23 +46,62 @@ pub struct Intake {
 
 struct Taken {
     block: SeriesBlock,
-    /// Room in memory, given back when the block has been processed.
-    room: OwnedSemaphorePermit,
+    room: Room,
+}
+
+/// Room in memory that a block takes, given back when this is dropped.
+#[derive(Debug)]
+pub struct Room {
+    _permit: OwnedSemaphorePermit,
+    /// Somebody waits for what becomes of the block.
+    told: Option<oneshot::Sender<bool>>,
+    refused: bool,
+}
+
+impl Room {
+    /// Samples of the block were dropped, because they could be neither sent nor kept.
+    pub fn set_refused(&mut self, refused: bool) {
+        self.refused = refused;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some(told) = self.told.take() {
+            // The request may be gone.
+            let _ = told.send(self.refused);
+        }
+    }
 }
 
 struct Shared {
     room: Arc<Semaphore>,
     units: u32,
     blocked: AtomicBool,
+    /// Producers may be told to come again.
+    refuses: bool,
     spare: Mutex<Vec<SeriesBlock>>,
+    closed: Notify,
 }
 
 impl Sink {
     /// A sink that holds about `max_bytes` of blocks which nobody has processed yet.
     pub fn new(max_bytes: usize) -> (Self, Intake) {
+        Self::with_refusals(max_bytes, false)
+    }
+
+    /// As [`Self::new`]; with `refuses`, [`Self::push_or_refuse`] tells when samples are dropped.
+    pub fn with_refusals(max_bytes: usize, refuses: bool) -> (Self, Intake) {
         let units = u32::try_from(max_bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
         let room = Arc::new(Semaphore::new((units as usize).min(Semaphore::MAX_PERMITS)));
-        let shared = Shared { room, units, blocked: AtomicBool::new(false), spare: Mutex::default() };
+        let shared = Shared {
+            room,
+            units,
+            blocked: AtomicBool::new(false),
+            refuses,
+            spare: Mutex::default(),
+            closed: Notify::new(),
+        };
         let shared = Arc::new(shared);
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self { blocks: sender, shared: Arc::clone(&shared) }, Intake { blocks: receiver, shared })
@@ -68,25 +113,58 @@ impl Sink {
     /// producer keep their order. An empty block is not passed on.
     ///
     /// # Errors
-    /// [`PushError`] after the other end is gone; the block keeps its content.
+    /// [`PushError::Stopping`] after the other end is gone; the block keeps its content.
     pub async fn push(&self, block: &mut SeriesBlock) -> Result<(), PushError> {
+        self.send(block, None).await
+    }
+
+    /// As [`Self::push`], for producers that can be told to come again: with `-remoteWrite.disableOnDiskQueue` it waits
+    /// until the block has been processed.
+    ///
+    /// # Errors
+    /// [`PushError::Overloaded`] if samples were dropped for want of room, [`PushError::Stopping`] as in [`Self::push`].
+    pub async fn push_or_refuse(&self, block: &mut SeriesBlock) -> Result<(), PushError> {
+        if !self.shared.refuses {
+            return self.push(block).await;
+        }
+        if self.is_blocked() {
+            return Err(PushError::Overloaded);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.send(block, Some(sender)).await?;
+        match receiver.await {
+            Ok(true) => Err(PushError::Overloaded),
+            // An empty block is not passed on, and nobody tells.
+            Ok(false) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn send(&self, block: &mut SeriesBlock, told: Option<oneshot::Sender<bool>>) -> Result<(), PushError> {
         if block.is_empty() {
             return Ok(());
         }
         // A block larger than the whole account takes all of it, alone.
         let units = u32::try_from(block.size_bytes().div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.shared.units);
-        let room = Arc::clone(&self.shared.room).acquire_many_owned(units).await.map_err(|_| PushError)?;
+        let permit = Arc::clone(&self.shared.room).acquire_many_owned(units).await;
+        let permit = permit.map_err(|_| PushError::Stopping)?;
+        let room = Room { _permit: permit, told, refused: false };
         let spare = self.shared.take_spare();
         let taken = Taken { block: std::mem::replace(block, spare), room };
         self.blocks.send(taken).map_err(|mpsc::error::SendError(taken)| {
             *block = taken.block;
-            PushError
+            PushError::Stopping
         })
     }
 
     /// Whether a request should be refused with 429, because its samples could only be dropped.
     pub fn is_blocked(&self) -> bool {
         self.shared.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Takes nothing more: the other end receives what was taken, then nothing.
+    pub fn close(&self) {
+        self.shared.room.close();
+        self.shared.closed.notify_one();
     }
 
     /// An empty block, with the capacity of one that was processed if there is one.
@@ -96,19 +174,29 @@ impl Sink {
 }
 
 impl Intake {
-    /// The next block and the room it takes, which is free again when the guard is dropped. `None` when every sink is
-    /// gone and nothing is left.
-    pub async fn recv(&mut self) -> Option<(SeriesBlock, impl Sized + Send + 'static)> {
-        self.blocks.recv().await.map(|taken| (taken.block, taken.room))
+    /// The next block and the room it takes, which is free again when the room is dropped. `None` when every sink is
+    /// gone or one was closed, and nothing is left.
+    pub async fn recv(&mut self) -> Option<(SeriesBlock, Room)> {
+        loop {
+            let taken = tokio::select! {
+                biased;
+                taken = self.blocks.recv() => taken,
+                () = self.shared.closed.notified() => {
+                    self.blocks.close();
+                    continue;
+                }
+            };
+            return taken.map(|taken| (taken.block, taken.room));
+        }
     }
 
-    /// As [`Self::recv`], for a thread without a runtime.
-    pub fn blocking_recv(&mut self) -> Option<(SeriesBlock, impl Sized + Send + 'static)> {
+    /// As [`Self::recv`], for a thread without a runtime; only the end of all sinks ends it.
+    pub fn blocking_recv(&mut self) -> Option<(SeriesBlock, Room)> {
         self.blocks.blocking_recv().map(|taken| (taken.block, taken.room))
     }
 
     /// The next block if one is there.
-    pub fn try_recv(&mut self) -> Option<(SeriesBlock, impl Sized + Send + 'static)> {
+    pub fn try_recv(&mut self) -> Option<(SeriesBlock, Room)> {
         self.blocks.try_recv().ok().map(|taken| (taken.block, taken.room))
     }
 
@@ -221,7 +309,7 @@ mod tests {
         sink.push(&mut block(1)).await.unwrap();
         intake.close();
         let mut late = block(2);
-        assert_eq!(sink.push(&mut late).await, Err(PushError));
+        assert_eq!(sink.push(&mut late).await, Err(PushError::Stopping));
         assert_eq!(late.sample_count(), 2);
         assert_eq!(intake.recv().await.unwrap().0.sample_count(), 1, "what was taken is still there");
         assert!(intake.recv().await.is_none());

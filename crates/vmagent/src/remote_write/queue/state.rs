@@ -50,6 +50,8 @@ pub(crate) struct State {
     acknowledged: BTreeSet<u64>,
     /// No block is handed out any more.
     pub(crate) closed: bool,
+    /// A block found no room, and there is not much room yet.
+    crowded: bool,
 }
 
 impl State {
@@ -66,6 +68,7 @@ impl State {
             next_number: 0,
             acknowledged: BTreeSet::new(),
             closed: false,
+            crowded: false,
         }
     }
 
@@ -79,6 +82,20 @@ impl State {
     /// Whether one more block would be over the capacity.
     pub(crate) fn memory_is_full(&self) -> bool {
         self.memory.len() >= self.capacity.blocks || self.memory_bytes >= self.capacity.bytes
+    }
+
+    /// A block found no room.
+    pub(crate) fn set_crowded(&mut self) {
+        self.crowded = true;
+    }
+
+    /// Whether a block found no room lately: until a quarter of the memory is free, so that pushes are not accepted
+    /// and refused in turn.
+    pub(crate) fn is_crowded(&mut self) -> bool {
+        let limit = |all: usize| all - all.div_ceil(4);
+        self.crowded &=
+            self.memory.len() > limit(self.capacity.blocks) || self.memory_bytes > limit(self.capacity.bytes);
+        self.crowded
     }
 
     /// Whether memory holds several times what it should: somebody has to wait.

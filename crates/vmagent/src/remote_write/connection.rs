@@ -1,0 +1,296 @@
+//! Connections to one remote, and one request over one of them.
+//!
+//! Each sender has a connection of its own and keeps it between blocks. A redirect is never followed, because a body
+//! that arrives nowhere must not count as delivered. What a reply says is read up to a bound; a success whose body is
+//! cut is still a success.
+
+use super::metrics::ConnectionMetrics;
+use super::url::RemoteUrl;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use vmkit::net::dial::{dial, dial_error_text};
+use vmkit::tls::client_config::ClientTls;
+
+/// Looked at again for changed files.
+const TLS_REFRESH: Duration = Duration::from_secs(1);
+/// For one address of a name.
+const DIAL_LIMIT: Duration = Duration::from_secs(20);
+/// Of a reply's body, for the log.
+const SHOWN_BODY: usize = 1024;
+/// Read and thrown away, so that the connection can be used again.
+const DRAINED_BODY: usize = 256 * 1024;
+/// The rest of a reply is waited for so long.
+const BODY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Where connections of a URL go.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) url: RemoteUrl,
+    pub(crate) tls: ClientTls,
+    pub(crate) tls_checked: Mutex<Option<Instant>>,
+    pub(crate) handshake_limit: Duration,
+    /// `-enableTCP6`.
+    pub(crate) ipv6: bool,
+    pub(crate) metrics: Arc<ConnectionMetrics>,
+}
+
+/// A connection that may be kept.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    tls_generation: u64,
+}
+
+/// A reply of any status.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<String>,
+    /// The beginning of the body.
+    pub(crate) body: String,
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub(crate) struct NoReply {
+    pub(crate) text: String,
+    /// The connection ended before a reply began; it may have been too old.
+    pub(crate) is_end: bool,
+}
+
+impl NoReply {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_end: false }
+    }
+}
+
+impl Endpoint {
+    /// Sends a block and reads the reply, over `kept` if that is still open. What can be used again is kept.
+    pub(crate) async fn post(
+        &self,
+        kept: &mut Option<Connection>,
+        headers: &HeaderMap,
+        authorization: Option<HeaderValue>,
+        block: &Bytes,
+    ) -> Result<Reply, NoReply> {
+        let mut connection = match self.usable(kept.take()).await {
+            Some(connection) => connection,
+            None => self.connect().await.map_err(NoReply::new)?,
+        };
+        let mut request = Request::new(Full::new(block.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.url.target.parse::<Uri>().map_err(|err| NoReply::new(err.to_string()))?;
+        *request.headers_mut() = headers.clone();
+        if !headers.contains_key(HOST) {
+            let host = HeaderValue::from_str(&self.host_header()).map_err(|err| NoReply::new(err.to_string()))?;
+            request.headers_mut().insert(HOST, host);
+        }
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
+        let reply = connection.sender.send_request(request).await.map_err(|err| no_reply(&err))?;
+        let (head, body) = reply.into_parts();
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (body, whole) = tokio::time::timeout(BODY_LIMIT, read_body(body)).await.unwrap_or_default();
+        if whole && !connection.sender.is_closed() {
+            *kept = Some(connection);
+        }
+        Ok(Reply { status: head.status.as_u16(), retry_after, body })
+    }
+
+    fn host_header(&self) -> String {
+        match self.tls.options().server_name.as_deref().filter(|name| !name.is_empty() && self.url.is_https) {
+            Some(name) => name.to_owned(),
+            None => self.url.authority.clone(),
+        }
+    }
+
+    async fn usable(&self, kept: Option<Connection>) -> Option<Connection> {
+        let mut connection = kept?;
+        // Lets go of a connection whose certificates have been replaced.
+        if self.url.is_https {
+            self.refresh_tls().await;
+            let current = self.tls.current().ok()?;
+            if current.generation != connection.tls_generation {
+                return None;
+            }
+        }
+        connection.sender.ready().await.ok()?;
+        Some(connection)
+    }
+
+    async fn connect(&self) -> Result<Connection, String> {
+        self.metrics.dials.inc();
+        let connected = self.try_connect().await;
+        if connected.is_err() {
+            self.metrics.dial_errors.inc();
+        }
+        connected
+    }
+
+    async fn try_connect(&self) -> Result<Connection, String> {
+        let tcp = self.dial().await?;
+        if !self.url.is_https {
+            return self.handshake(tcp, 0).await;
+        }
+        self.refresh_tls().await;
+        let loaded = self.tls.current().map_err(|err| err.to_string())?;
+        let name = self.tls.options().server_name_for(&self.url.host).map_err(|err| err.to_string())?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&loaded.config));
+        let tls = tokio::time::timeout(self.handshake_limit, connector.connect(name, tcp)).await;
+        let tls = tls.map_err(|_| "net/http: TLS handshake timeout".to_owned())?;
+        let tls = tls.map_err(|err| vmkit::tls::handshake_error::text(&err))?;
+        self.handshake(tls, loaded.generation).await
+    }
+
+    async fn dial(&self) -> Result<tokio::net::TcpStream, String> {
+        let host = self.url.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let found = tokio::net::lookup_host((host.as_str(), self.url.port)).await;
+        let found = found.map_err(|err| format!("lookup {host}: {err}"))?;
+        let is_literal = host.parse::<std::net::IpAddr>().is_ok();
+        let usable = |addr: &SocketAddr| self.ipv6 || is_literal || addr.is_ipv4();
+        let mut last = format!("lookup {host}: no addresses; try -enableTCP6 for ipv6 addresses");
+        for addr in found.filter(usable) {
+            match dial(addr, DIAL_LIMIT).await {
+                Ok(stream) => return Ok(stream),
+                Err(err) => last = dial_error_text(addr, &err),
+            }
+        }
+        Err(last)
+    }
+
+    async fn handshake<S>(&self, stream: S, tls_generation: u64) -> Result<Connection, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let counted = Counted { stream, metrics: Arc::clone(&self.metrics) };
+        self.metrics.open.inc();
+        let mut builder = hyper::client::conn::http1::Builder::new();
+        builder.max_buf_size(64 * 1024).title_case_headers(true);
+        let (sender, driver) = builder.handshake(TokioIo::new(counted)).await.map_err(|err| err.to_string())?;
+        // Ends with the connection; its errors show in the request.
+        tokio::spawn(async move {
+            let _ = driver.await;
+        });
+        Ok(Connection { sender, tls_generation })
+    }
+
+    async fn refresh_tls(&self) {
+        {
+            let mut checked = self.tls_checked.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = checked.is_some_and(|at| self.tls.options().is_static() || at.elapsed() < TLS_REFRESH);
+            if fresh {
+                return;
+            }
+            *checked = Some(Instant::now());
+        }
+        // Files that broke later leave the last good ones in force; the first failure shows in `current`.
+        let _ = self.tls.refresh(|url| async move { Err(format!("cannot fetch {}", vmkit::redact::url(&url))) }).await;
+    }
+}
+
+async fn read_body(mut body: hyper::body::Incoming) -> (String, bool) {
+    let mut shown = Vec::new();
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return (String::from_utf8_lossy(&shown).into_owned(), false) };
+        let Some(data) = frame.data_ref() else { continue };
+        shown.extend_from_slice(&data[..data.len().min(SHOWN_BODY - shown.len())]);
+        read += data.len();
+        if read > DRAINED_BODY {
+            return (String::from_utf8_lossy(&shown).into_owned(), false);
+        }
+    }
+    (String::from_utf8_lossy(&shown).into_owned(), true)
+}
+
+fn no_reply(error: &hyper::Error) -> NoReply {
+    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    let reset =
+        io.is_some_and(|io| matches!(io.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe));
+    let is_end = error.is_incomplete_message() || error.is_canceled() || error.is_closed() || reset;
+    let text = match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    NoReply { text, is_end }
+}
+
+/// Counts bytes and calls of a connection.
+struct Counted<S> {
+    stream: S,
+    metrics: Arc<ConnectionMetrics>,
+}
+
+impl<S> Drop for Counted<S> {
+    fn drop(&mut self) {
+        self.metrics.open.dec();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Poll::Ready(result) = &polled {
+            self.metrics.reads.inc();
+            match result {
+                Ok(()) => self.metrics.bytes_read.add((buf.filled().len() - before) as u64),
+                Err(_) => self.metrics.read_errors.inc(),
+            }
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.count(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.count(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S> Counted<S> {
+    fn count(&self, polled: &Poll<std::io::Result<usize>>) {
+        if let Poll::Ready(result) = polled {
+            self.metrics.writes.inc();
+            match result {
+                Ok(len) => self.metrics.bytes_written.add(*len as u64),
+                Err(_) => self.metrics.write_errors.inc(),
+            }
+        }
+    }
+}
