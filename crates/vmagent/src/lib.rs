@@ -15,6 +15,7 @@ pub mod flags;
 pub mod labels;
 pub mod options;
 pub mod path_pattern;
+pub mod push_in;
 pub mod relabel;
 pub mod remote_write;
 pub mod scrape;
