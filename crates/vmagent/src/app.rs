@@ -10,18 +10,24 @@
 
 mod dry_run;
 mod reload;
+mod rules;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
+use vmkit::blocking::off_thread;
 use vmkit::http_server::{AppRoute, OnlyRoutes, Reply};
+use vmkit::metrics::app::allowed_memory;
+use vmkit::metrics::resources::SystemRoot;
 use vmkit::net::dns::Resolver;
+use vmkit::service::options::AllowedMemory;
 use vmkit::service::{Fatal, Service};
 
 use crate::discovery::{Discovery, DiscoveryParts};
 use crate::options::{Check, Options};
-use crate::remote_write::Sink;
+use crate::remote_write::{RemoteWrite, RuleSets, Sink};
 use crate::scrape::Scraping;
 use crate::scrape::connection::Network;
 use crate::scrape::http_identity::Identities;
@@ -29,6 +35,9 @@ use crate::scrape::manager::{Manager, ManagerHandle};
 use crate::scrape::metrics::ScrapeMetrics;
 use crate::scrape::state::ScrapeState;
 use crate::scrape::worker::Workers;
+
+/// Longest time for writing the rest to disk.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// What vmagent was started with.
 pub type Start = vmkit::service::Start<Options>;
@@ -46,11 +55,12 @@ pub async fn run(start: Start) -> Result<(), Fatal> {
 
 async fn serve(start: Start) -> Result<(), Fatal> {
     let mut service = Service::open(&start).await?;
-    let (sink, intake) = Sink::new(32 << 20);
-    std::thread::spawn(move || discard(intake));
     let mut loader = reload::ConfigLoader::new(&start, &service.client);
     let config = Arc::new(loader.load().await?);
     config.skipped.iter().for_each(|job| vmkit::error!("{job}"));
+    let mut rules = rules::RuleLoader::new(&start, &service);
+    let remote_write = Arc::new(start_remote_write(&start, &service, rules.load().await?)?);
+    let sink = remote_write.sink().clone();
     let (scraping, manager) = start_scraping(&start, &service, &sink)?;
     let has_config = !start.options.config.path.is_empty();
     if has_config {
@@ -61,7 +71,8 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     manager.apply(config);
     let metrics = has_config.then(|| reload::ReloadMetrics::register(service.registry.common()));
     let on_demand = format!("reloading -promscrape.config={}", loader.shown());
-    let controller = reload::Controller::new(loader, manager.clone(), Arc::clone(&scraping), metrics);
+    rules.started(Arc::downgrade(&remote_write));
+    let controller = reload::Controller::new(loader, manager.clone(), Arc::clone(&scraping), metrics, rules);
     service.reload_with(start.options.config.check_interval, on_demand, controller);
     add_routes(&mut service, &scraping);
     let running = service.listen(|_| OnlyRoutes)?;
@@ -69,13 +80,28 @@ async fn serve(start: Start) -> Result<(), Fatal> {
         .run(async || {
             manager.stop().await;
             drop(sink);
+            stop_remote_write(remote_write).await;
         })
         .await
 }
 
-fn discard(mut intake: crate::remote_write::Intake) {
-    while let Some((block, _room)) = intake.blocking_recv() {
-        intake.recycle(block);
+fn start_remote_write(start: &Start, service: &Service, rules: RuleSets) -> Result<RemoteWrite, Fatal> {
+    let (bytes, percent) = match start.service.metrics.allowed_memory {
+        AllowedMemory::Bytes(bytes) => (bytes, 0.0),
+        AllowedMemory::Percent(percent) => (0, percent),
+    };
+    let memory = allowed_memory(SystemRoot::default().memory_limit(), bytes, percent);
+    RemoteWrite::start(&start.options.remote_write, rules, memory, service.registry.common())
+}
+
+/// Sends or stores what is left, on a thread that may block.
+async fn stop_remote_write(remote_write: Arc<RemoteWrite>) {
+    let Ok(remote_write) = Arc::try_unwrap(remote_write) else {
+        vmkit::error!("remote write is still in use; what is in memory may be lost");
+        return;
+    };
+    if off_thread(STOP_LIMIT, move || remote_write.stop()).await.is_err() {
+        vmkit::error!("remote write has not stopped in {STOP_LIMIT:?}");
     }
 }
 

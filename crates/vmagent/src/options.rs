@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vmkit::flags::{FlagSet, Password, Support};
-use vmkit::units::GoDuration;
 
 use crate::config::JobDefaults;
 use crate::discovery::DiscoveryOptions;
 use crate::flags::OWN;
+use crate::remote_write::RemoteWriteOptions;
 use crate::scrape::cluster::{Cluster, member_number};
 use crate::scrape::worker::ScrapeOptions;
 
@@ -23,6 +23,8 @@ pub struct Options {
     pub scrape: Arc<ScrapeOptions>,
     /// How targets are found.
     pub discovery: DiscoveryOptions,
+    /// Where samples go.
+    pub remote_write: RemoteWriteOptions,
     /// Threads that scrape.
     pub scrape_threads: usize,
     /// `-configAuthKey`.
@@ -65,6 +67,16 @@ impl Options {
             (false, false) => Check::Nothing,
         };
         let cluster = Arc::new(cluster(flags, &mut problems));
+        let remote_write = match RemoteWriteOptions::from_flags(flags) {
+            Ok(options) => options,
+            Err(more) => {
+                problems.extend(more);
+                return Err(problems);
+            }
+        };
+        if check == Check::Nothing && remote_write.urls.is_empty() {
+            problems.push("at least one `-remoteWrite.url` command-line flag must be set".to_owned());
+        }
         let options = Self {
             check,
             config: ConfigOptions {
@@ -74,6 +86,7 @@ impl Options {
             },
             scrape: Arc::new(scrape_options(flags, cluster)),
             discovery: discovery_options(flags),
+            remote_write,
             scrape_threads: usize::try_from(flags.int("workers")).unwrap_or(1).max(1),
             config_key: flags.password("configAuthKey"),
         };
@@ -152,16 +165,5 @@ fn cluster(flags: &FlagSet, problems: &mut Vec<String>) -> Cluster {
         name: flags.text("promscrape.cluster.name").to_owned(),
         member_label: (!label.is_empty()).then(|| (label.to_owned(), number.to_owned())),
         member_url_template: flags.text("promscrape.cluster.memberURLTemplate").to_owned(),
-    }
-}
-
-/// Item of a list that goes by position of `-remoteWrite.url`: an own one, a single one for all, or the default.
-pub fn duration_at(flags: &FlagSet, name: &str, index: usize, default: Duration) -> Result<Duration, String> {
-    match flags.text_at(name, index) {
-        "" => Ok(default),
-        text => text
-            .parse::<GoDuration>()
-            .map(GoDuration::as_std)
-            .map_err(|error| format!("invalid value {text:?} for flag -{name}: {error}")),
     }
 }

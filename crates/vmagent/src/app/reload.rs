@@ -15,6 +15,7 @@ use vmkit::metrics::{Counter, Gauge, Set};
 use vmkit::service::Reloader;
 
 use super::Start;
+use super::rules::RuleLoader;
 use crate::config::{JobDefaults, ScrapeConfig, load_text};
 use crate::scrape::Scraping;
 use crate::scrape::manager::ManagerHandle;
@@ -110,6 +111,7 @@ pub(super) struct Controller {
     manager: ManagerHandle,
     scraping: Arc<Scraping>,
     metrics: Option<ReloadMetrics>,
+    rules: RuleLoader,
 }
 
 impl Controller {
@@ -118,8 +120,9 @@ impl Controller {
         manager: ManagerHandle,
         scraping: Arc<Scraping>,
         metrics: Option<ReloadMetrics>,
+        rules: RuleLoader,
     ) -> Self {
-        Self { loader, manager, scraping, metrics }
+        Self { loader, manager, scraping, metrics, rules }
     }
 
     async fn reload_scrape_config(&mut self) -> Result<(), String> {
@@ -152,6 +155,7 @@ impl Controller {
 
 impl Reloader for Controller {
     async fn reload(&mut self) -> Result<(), String> {
-        self.reload_scrape_config().await
+        let (scraping, rules) = (self.reload_scrape_config().await, self.rules.reload().await);
+        scraping.and(rules)
     }
 }

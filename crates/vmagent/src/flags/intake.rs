@@ -45,9 +45,6 @@ pub(super) static TABLE: &[FlagDef] = &[
         .computed(twice_the_cores),
     FlagDef::new("maxIngestionRate", Int, "0", "Samples/s over all inputs, pauses beyond"),
     FlagDef::new("maxInsertRequestSize", Bytes, "33554432", "Largest remote write request, decompressed too"),
-    FlagDef::new("maxLabelNameLen", Int, "0", "Longer names: series dropped"),
-    FlagDef::new("maxLabelValueLen", Int, "0", "Longer values: series dropped"),
-    FlagDef::new("maxLabelsPerTimeseries", Int, "0", "Series with more labels are dropped; 0 = off"),
     FlagDef::new("newrelic.maxInsertRequestSize", Bytes, "67108864", "New Relic body limit").ignored(NO_PROTOCOL),
     FlagDef::new("opentelemetry.convertMetricNamesToPrometheus", Bool, "", "Metric names only").ignored(NO_PROTOCOL),
     FlagDef::new("opentelemetry.ignoreResourceAttributes", TextList, "", "Not these").ignored(NO_PROTOCOL),
@@ -69,8 +66,6 @@ pub(super) static TABLE: &[FlagDef] = &[
     FlagDef::new("opentsdbhttp.maxInsertRequestSize", Bytes, "33554432", "OpenTSDB body limit").ignored(NO_PROTOCOL),
     FlagDef::new("opentsdbhttpTrimTimestamp", Duration, "1ms", "Truncate OpenTSDB HTTP times").ignored(NO_PROTOCOL),
     FlagDef::new("prevCacheRemovalPercent", Float, "0.1", "Storage only").ignored(STORAGE_ONLY),
-    FlagDef::new("sortLabels", Bool, "", "Sort labels before sending"),
-    FlagDef::new("usePromCompatibleNaming", Bool, "", "Other characters in names become _"),
     FlagDef::new("zabbixconnector.addDuplicateTagsSeparator", Text, "", "Join repeated Zabbix tags with this")
         .ignored(NO_PROTOCOL),
     FlagDef::new("zabbixconnector.addEmptyTagsValue", Text, "", "Value for empty Zabbix tags").ignored(NO_PROTOCOL),

@@ -1,0 +1,123 @@
+//! Relabeling rules of remote write: read at the start and again with each reload.
+//!
+//! A file that cannot be read or parsed keeps the rules that were good; at the start it keeps the process from starting.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Handle;
+use vmkit::blocking::off_thread;
+use vmkit::env_template::Environment;
+use vmkit::http_client::Client;
+use vmkit::metrics::{Counter, Gauge};
+use vmkit::service::Service;
+
+use super::Start;
+use super::reload::read_file;
+use crate::config::parse_rules;
+use crate::relabel::RelabelRules;
+use crate::remote_write::{RemoteWrite, RuleSets};
+
+/// Time for reading all files.
+const LOAD_LIMIT: Duration = Duration::from_secs(60);
+
+/// Reads the rules.
+pub(super) struct RuleLoader {
+    global: String,
+    by_url: Vec<String>,
+    variables: Environment,
+    client: Arc<Client>,
+    /// Who uses the rules, once it runs.
+    target: Weak<RemoteWrite>,
+    /// Only when there is a file.
+    metrics: Option<Metrics>,
+}
+
+struct Metrics {
+    reloads: Arc<Counter>,
+    errors: Arc<Counter>,
+    successful: Arc<Gauge>,
+    success_time: Arc<Gauge>,
+}
+
+impl RuleLoader {
+    pub(super) fn new(start: &Start, service: &Service) -> Self {
+        let global = start.flags.text("remoteWrite.relabelConfig").to_owned();
+        let by_url = start.flags.texts("remoteWrite.urlRelabelConfig").to_vec();
+        let set = service.registry.common();
+        let has_files = !global.is_empty() || by_url.iter().any(|file| !file.is_empty());
+        let metrics = has_files.then(|| Metrics {
+            reloads: set.counter("vmagent_relabel_config_reloads_total"),
+            errors: set.counter("vmagent_relabel_config_reloads_errors_total"),
+            successful: set.gauge("vmagent_relabel_config_last_reload_successful"),
+            success_time: set.gauge("vmagent_relabel_config_last_reload_success_timestamp_seconds"),
+        });
+        let (variables, client) = (start.variables.clone(), Arc::clone(&service.client));
+        Self { global, by_url, variables, client, target: Weak::new(), metrics }
+    }
+
+    /// Says who gets reloaded rules.
+    pub(super) fn started(&mut self, target: Weak<RemoteWrite>) {
+        self.target = target;
+    }
+
+    /// The rules as they are now.
+    pub(super) async fn load(&mut self) -> Result<RuleSets, String> {
+        let rules = self.read().await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.succeeded();
+        }
+        Ok(rules)
+    }
+
+    async fn read(&self) -> Result<RuleSets, String> {
+        if self.metrics.is_none() {
+            return Ok(RuleSets::default());
+        }
+        let (global, by_url, variables) = (self.global.clone(), self.by_url.clone(), self.variables.clone());
+        let (client, runtime) = (Arc::clone(&self.client), Handle::current());
+        let load = move || {
+            let rules = |flag: &str, file: &str| match file {
+                "" => Ok(RelabelRules::default()),
+                file => read_file(file, &client, &runtime)
+                    .and_then(|bytes| parse_rules(file, &bytes, &variables))
+                    .map_err(|cause| format!("cannot load -{flag}={:?}: {cause}", vmkit::redact::url(file))),
+            };
+            let global = rules("remoteWrite.relabelConfig", &global)?;
+            let by_url = by_url.iter().map(|file| rules("remoteWrite.urlRelabelConfig", file)).collect::<Result<_, _>>()?;
+            Ok(RuleSets { global, by_url })
+        };
+        off_thread(LOAD_LIMIT, load).await.map_err(|error| error.to_string())?
+    }
+
+    /// Puts changed rules in force.
+    pub(super) async fn reload(&mut self) -> Result<(), String> {
+        let Some(metrics) = &self.metrics else { return Ok(()) };
+        let rules = match self.read().await {
+            Ok(rules) => rules,
+            Err(problem) => {
+                metrics.errors.inc();
+                metrics.successful.set(0);
+                vmkit::error!("{problem}; continuing with the last good rules");
+                return Err(problem);
+            }
+        };
+        metrics.succeeded();
+        let Some(target) = self.target.upgrade() else { return Ok(()) };
+        let before = target.rules();
+        if before.global != rules.global || before.by_url != rules.by_url {
+            metrics.reloads.inc();
+            target.set_rules(rules);
+            vmkit::info!("reloaded the relabeling rules of remote write");
+        }
+        Ok(())
+    }
+}
+
+impl Metrics {
+    fn succeeded(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.successful.set(1);
+        self.success_time.set(i64::try_from(now).unwrap_or(0));
+    }
+}
