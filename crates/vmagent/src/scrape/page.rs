@@ -87,6 +87,8 @@ pub struct PageReader<'p> {
     pub totals: PageTotals,
     /// The limit that the page has exceeded.
     pub limit_error: Option<LimitError>,
+    /// Series of a complete page that the page before did not have.
+    pub series_added: u64,
     /// A line that makes no sense, for the log.
     pub invalid_line: Option<String>,
 }
@@ -141,6 +143,7 @@ impl<'p> PageReader<'p> {
             with_metadata,
             totals: PageTotals::default(),
             limit_error: None,
+            series_added: 0,
             invalid_line: None,
         }
     }
@@ -170,6 +173,7 @@ impl<'p> PageReader<'p> {
         let (target, assembly, buffers) = (self.target, self.assembly, &mut *self.buffers);
         let TargetMemory { series, day } = &mut *self.memory;
         let page = std::mem::take(&mut buffers.series);
+        self.series_added = page.added(series) as u64;
         series.finish(&page, |text| {
             markers += u64::from(write_marker(target, assembly, day, buffers, &mut parser, text, now_ms));
         });
@@ -198,11 +202,6 @@ impl<'p> PageReader<'p> {
         buffers.series = page;
         buffers.parser = parser;
         markers
-    }
-
-    /// Series that the page before did not have.
-    pub fn series_added(&self) -> u64 {
-        if self.target.settings.stale_markers { self.buffers.series.added(&self.memory.series) as u64 } else { 0 }
     }
 
     /// Number of series of the day.

@@ -35,9 +35,9 @@ pub struct PageSeries {
 }
 
 impl PageSeries {
-    /// How many series the page has that the one before did not have.
+    /// How many series the page has that the one before did not have; asked before the page is finished.
     pub fn added(&self, memory: &SeriesMemory) -> usize {
-        memory.ends.len() - self.known
+        memory.ends.len().saturating_sub(self.known)
     }
 
     fn saw(&mut self, index: usize) {

@@ -460,7 +460,7 @@ impl Page<'_> {
         } else {
             result.samples_scraped = totals.scraped;
             result.samples_post_relabeling = totals.post_relabeling;
-            result.series_added = self.reader.series_added();
+            result.series_added = self.reader.series_added;
         }
         if let Some(limit) = target.series_limit {
             result.series_limit = Some((limit, self.reader.day_series(), totals.over_series_limit));

@@ -83,6 +83,19 @@ fn labels_of_page_target_and_config() {
 }
 
 #[test]
+fn new_series_are_counted_before_the_memory_follows_the_page() {
+    let target = target("");
+    let assembly = LabelAssembly::new(&target);
+    let (mut memory, mut buffers) = (TargetMemory::default(), PageBuffers::default());
+    for (page, want) in [("a 1\nb 2\nc 3", 3), ("a 1\nd 4", 1), ("d 1", 0), ("", 0), ("a 1", 1)] {
+        let mut reader = PageReader::new(&target, &assembly, &mut memory, &mut buffers, 1000, true);
+        reader.feed(page.as_bytes());
+        reader.finish(1005);
+        assert_eq!(reader.series_added, want, "{page}");
+    }
+}
+
+#[test]
 fn limits() {
     let f = |job: &str, page: &str, scraped, post, left: usize, limit| {
         let (lines, totals, error) = scrape(job, &[page]);
