@@ -14,6 +14,7 @@ pub mod exposition;
 pub mod flags;
 pub mod labels;
 pub mod options;
+pub mod pages;
 pub mod path_pattern;
 pub mod push_in;
 pub mod relabel;
