@@ -10,6 +10,7 @@
 
 mod dry_run;
 mod reload;
+mod routes;
 mod rules;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use vmkit::blocking::off_thread;
-use vmkit::http_server::{AppRoute, OnlyRoutes, Reply};
+use vmkit::http_server::OnlyRoutes;
 use vmkit::metrics::app::allowed_memory;
 use vmkit::metrics::resources::SystemRoot;
 use vmkit::net::dns::Resolver;
@@ -72,9 +73,11 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     let metrics = has_config.then(|| reload::ReloadMetrics::register(service.registry.common()));
     let on_demand = format!("reloading -promscrape.config={}", loader.shown());
     rules.started(Arc::downgrade(&remote_write));
+    let rule_texts = rules.texts();
     let controller = reload::Controller::new(loader, manager.clone(), Arc::clone(&scraping), metrics, rules);
     service.reload_with(start.options.config.check_interval, on_demand, controller);
-    add_routes(&mut service, &scraping);
+    let shown = routes::Shown { scraping, rules: rule_texts };
+    routes::add(&mut service, &start, shown, &sink);
     let running = service.listen(|_| OnlyRoutes)?;
     running
         .run(async || {
@@ -123,38 +126,18 @@ fn start_scraping(start: &Start, service: &Service, sink: &Sink) -> Result<(Arc<
         ipv6,
         metrics: Arc::clone(&of_network),
     };
-    let workers = Workers::start(options.scrape_threads, &options.scrape, sink, &Arc::<Identities>::default(), network)
+    let identities = Arc::<Identities>::default();
+    let workers = Workers::start(options.scrape_threads, &options.scrape, sink, &identities, network.clone())
         .map_err(|error| format!("cannot start the threads that scrape: {error}"))?;
     let scraping = Arc::new(Scraping {
         state: Arc::new(ScrapeState::default()),
         config: ArcSwap::default(),
         discovery: Arc::clone(&discovery),
         options: Arc::clone(&options.scrape),
+        identities,
+        network: Box::new(network),
     });
     let (options, state) = (Arc::clone(&options.scrape), Arc::clone(&scraping.state));
     let manager = Manager::start(options, metrics, state, discovery, workers);
     Ok((scraping, manager))
-}
-
-fn add_routes(service: &mut Service, scraping: &Arc<Scraping>) {
-    let discovery = Arc::clone(&scraping.discovery);
-    service.route(AppRoute::new("/ready", move |_| {
-        let pending = discovery.pending_kinds();
-        Box::pin(async move {
-            match pending {
-                0 => Reply::text(200, "OK"),
-                left => Reply::error(425, &format!("waiting for scrapes to init, left: {left}")),
-            }
-        })
-    }));
-    let reload = service.reload_handle();
-    service.route(AppRoute::new("/prometheus/-/reload", move |_| {
-        let reload = reload.clone();
-        Box::pin(async move {
-            match reload.request_and_wait().await {
-                Ok(()) => Reply::text(200, ""),
-                Err(problems) => Reply::error(500, &problems),
-            }
-        })
-    }));
 }

@@ -2,7 +2,7 @@
 //!
 //! A file that cannot be read or parsed keeps the rules that were good; at the start it keeps the process from starting.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
@@ -15,6 +15,7 @@ use vmkit::service::Service;
 use super::Start;
 use super::reload::read_file;
 use crate::config::parse_rules;
+use crate::pages::relabel_debug::RemoteWriteRules;
 use crate::relabel::RelabelRules;
 use crate::remote_write::{RemoteWrite, RuleSets};
 
@@ -31,6 +32,51 @@ pub(super) struct RuleLoader {
     target: Weak<RemoteWrite>,
     /// Only when there is a file.
     metrics: Option<Metrics>,
+    texts: Arc<RuleTexts>,
+}
+
+/// The files as they are in force, for pages.
+#[derive(Debug, Default)]
+pub(super) struct RuleTexts {
+    /// How pages name the remotes.
+    names: Vec<String>,
+    texts: Mutex<(String, Vec<String>)>,
+}
+
+impl RuleTexts {
+    fn locked(&self) -> std::sync::MutexGuard<'_, (String, Vec<String>)> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file of all remotes.
+    pub(super) fn global(&self) -> String {
+        self.locked().0.clone()
+    }
+
+    /// The files of each remote as a YAML list.
+    pub(super) fn by_url_yaml(&self) -> String {
+        let texts = self.locked();
+        let mut page = String::new();
+        for (index, name) in self.names.iter().enumerate() {
+            let text = texts.1.get(index).map_or("", String::as_str).trim_end();
+            page += &format!("- url: {name}\n");
+            if text.is_empty() {
+                page += "  relabel_config: null\n";
+            } else {
+                page += "  relabel_config:\n";
+                text.lines().for_each(|line| page += &format!("  {line}\n"));
+            }
+        }
+        page
+    }
+
+    /// Both, for the page that shows rules at work.
+    pub(super) fn for_pages(&self) -> RemoteWriteRules {
+        let texts = self.locked();
+        let by_url = self.names.iter().enumerate();
+        let by_url = by_url.map(|(index, name)| (name.clone(), texts.1.get(index).cloned().unwrap_or_default()));
+        RemoteWriteRules { global: texts.0.clone(), by_url: by_url.collect() }
+    }
 }
 
 struct Metrics {
@@ -53,7 +99,14 @@ impl RuleLoader {
             success_time: set.gauge("vmagent_relabel_config_last_reload_success_timestamp_seconds"),
         });
         let (variables, client) = (start.variables.clone(), Arc::clone(&service.client));
-        Self { global, by_url, variables, client, target: Weak::new(), metrics }
+        let names = start.options.remote_write.urls.iter().map(|url| url.name.clone()).collect();
+        let texts = Arc::new(RuleTexts { names, texts: Mutex::default() });
+        Self { global, by_url, variables, client, target: Weak::new(), metrics, texts }
+    }
+
+    /// The files in force.
+    pub(super) fn texts(&self) -> Arc<RuleTexts> {
+        Arc::clone(&self.texts)
     }
 
     /// Says who gets reloaded rules.
@@ -63,29 +116,34 @@ impl RuleLoader {
 
     /// The rules as they are now.
     pub(super) async fn load(&mut self) -> Result<RuleSets, String> {
-        let rules = self.read().await?;
+        let (rules, texts) = self.read().await?;
+        *self.texts.locked() = texts;
         if let Some(metrics) = &self.metrics {
             metrics.succeeded();
         }
         Ok(rules)
     }
 
-    async fn read(&self) -> Result<RuleSets, String> {
+    async fn read(&self) -> Result<(RuleSets, (String, Vec<String>)), String> {
         if self.metrics.is_none() {
-            return Ok(RuleSets::default());
+            return Ok(Default::default());
         }
         let (global, by_url, variables) = (self.global.clone(), self.by_url.clone(), self.variables.clone());
         let (client, runtime) = (Arc::clone(&self.client), Handle::current());
         let load = move || {
             let rules = |flag: &str, file: &str| match file {
-                "" => Ok(RelabelRules::default()),
+                "" => Ok((RelabelRules::default(), String::new())),
                 file => read_file(file, &client, &runtime)
-                    .and_then(|bytes| parse_rules(file, &bytes, &variables))
+                    .and_then(|bytes| {
+                        let rules = parse_rules(file, &bytes, &variables)?;
+                        Ok((rules, variables.expand(&String::from_utf8_lossy(&bytes))))
+                    })
                     .map_err(|cause| format!("cannot load -{flag}={:?}: {cause}", vmkit::redact::url(file))),
             };
-            let global = rules("remoteWrite.relabelConfig", &global)?;
-            let by_url = by_url.iter().map(|file| rules("remoteWrite.urlRelabelConfig", file)).collect::<Result<_, _>>()?;
-            Ok(RuleSets { global, by_url })
+            let (global, global_text) = rules("remoteWrite.relabelConfig", &global)?;
+            let by_url = by_url.iter().map(|file| rules("remoteWrite.urlRelabelConfig", file));
+            let (by_url, texts) = by_url.collect::<Result<Vec<_>, String>>()?.into_iter().unzip();
+            Ok((RuleSets { global, by_url }, (global_text, texts)))
         };
         off_thread(LOAD_LIMIT, load).await.map_err(|error| error.to_string())?
     }
@@ -93,8 +151,8 @@ impl RuleLoader {
     /// Puts changed rules in force.
     pub(super) async fn reload(&mut self) -> Result<(), String> {
         let Some(metrics) = &self.metrics else { return Ok(()) };
-        let rules = match self.read().await {
-            Ok(rules) => rules,
+        let (rules, texts) = match self.read().await {
+            Ok(read) => read,
             Err(problem) => {
                 metrics.errors.inc();
                 metrics.successful.set(0);
@@ -103,6 +161,7 @@ impl RuleLoader {
             }
         };
         metrics.succeeded();
+        *self.texts.locked() = texts;
         let Some(target) = self.target.upgrade() else { return Ok(()) };
         let before = target.rules();
         if before.global != rules.global || before.by_url != rules.by_url {
