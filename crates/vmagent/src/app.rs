@@ -61,6 +61,7 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     config.skipped.iter().for_each(|job| vmkit::error!("{job}"));
     let mut rules = rules::RuleLoader::new(&start, &service);
     let remote_write = Arc::new(start_remote_write(&start, &service, rules.load().await?)?);
+    service.prev_shutdown_unclean = remote_write.prev_shutdown_unclean();
     let sink = remote_write.sink().clone();
     let (scraping, manager) = start_scraping(&start, &service, &sink)?;
     let has_config = !start.options.config.path.is_empty();
@@ -75,6 +76,7 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     rules.started(Arc::downgrade(&remote_write));
     let rule_texts = rules.texts();
     let controller = reload::Controller::new(loader, manager.clone(), Arc::clone(&scraping), metrics, rules);
+    routes::add_reload(&mut service, &start);
     service.reload_with(start.options.config.check_interval, on_demand, controller);
     let shown = routes::Shown { scraping, rules: rule_texts };
     routes::add(&mut service, &start, shown, &sink);

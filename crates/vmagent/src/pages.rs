@@ -134,8 +134,7 @@ fn size(target: &TargetView) -> String {
     match target.response_size {
         bytes if bytes < 1024 => format!("{bytes}B"),
         bytes => {
-            let text = format!("{:.3}", bytes as f64 / 1024.0);
-            format!("{}KiB", text.trim_end_matches('0').trim_end_matches('.'))
+            format!("{}KiB", (bytes + 512) / 1024)
         }
     }
 }

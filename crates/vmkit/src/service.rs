@@ -109,6 +109,8 @@ pub struct Service {
     app: AppInfo,
     options: ServiceOptions,
     started: Instant,
+    /// What `vm_app_prev_shutdown_unclean` shows; programs that leave a mark while they run say so.
+    pub prev_shutdown_unclean: bool,
     /// Where all metrics of the process are shown.
     pub registry: Arc<Registry>,
     /// The HTTP client of the control plane, without a TLS identity of its own.
@@ -149,6 +151,7 @@ impl Service {
         Ok(Self {
             app: start.app.clone(),
             started,
+            prev_shutdown_unclean: false,
             page: Arc::new(CachedPage::new(registry.clone(), options.metrics.expose_metadata)),
             registry,
             client,

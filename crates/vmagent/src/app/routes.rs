@@ -32,7 +32,6 @@ pub(super) fn add(service: &mut Service, start: &Start, shown: Shown, sink: &Sin
     ready(service, &shown);
     pages(service, &shown);
     configs(service, start, &shown);
-    reload(service, start);
     let flags = &start.flags;
     let options = PushOptions {
         max_request_size: flags.bytes("maxInsertRequestSize").as_usize(),
@@ -178,18 +177,18 @@ fn configs(service: &mut Service, start: &Start, shown: &Arc<Shown>) {
     }
 }
 
-fn reload(service: &mut Service, start: &Start) {
-    let reload = service.reload_handle();
-    let route = AppRoute::new("/prometheus/-/reload", move |_| {
-        let reload = reload.clone();
-        Box::pin(async move {
-            match reload.request_and_wait().await {
-                Ok(()) => Reply::text(200, ""),
-                Err(problems) => Reply::error(500, &problems),
-            }
-        })
-    });
-    service.route(route.with_key(start.service.access.reload_key.clone(), "-reloadAuthKey"));
+/// `/-/reload`: answers at once, whatever comes of it; the log and metrics tell. Goes before the route of the kit.
+pub(super) fn add_reload(service: &mut Service, start: &Start) {
+    let requests = service.registry.common().counter(&counter_name("/-/reload"));
+    for path in ["/-/reload", "/prometheus/-/reload"] {
+        let reload = service.reload_handle();
+        let route = AppRoute::new(path, move |_| {
+            reload.request();
+            Box::pin(async { Reply::new(200, "", "") })
+        });
+        let route = route.counted(Arc::clone(&requests));
+        service.route(route.with_key(start.service.access.reload_key.clone(), "-reloadAuthKey"));
+    }
 }
 
 fn answer<'r>(request: &'r mut Request<'_>, shown: Arc<Shown>, page: Page) -> ReplyFuture<'r> {

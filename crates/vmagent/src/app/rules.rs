@@ -154,6 +154,8 @@ impl RuleLoader {
         let (rules, texts) = match self.read().await {
             Ok(read) => read,
             Err(problem) => {
+                // Upstream counts tries here, not changes.
+                metrics.reloads.inc();
                 metrics.errors.inc();
                 metrics.successful.set(0);
                 vmkit::error!("{problem}; continuing with the last good rules");

@@ -113,7 +113,8 @@ pub(super) fn size(
     match value.parse::<ByteSize>() {
         Ok(size) => u64::try_from(size.bytes()).ok().filter(|&size| size > 0),
         Err(error) => {
-            bad_value(reader, id, &place, error.to_string(), "write a number of bytes, or one with KiB, MiB, KB, MB");
+            let message = format!("cannot parse size {}: {error}", vmkit::go_text::quote(value));
+            bad_value(reader, id, &place, message, "write a number of bytes, or one with KiB, MiB, KB, MB");
             None
         }
     }

@@ -166,7 +166,7 @@ impl RemoteWriteOptions {
         let relabel_configs = flags.texts("remoteWrite.urlRelabelConfig");
         if relabel_configs.len() > urls.len() && !urls.is_empty() {
             problems.add(format!(
-                "too many -remoteWrite.urlRelabelConfig values: {}; want at most {}, one for each -remoteWrite.url",
+                "too many -remoteWrite.urlRelabelConfig args: {}; want at most {}, one for each -remoteWrite.url",
                 relabel_configs.len(),
                 urls.len()
             ));
@@ -284,14 +284,15 @@ impl ByUrl<'_> {
             oauth2: self.oauth2(index, &at, &tls, send_timeout, problems),
             user_info,
         };
-        for (name, one, other) in [
-            ("basicAuth.username", &credentials.user, &credentials.user_file),
-            ("basicAuth.password", &credentials.password, &credentials.password_file),
-            ("bearerToken", &credentials.bearer, &credentials.bearer_file),
+        for (name, key, one, other) in [
+            ("basicAuth.username", "username", &credentials.user, &credentials.user_file),
+            ("basicAuth.password", "password", &credentials.password, &credentials.password_file),
+            ("bearerToken", "bearer_token", &credentials.bearer, &credentials.bearer_file),
         ] {
             if !one.is_empty() && !other.is_empty() {
-                problems
-                    .add(format!("{at}: -remoteWrite.{name} and -remoteWrite.{name}File cannot be set simultaneously"));
+                problems.add(format!(
+                    "{at}: both `{key}` and `{key}_file` are set by -remoteWrite.{name} and -remoteWrite.{name}File"
+                ));
             }
         }
         let relabel_config = self.flags.texts("remoteWrite.urlRelabelConfig").get(index).cloned().unwrap_or_default();
@@ -488,7 +489,7 @@ fn headers(text: &str, at: &str, problems: &mut Problems) -> Vec<(String, String
             Some((name, value)) => headers.push((name.trim().to_owned(), value.trim().to_owned())),
             // The text may be a secret whose comma was not quoted.
             None => problems.add(format!(
-                "{at}: missing ':' in a header of -remoteWrite.headers; want Name: value, in quotes if it has a comma"
+                "{at}: missing ':' in header of -remoteWrite.headers; want Name: value, in quotes if it has a comma"
             )),
         }
     }

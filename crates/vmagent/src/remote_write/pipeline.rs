@@ -40,6 +40,7 @@ pub struct RemoteWrite {
     stop_senders: CancellationToken,
     senders: JoinHandle<()>,
     mark: PathBuf,
+    prev_unclean: bool,
 }
 
 impl RemoteWrite {
@@ -72,7 +73,7 @@ impl RemoteWrite {
             report(remove_dangling(&storage, &root, &names), &root);
         }
         let mark = options.data_path.join(RUNNING_MARK);
-        set_mark(&mark, set);
+        let prev_unclean = set_mark(&mark);
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let refuses = matches!(&options.urls[..], [only] if only.memory_only) && !options.drop_on_overload;
         let (sink, intake) = Sink::with_refusals(SINK_BYTES, refuses);
@@ -101,7 +102,12 @@ impl RemoteWrite {
             .collect();
         let stop = stop_senders.clone();
         let senders = spawn("senders", move || run_senders(workers, stop))?;
-        Ok(Self { sink, rules, remotes, fan_out, stop_senders, senders, mark })
+        Ok(Self { sink, rules, remotes, fan_out, stop_senders, senders, mark, prev_unclean })
+    }
+
+    /// Whether the last process that used the queues did not stop in order.
+    pub fn prev_shutdown_unclean(&self) -> bool {
+        self.prev_unclean
     }
 
     /// Where samples go in.
@@ -122,7 +128,7 @@ impl RemoteWrite {
     /// Encodes what was pushed, lets senders go on for up to five seconds, and writes the rest to the queues. Every
     /// producer must be gone. Blocks the caller.
     pub fn stop(self) {
-        let Self { sink, rules: _, remotes, fan_out, stop_senders, senders, mark } = self;
+        let Self { sink, rules: _, remotes, fan_out, stop_senders, senders, mark, prev_unclean: _ } = self;
         sink.close();
         drop(sink);
         if fan_out.join().is_err() {
@@ -174,12 +180,13 @@ fn report(arranged: std::io::Result<super::queue::Arranged>, root: &Path) {
 }
 
 /// Tells whether the last process ended in order, and marks that this one runs.
-fn set_mark(mark: &Path, set: &Set) {
+/// Leaves the mark of a running process; tells whether the last process did not remove its own.
+fn set_mark(mark: &Path) -> bool {
     let unclean = mark.exists();
-    set.gauge("vm_app_prev_shutdown_unclean").set(i64::from(unclean));
     if let Err(err) = std::fs::write(mark, b"") {
         vmkit::error!("cannot write {}: {err}", mark.display());
     }
+    unclean
 }
 
 fn open_remote(

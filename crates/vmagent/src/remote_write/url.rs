@@ -29,7 +29,7 @@ impl RemoteUrl {
         let is_https = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
             "https" => true,
-            _ => return Err("unsupported scheme; want http or https".to_owned()),
+            other => return Err(format!("unsupported scheme {other:?}; want http or https")),
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

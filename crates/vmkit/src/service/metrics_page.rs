@@ -49,7 +49,7 @@ impl Service {
             started: Instant::now(),
             memory_allowed_bytes,
             memory_allowed_percent,
-            prev_shutdown_unclean: false,
+            prev_shutdown_unclean: self.prev_shutdown_unclean,
         };
         if self.options.metrics.go_runtime {
             let (go_runtime, control) = (self.go_runtime.clone(), tokio::runtime::Handle::current());
