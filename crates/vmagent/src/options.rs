@@ -167,3 +167,6 @@ fn cluster(flags: &FlagSet, problems: &mut Vec<String>) -> Cluster {
         member_url_template: flags.text("promscrape.cluster.memberURLTemplate").to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
