@@ -8,6 +8,7 @@
 pub mod api_targets;
 pub mod config_page;
 mod html;
+pub mod index;
 pub mod relabel_debug;
 pub mod service_discovery;
 pub mod target_response;

@@ -10,7 +10,7 @@ use vmkit::service::Service;
 use super::Start;
 use super::rules::RuleTexts;
 use crate::pages::{
-    Args, PageReply, api_targets, config_page, relabel_debug, service_discovery, target_response, targets, view,
+    Args, PageReply, api_targets, config_page, index, relabel_debug, service_discovery, target_response, targets, view,
 };
 use crate::push_in::{PushIn, PushOptions};
 use crate::remote_write::Sink;
@@ -25,10 +25,21 @@ pub(super) struct Shown {
     pub(super) rules: Arc<RuleTexts>,
 }
 
+impl Shown {
+    /// The jobs; without what was dropped where nothing is kept of it.
+    fn jobs(&self) -> Vec<view::JobView> {
+        let mut jobs = view::jobs(&self.scraping.state);
+        if self.scraping.options.drop_original_labels {
+            jobs.iter_mut().for_each(|job| job.dropped.clear());
+        }
+        jobs
+    }
+}
+
 /// Adds all routes; the one for pushes goes last, because it takes every path.
 pub(super) fn add(service: &mut Service, start: &Start, shown: Shown, sink: &Sink) {
     let shown = Arc::new(shown);
-    index(service);
+    index(service, start);
     ready(service, &shown);
     pages(service, &shown);
     configs(service, start, &shown);
@@ -45,34 +56,14 @@ pub(super) fn add(service: &mut Service, start: &Start, shown: Shown, sink: &Sin
 }
 
 /// `GET /`.
-fn index(service: &mut Service) {
-    let links = [
-        ("targets", "status of the targets"),
-        ("service-discovery", "what was discovered, and what was dropped"),
-        ("metric-relabel-debug", "relabeling of metrics step by step"),
-        ("target-relabel-debug", "relabeling of targets step by step"),
-        ("api/v1/targets", "targets as JSON"),
-        ("config", "the scrape config in force"),
-        ("remotewrite-relabel-config", "rules for all remotes"),
-        ("remotewrite-url-relabel-config", "rules by remote"),
-        ("metrics", "metrics of this process"),
-        ("flags", "command-line flags"),
-        ("-/reload", "reload of the configs"),
-    ];
-    let mut page = format!(
-        "<h2>vmagent</h2>Version {}<br>See the docs at <a href=\"https://docs.victoriametrics.com/victoriametrics/vmagent/\">\
-         https://docs.victoriametrics.com/victoriametrics/vmagent/</a><br>\n",
-        vmkit::process::build_info::version("vmagent")
-    );
-    for (path, text) in links {
-        page += &format!("<a href=\"{path}\">{path}</a> - {text}<br/>\n");
-    }
+fn index(service: &mut Service, start: &Start) {
+    let page = index::answer(&start.app.version);
     service.route(AppRoute::new("/", move |request| {
         let is_get = matches!(request.exchange.head.method(), "GET" | "HEAD");
         let page = page.clone();
         Box::pin(async move {
             if is_get {
-                Reply::new(200, "text/html; charset=utf-8", page)
+                reply(page)
             } else {
                 Reply::error(400, "unsupported path requested: \"/\"")
             }
@@ -99,15 +90,15 @@ type Page = fn(&Shown, &Args<'_>, bool) -> PageReply;
 fn pages(service: &mut Service, shown: &Arc<Shown>) {
     let table: [(&'static str, &'static str, Page); 5] = [
         ("/targets", "/prometheus/targets", |shown, args, html| {
-            targets::answer(&view::jobs(&shown.scraping.state), args, html, SystemTime::now())
+            targets::answer(&shown.jobs(), args, html, SystemTime::now())
         }),
         ("/service-discovery", "/prometheus/service-discovery", |shown, args, _| {
-            let jobs = view::jobs(&shown.scraping.state);
+            let jobs = shown.jobs();
             let template = &shown.scraping.options.cluster.member_url_template;
             service_discovery::answer(&jobs, &shown.scraping.discovery.status(), template, args, SystemTime::now())
         }),
         ("/api/v1/targets", "/prometheus/api/v1/targets", |shown, args, _| {
-            api_targets::answer(&view::jobs(&shown.scraping.state), args)
+            api_targets::answer(&shown.jobs(), args)
         }),
         ("/metric-relabel-debug", "/prometheus/metric-relabel-debug", |shown, args, _| {
             let find = |id| relabel_debug::rules_of(&shown.scraping.state, id);
@@ -195,7 +186,11 @@ fn answer<'r>(request: &'r mut Request<'_>, shown: Arc<Shown>, page: Page) -> Re
     let html = request.exchange.head.values("accept").any(|value| memchr::memmem::find(value, b"text/html").is_some());
     Box::pin(async move {
         let text = arg_text(request).await;
-        reply(page(&shown, &Args(&text), html))
+        // A page of thousands of targets takes milliseconds, which the connections of this worker must not wait for.
+        match tokio::task::spawn_blocking(move || page(&shown, &Args(&text), html)).await {
+            Ok(page) => reply(page),
+            Err(error) => Reply::error(500, &format!("cannot make the page: {error}")),
+        }
     })
 }
 

@@ -333,6 +333,17 @@ scrape_configs:
 }
 
 #[test]
+fn the_index_leads_to_all_pages() {
+    let reply = index::answer("v1.2<3>");
+    let page = body(reply.clone());
+    assert_eq!((reply.status, reply.content_type), (200, HTML));
+    assert!(page.starts_with("<h2>vmagent</h2>") && page.contains("v1.2&lt;3&gt;"), "{page}");
+    for path in ["targets", "service-discovery", "metrics", "flags", "config", "-/reload"] {
+        assert!(page.contains(&format!("<a href=\"{path}\">")), "{path}");
+    }
+}
+
+#[test]
 fn previews_are_plain_text() {
     let args = Args(b"id=zz");
     assert_eq!(target_response::not_found(&args).status, 400);
