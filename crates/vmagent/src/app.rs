@@ -28,6 +28,8 @@ use vmkit::service::{Fatal, Service};
 
 use crate::discovery::{Discovery, DiscoveryParts};
 use crate::options::{Check, Options};
+use crate::pages::relabel_debug::RemoteWriteRules;
+use crate::pages::routes::PageParts;
 use crate::remote_write::{RemoteWrite, RuleSets, Sink};
 use crate::scrape::Scraping;
 use crate::scrape::connection::Network;
@@ -63,7 +65,7 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     let remote_write = Arc::new(start_remote_write(&start, &service, rules.load().await?)?);
     service.prev_shutdown_unclean = remote_write.prev_shutdown_unclean();
     let sink = remote_write.sink().clone();
-    let (scraping, manager) = start_scraping(&start, &service, &sink)?;
+    let (scraping, manager, pages) = start_scraping(&start, &service, &sink, rules.shown())?;
     let has_config = !start.options.config.path.is_empty();
     if has_config {
         let state = Arc::clone(&scraping.state);
@@ -74,12 +76,10 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     let metrics = has_config.then(|| reload::ReloadMetrics::register(service.registry.common()));
     let on_demand = format!("reloading -promscrape.config={}", loader.shown());
     rules.started(Arc::downgrade(&remote_write));
-    let rule_texts = rules.texts();
     let controller = reload::Controller::new(loader, manager.clone(), Arc::clone(&scraping), metrics, rules);
     routes::add_reload(&mut service, &start);
     service.reload_with(start.options.config.check_interval, on_demand, controller);
-    let shown = routes::Shown { scraping, rules: rule_texts };
-    routes::add(&mut service, &start, shown, &sink);
+    routes::add(&mut service, &start, pages, &sink);
     let running = service.listen(|_| OnlyRoutes)?;
     running
         .run(async || {
@@ -110,7 +110,12 @@ async fn stop_remote_write(remote_write: Arc<RemoteWrite>) {
     }
 }
 
-fn start_scraping(start: &Start, service: &Service, sink: &Sink) -> Result<(Arc<Scraping>, ManagerHandle), Fatal> {
+fn start_scraping(
+    start: &Start,
+    service: &Service,
+    sink: &Sink,
+    remote_rules: Arc<ArcSwap<RemoteWriteRules>>,
+) -> Result<(Arc<Scraping>, ManagerHandle, PageParts), Fatal> {
     let registry = service.registry.common();
     let options = &start.options;
     let resolver = Arc::new(Resolver::from_system());
@@ -122,24 +127,31 @@ fn start_scraping(start: &Start, service: &Service, sink: &Sink) -> Result<(Arc<
     };
     let discovery = Arc::new(Discovery::new(options.discovery.clone(), parts));
     let (control, ipv6, of_network) = (Handle::current(), options.scrape.ipv6, Arc::clone(&metrics));
-    let network = move || Network {
+    let network = Arc::new(move || Network {
         resolver: Arc::clone(&resolver),
         control: control.clone(),
         ipv6,
         metrics: Arc::clone(&of_network),
-    };
-    let identities = Arc::<Identities>::default();
-    let workers = Workers::start(options.scrape_threads, &options.scrape, sink, &identities, network.clone())
+    });
+    let (identities, of_workers) = (Arc::<Identities>::default(), Arc::clone(&network));
+    let workers = Workers::start(options.scrape_threads, &options.scrape, sink, &identities, move || of_workers())
         .map_err(|error| format!("cannot start the threads that scrape: {error}"))?;
     let scraping = Arc::new(Scraping {
         state: Arc::new(ScrapeState::default()),
         config: ArcSwap::default(),
         discovery: Arc::clone(&discovery),
         options: Arc::clone(&options.scrape),
-        identities,
-        network: Box::new(network),
     });
+    let pages = PageParts {
+        scraping: Arc::clone(&scraping),
+        network,
+        identities,
+        remote_rules,
+        member_url: start.flags.text("promscrape.cluster.memberURLTemplate").to_owned(),
+        config_key: options.config_key.clone(),
+        version: start.app.version.clone(),
+    };
     let (options, state) = (Arc::clone(&options.scrape), Arc::clone(&scraping.state));
     let manager = Manager::start(options, metrics, state, discovery, workers);
-    Ok((scraping, manager))
+    Ok((scraping, manager, pages))
 }

@@ -43,20 +43,17 @@ fn twice_the_cores() -> String {
 const NO_AGGREGATION: &str =
     "not supported: streams are not aggregated here; without it all samples would be sent as they come";
 const NO_AGGREGATION_EFFECT: &str = "streams are not aggregated here";
-const NO_AWS: &str =
-    "not supported: requests are not signed for AWS; without it the remote would refuse them all";
+const NO_AWS: &str = "not supported: requests are not signed for AWS; without it the remote would refuse them all";
 const NO_AWS_SIGNING: &str = "requests are not signed for AWS";
-const NO_BROKER: &str =
-    "not supported: messages are not read from brokers; without it nothing of them would arrive";
+const NO_BROKER: &str = "not supported: messages are not read from brokers; without it nothing of them would arrive";
 const NO_BROKER_EFFECT: &str = "there is no connection to message brokers";
+const NO_DISCOVERY_LIMIT: &str = "an entry of discovery has one request at a time";
 const NO_KIND: &str = "this kind of discovery is not built in; a config that uses it skips the job";
-const NO_LISTENER: &str =
-    "not supported: this protocol has no listener; without it what is sent there would be lost";
-const NO_MDX: &str =
-    "not supported: series are not chosen by their origin; without it all series would be sent";
+const NO_LISTENER: &str = "not supported: this protocol has no listener; without it what is sent there would be lost";
+const NO_MDX: &str = "not supported: series are not chosen by their origin; without it all series would be sent";
 const NO_MDX_EFFECT: &str = "series are not chosen by their origin";
-const NO_OBFUSCATION: &str =
-    "not supported: label values are not hidden; without it they would be sent in clear";
+const NO_RATE: &str = "what comes in is not slowed down yet";
+const NO_OBFUSCATION: &str = "not supported: label values are not hidden; without it they would be sent in clear";
 const NO_PROTOCOL: &str = "this protocol is not served";
 const STORAGE_ONLY: &str = "there is no storage and no such cache here";
 

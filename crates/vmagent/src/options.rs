@@ -7,6 +7,7 @@ use vmkit::flags::{FlagSet, Password, Support};
 
 use crate::config::JobDefaults;
 use crate::discovery::DiscoveryOptions;
+use crate::discovery::kubernetes::KubernetesOptions;
 use crate::flags::OWN;
 use crate::remote_write::RemoteWriteOptions;
 use crate::scrape::cluster::{Cluster, member_number};
@@ -134,11 +135,15 @@ fn scrape_options(flags: &FlagSet, cluster: Arc<Cluster>) -> ScrapeOptions {
 
 fn discovery_options(flags: &FlagSet) -> DiscoveryOptions {
     let interval = |name: &str| flags.duration(name).as_std().max(Duration::from_secs(1));
+    let mut kubernetes = KubernetesOptions::default();
+    kubernetes.surroundings.attach_node = flags.bool("promscrape.kubernetes.attachNodeMetadataAll");
+    kubernetes.surroundings.attach_namespace = flags.bool("promscrape.kubernetes.attachNamespaceMetadataAll");
+    kubernetes.limits.watch = flags.duration("promscrape.kubernetes.apiServerTimeout").as_std();
     DiscoveryOptions {
+        kubernetes,
         file_interval: interval("promscrape.fileSDCheckInterval"),
         http_interval: interval("promscrape.httpSDCheckInterval"),
         dns_interval: interval("promscrape.dnsSDCheckInterval"),
-        ..DiscoveryOptions::default()
     }
 }
 

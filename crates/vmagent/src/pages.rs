@@ -10,6 +10,7 @@ pub mod config_page;
 mod html;
 pub mod index;
 pub mod relabel_debug;
+pub mod routes;
 pub mod service_discovery;
 pub mod target_response;
 pub mod targets;
@@ -134,9 +135,7 @@ fn size(target: &TargetView) -> String {
     }
     match target.response_size {
         bytes if bytes < 1024 => format!("{bytes}B"),
-        bytes => {
-            format!("{}KiB", (bytes + 512) / 1024)
-        }
+        bytes => format!("{}KiB", bytes / 1024),
     }
 }
 

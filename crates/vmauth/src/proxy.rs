@@ -195,8 +195,7 @@ impl Proxy {
             return Err(path_denied(generation, user));
         }
         let target = self.route(generation, principal, facts, &path)?;
-        let watched =
-            Watched { proxy: self, scope, generation, principal, head: facts.head, client: facts.client };
+        let watched = Watched { proxy: self, scope, generation, principal, head: facts.head, client: facts.client };
         let forward = Forward {
             settings: &self.shared.forward,
             pool: &self.pool,

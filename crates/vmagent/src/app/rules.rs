@@ -2,9 +2,10 @@
 //!
 //! A file that cannot be read or parsed keeps the rules that were good; at the start it keeps the process from starting.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use vmkit::blocking::off_thread;
 use vmkit::env_template::Environment;
@@ -32,52 +33,13 @@ pub(super) struct RuleLoader {
     target: Weak<RemoteWrite>,
     /// Only when there is a file.
     metrics: Option<Metrics>,
-    texts: Arc<RuleTexts>,
-}
-
-/// The files as they are in force, for pages.
-#[derive(Debug, Default)]
-pub(super) struct RuleTexts {
     /// How pages name the remotes.
     names: Vec<String>,
-    texts: Mutex<(String, Vec<String>)>,
+    shown: Arc<ArcSwap<RemoteWriteRules>>,
 }
 
-impl RuleTexts {
-    fn locked(&self) -> std::sync::MutexGuard<'_, (String, Vec<String>)> {
-        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The file of all remotes.
-    pub(super) fn global(&self) -> String {
-        self.locked().0.clone()
-    }
-
-    /// The files of each remote as a YAML list.
-    pub(super) fn by_url_yaml(&self) -> String {
-        let texts = self.locked();
-        let mut page = String::new();
-        for (index, name) in self.names.iter().enumerate() {
-            let text = texts.1.get(index).map_or("", String::as_str).trim_end();
-            page += &format!("- url: {name}\n");
-            if text.is_empty() {
-                page += "  relabel_config: null\n";
-            } else {
-                page += "  relabel_config:\n";
-                text.lines().for_each(|line| page += &format!("  {line}\n"));
-            }
-        }
-        page
-    }
-
-    /// Both, for the page that shows rules at work.
-    pub(super) fn for_pages(&self) -> RemoteWriteRules {
-        let texts = self.locked();
-        let by_url = self.names.iter().enumerate();
-        let by_url = by_url.map(|(index, name)| (name.clone(), texts.1.get(index).cloned().unwrap_or_default()));
-        RemoteWriteRules { global: texts.0.clone(), by_url: by_url.collect() }
-    }
-}
+/// The file of all remotes, and those of each, in order of the URLs.
+type Texts = (String, Vec<String>);
 
 struct Metrics {
     reloads: Arc<Counter>,
@@ -100,13 +62,21 @@ impl RuleLoader {
         });
         let (variables, client) = (start.variables.clone(), Arc::clone(&service.client));
         let names = start.options.remote_write.urls.iter().map(|url| url.name.clone()).collect();
-        let texts = Arc::new(RuleTexts { names, texts: Mutex::default() });
-        Self { global, by_url, variables, client, target: Weak::new(), metrics, texts }
+        let loader =
+            Self { global, by_url, variables, client, target: Weak::new(), metrics, names, shown: Arc::default() };
+        loader.show(Texts::default());
+        loader
     }
 
-    /// The files in force.
-    pub(super) fn texts(&self) -> Arc<RuleTexts> {
-        Arc::clone(&self.texts)
+    /// The files in force, for pages.
+    pub(super) fn shown(&self) -> Arc<ArcSwap<RemoteWriteRules>> {
+        Arc::clone(&self.shown)
+    }
+
+    fn show(&self, (global, texts): Texts) {
+        let of = |(index, name): (usize, &String)| (name.clone(), texts.get(index).cloned().unwrap_or_default());
+        let by_url = self.names.iter().enumerate().map(of).collect();
+        self.shown.store(Arc::new(RemoteWriteRules { global, by_url }));
     }
 
     /// Says who gets reloaded rules.
@@ -117,14 +87,14 @@ impl RuleLoader {
     /// The rules as they are now.
     pub(super) async fn load(&mut self) -> Result<RuleSets, String> {
         let (rules, texts) = self.read().await?;
-        *self.texts.locked() = texts;
+        self.show(texts);
         if let Some(metrics) = &self.metrics {
             metrics.succeeded();
         }
         Ok(rules)
     }
 
-    async fn read(&self) -> Result<(RuleSets, (String, Vec<String>)), String> {
+    async fn read(&self) -> Result<(RuleSets, Texts), String> {
         if self.metrics.is_none() {
             return Ok(Default::default());
         }
@@ -163,7 +133,7 @@ impl RuleLoader {
             }
         };
         metrics.succeeded();
-        *self.texts.locked() = texts;
+        self.show(texts);
         let Some(target) = self.target.upgrade() else { return Ok(()) };
         let before = target.rules();
         if before.global != rules.global || before.by_url != rules.by_url {

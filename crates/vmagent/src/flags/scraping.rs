@@ -3,7 +3,7 @@
 use vmkit::flags::FlagDef;
 use vmkit::flags::Kind::{Bool, Bytes, Duration, Int, Text, TextList};
 
-use super::NO_KIND;
+use super::{NO_DISCOVERY_LIMIT, NO_KIND};
 
 /// By name.
 pub(super) static TABLE: &[FlagDef] = &[
@@ -44,8 +44,10 @@ pub(super) static TABLE: &[FlagDef] = &[
     .ignored(NO_KIND),
     FlagDef::new("promscrape.disableCompression", Bool, "", "No Accept-Encoding: gzip"),
     FlagDef::new("promscrape.disableKeepAlive", Bool, "", "New connection for each scrape"),
-    FlagDef::new("promscrape.discovery.concurrency", Int, "100", "Parallel requests to one discovery API"),
-    FlagDef::new("promscrape.discovery.concurrentWaitTime", Duration, "1m0s", "Wait for a slot"),
+    FlagDef::new("promscrape.discovery.concurrency", Int, "100", "Parallel requests to one discovery API")
+        .ignored(NO_DISCOVERY_LIMIT),
+    FlagDef::new("promscrape.discovery.concurrentWaitTime", Duration, "1m0s", "Wait for a slot")
+        .ignored(NO_DISCOVERY_LIMIT),
     FlagDef::new("promscrape.dnsSDCheckInterval", Duration, "30s", "How often names are looked up"),
     FlagDef::new(
         "promscrape.dockerSDCheckInterval",

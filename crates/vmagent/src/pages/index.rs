@@ -5,15 +5,13 @@ use super::{HTML, PageReply};
 use std::fmt::Write;
 
 /// Paths and what is there; relative, so that they work under a prefix.
-const LINKS: [(&str, &str); 11] = [
+const LINKS: [(&str, &str); 9] = [
     ("targets", "status of the targets"),
     ("service-discovery", "what was discovered, and what became of it"),
     ("metric-relabel-debug", "relabeling of metrics, step by step"),
     ("target-relabel-debug", "relabeling of targets, step by step"),
     ("api/v1/targets", "targets as JSON"),
     ("config", "the scrape config in force"),
-    ("remotewrite-relabel-config", "rules for all remotes"),
-    ("remotewrite-url-relabel-config", "rules by remote"),
     ("metrics", "metrics of this process"),
     ("flags", "command-line flags"),
     ("-/reload", "reload the configs"),

@@ -101,7 +101,7 @@ fn targets_as_text() {
         targets_text("show_original_labels=true").contains("}, originalLabels={__address__=\"a:1\",job=\"one\"}, scr")
     );
     let large = TargetView { response_size: 5004, ..target(1, "a:1", "one", true) };
-    assert_eq!(size(&large), "5KiB");
+    assert_eq!(size(&large), "4KiB");
     assert_eq!(size(&TargetView { response_size: 5120, ..large }), "5KiB");
 }
 

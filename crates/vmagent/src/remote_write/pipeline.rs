@@ -179,7 +179,6 @@ fn report(arranged: std::io::Result<super::queue::Arranged>, root: &Path) {
     }
 }
 
-/// Tells whether the last process ended in order, and marks that this one runs.
 /// Leaves the mark of a running process; tells whether the last process did not remove its own.
 fn set_mark(mark: &Path) -> bool {
     let unclean = mark.exists();

@@ -242,7 +242,8 @@ impl Manager {
         metrics.relabel_duration.update_duration(begun.elapsed());
         running.list = Some(list);
         let ending = gone(&mut running.handles, &taken);
-        *state.kinds().entry(kind).or_default() = shown(&running.entries, if self.options.drop_original_labels { 0 } else { self.options.max_dropped });
+        *state.kinds().entry(kind).or_default() =
+            shown(&running.entries, if self.options.drop_original_labels { 0 } else { self.options.max_dropped });
         metrics.changes.add(ending.len() as u64);
         self.end(ending.into_iter().map(|handle| (kind, handle)).collect()).await;
         for active in fresh {

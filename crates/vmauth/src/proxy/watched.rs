@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use vmkit::exchange::RequestHead;
 use vmkit::http_server::Client;
 
-use super::Proxy;
 use super::request_scope::RequestScope;
-use crate::authn::{Principal, Verdict, authenticate};
+use super::{Principal, Proxy};
+use crate::authn::{Verdict, authenticate};
 use crate::forward::Observer;
 use crate::generation::Generation;
 
@@ -21,7 +21,7 @@ use crate::generation::Generation;
 pub(super) struct Watched<'r, 'c> {
     pub(super) proxy: &'r Proxy,
     pub(super) scope: &'r RequestScope<'c>,
-    pub(super) generation: &'r Arc<Generation>,
+    pub(super) generation: &'r Generation,
     pub(super) principal: &'r Principal<'r>,
     pub(super) head: &'c RequestHead,
     pub(super) client: &'c Client,
@@ -47,14 +47,16 @@ impl Watched<'_, '_> {
         if self.principal.token.as_ref().is_some_and(|token| !token.is_valid_at(now)) {
             return false;
         }
-        let current = self.proxy.generation();
-        if Arc::ptr_eq(&current, self.generation) {
+        let current = self.proxy.seen.current();
+        if std::ptr::eq(Arc::as_ptr(&current), self.generation) {
             return true;
         }
         let (headers, tokens) = (&self.proxy.shared.auth_headers, &self.proxy.tokens);
-        match authenticate(&current, headers, tokens, self.head, self.client).await {
-            Verdict::Principal(principal) => principal.user.name() == self.principal.user.name(),
-            Verdict::Missing | Verdict::Invalid(_) => false,
-        }
+        let user = match authenticate(&current.directory, headers, tokens, self.head, self.client).await {
+            Verdict::User { user, .. } => current.user(user),
+            Verdict::Anybody { .. } => current.unauthorized_user.as_deref(),
+            Verdict::Missing | Verdict::Invalid(_) => None,
+        };
+        user.is_some_and(|user| user.name() == self.principal.user.name())
     }
 }

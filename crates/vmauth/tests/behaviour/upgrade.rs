@@ -116,7 +116,8 @@ fn a_tunnel_ends_when_it_is_silent_or_old() {
 #[test]
 fn a_tunnel_ends_with_its_user() {
     let backend = Backend::replying(Reply::raw(SWITCH).then(Step::AwaitPeer));
-    let both = format!("{}- username: other\n  password: p\n  url_prefix: {}\n", one_user(&[&backend], ""), backend.url());
+    let both =
+        format!("{}- username: other\n  password: p\n  url_prefix: {}\n", one_user(&[&backend], ""), backend.url());
     let proxy = Vmauth::start(&both, &[]);
     let mut client = tunnel(&proxy);
     let stays = format!("{both}- username: third\n  password: p\n  url_prefix: {}\n", backend.url());

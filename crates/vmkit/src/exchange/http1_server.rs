@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use super::draining::Draining;
 use super::framing::BodyKind;
+use super::head_budget::{HeadBudget, HeadClaim};
 use super::head_error::HeadError;
 use super::http1::body::Http1Body;
 use super::http1::body_decoder::Delimiter;
-use super::head_budget::{HeadBudget, HeadClaim};
 use super::http1::message_reader::{MAX_DRAINED, MessageReader};
 use super::http1::reply::{BodyDuty, Http1Reply};
 use super::reply_writer::ReplyWriter;

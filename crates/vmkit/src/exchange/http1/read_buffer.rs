@@ -53,7 +53,7 @@ pub(super) struct ReadBuffer {
 
 impl ReadBuffer {
     pub(super) fn new(budget: HeadBudget) -> Self {
-        Self { budget, ..Self::default() }
+        Self { data: Vec::new(), start: 0, budget, claim: None }
     }
 
     /// Grows step by step, as bytes arrive; false when that is too much for all connections together.
