@@ -32,7 +32,7 @@ fn arguments_of_the_operator() {
         "-remoteWrite.showURL=true",
         "-remoteWrite.maxBlockSize=8388608",
         "-remoteWrite.label=\"cluster=a\"",
-        "-remoteWrite.tmpDataPath=/tmp/vmagent-remotewrite-data",
+        "-remoteWrite.tmpDataPath=/vmagent-remotewrite-data",
         "-promscrape.config=/etc/vmagent/config_out/vmagent.yaml",
         "-promscrape.cluster.membersCount=3",
         "-promscrape.cluster.memberNum=vmagent-main-2",
