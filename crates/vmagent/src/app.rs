@@ -63,7 +63,7 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     config.skipped.iter().for_each(|job| vmkit::error!("{job}"));
     let mut rules = rules::RuleLoader::new(&start, &service);
     let remote_write = Arc::new(start_remote_write(&start, &service, rules.load().await?)?);
-    service.prev_shutdown_unclean = remote_write.prev_shutdown_unclean();
+    service.prev_shutdown_unclean = remote_write.is_after_crash();
     let sink = remote_write.sink().clone();
     let (scraping, manager, pages) = start_scraping(&start, &service, &sink, rules.shown())?;
     let has_config = !start.options.config.path.is_empty();

@@ -52,7 +52,6 @@ const NO_KIND: &str = "this kind of discovery is not built in; a config that use
 const NO_LISTENER: &str = "not supported: this protocol has no listener; without it what is sent there would be lost";
 const NO_MDX: &str = "not supported: series are not chosen by their origin; without it all series would be sent";
 const NO_MDX_EFFECT: &str = "series are not chosen by their origin";
-const NO_RATE: &str = "what comes in is not slowed down yet";
 const NO_OBFUSCATION: &str = "not supported: label values are not hidden; without it they would be sent in clear";
 const NO_PROTOCOL: &str = "this protocol is not served";
 const STORAGE_ONLY: &str = "there is no storage and no such cache here";

@@ -92,15 +92,17 @@ impl PushIn {
             }
         };
         let counters = self.metrics.of(target.protocol);
+        if target.protocol == Protocol::Write && write::asks_version(request) {
+            return Reply::text(200, "1");
+        }
         counters.requests.inc();
         let taken = match target.protocol {
             Protocol::Write => self.write(request, &target).await,
             Protocol::Text => self.text(request, &target).await,
         };
         match taken {
-            Ok(Answer::Taken) if target.answers_200 => Reply::new(200, "", ""),
-            Ok(Answer::Taken) => Reply::no_content(),
-            Ok(Answer::Version) => Reply::text(200, "1"),
+            Ok(()) if target.answers_200 => Reply::new(200, "", ""),
+            Ok(()) => Reply::no_content(),
             Err(Refusal { status, message }) => {
                 counters.errors.inc();
                 let text = request.log_text(&message);
@@ -151,13 +153,6 @@ impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
         self.metrics.current.dec();
     }
-}
-
-/// What a request comes to.
-enum Answer {
-    Taken,
-    /// The answer to an old question of senders: yes, VictoriaMetrics' protocol is spoken here.
-    Version,
 }
 
 /// Why a request is not taken.

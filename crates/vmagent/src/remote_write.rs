@@ -20,6 +20,7 @@ mod metrics;
 mod options;
 mod pipeline;
 mod protobuf;
+mod proxy;
 mod queue;
 mod rate_limit;
 mod rounding;

@@ -3,7 +3,7 @@
 use vmkit::flags::FlagDef;
 use vmkit::flags::Kind::{Bool, Bytes, Duration, Float, Int, Password, Text, TextList};
 
-use super::{NO_LISTENER, NO_PROTOCOL, NO_RATE, STORAGE_ONLY, twice_the_cores};
+use super::{NO_LISTENER, NO_PROTOCOL, STORAGE_ONLY, twice_the_cores};
 
 /// By name.
 pub(super) static TABLE: &[FlagDef] = &[
@@ -43,7 +43,6 @@ pub(super) static TABLE: &[FlagDef] = &[
     FlagDef::new("insert.maxQueueDuration", Duration, "1m0s", "Wait for a free insert slot"),
     FlagDef::new("maxConcurrentInserts", Int, "twice the number of cores", "Parallel inserts")
         .computed(twice_the_cores),
-    FlagDef::new("maxIngestionRate", Int, "0", "Samples/s over all inputs, pauses beyond").ignored(NO_RATE),
     FlagDef::new("maxInsertRequestSize", Bytes, "33554432", "Largest remote write request, decompressed too"),
     FlagDef::new("newrelic.maxInsertRequestSize", Bytes, "67108864", "New Relic body limit").ignored(NO_PROTOCOL),
     FlagDef::new("opentelemetry.convertMetricNamesToPrometheus", Bool, "", "Metric names only").ignored(NO_PROTOCOL),

@@ -5,7 +5,7 @@
 
 use super::reader::Reader;
 use super::target::{Protocol, Target};
-use super::{Answer, Labelling, PushIn, Refusal, query};
+use super::{Labelling, PushIn, Refusal, query};
 use crate::exposition::{Line, LineParser, LineSplitter};
 use crate::remote_write::{Metadata, MetricKind, SeriesBlock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,7 +41,7 @@ struct Family {
 }
 
 impl PushIn {
-    pub(super) async fn text(&self, request: &mut Request<'_>, target: &Target) -> Result<Answer, Refusal> {
+    pub(super) async fn text(&self, request: &mut Request<'_>, target: &Target) -> Result<(), Refusal> {
         let counters = self.metrics.of(Protocol::Text);
         let default_ms = default_time(request.exchange.head.query().unwrap_or_default(), now_ms())
             .map_err(|text| Refusal::new(400, text))?;
@@ -66,8 +66,7 @@ impl PushIn {
         }
         reader.finish(|text| lines.feed(text)).map_err(unreadable)?;
         lines.finish();
-        self.pass_on(&mut lines, true).await?;
-        Ok(Answer::Taken)
+        self.pass_on(&mut lines, true).await
     }
 
     async fn pass_on(&self, lines: &mut Lines, all: bool) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@
 //! empty one: it is refused with 415, upon which senders fall back.
 
 use super::target::{Protocol, Target};
-use super::{Answer, Labelling, PushIn, Refusal, query};
+use super::{Labelling, PushIn, Refusal, query};
 use crate::remote_write::{DecodeError, Encoding, Metadata, SeriesBlock, UnpackError, Visitor, decode, unpack};
 use std::time::{Duration, Instant};
 use vmkit::http_server::{ReadBodyError, Request};
@@ -30,16 +30,8 @@ pub(super) enum BodyFault {
 }
 
 impl PushIn {
-    pub(super) async fn write(&self, request: &mut Request<'_>, target: &Target) -> Result<Answer, Refusal> {
+    pub(super) async fn write(&self, request: &mut Request<'_>, target: &Target) -> Result<(), Refusal> {
         let counters = self.metrics.of(Protocol::Write);
-        let asks_version = request
-            .exchange
-            .head
-            .query()
-            .is_some_and(|asked| query::args(asked, "get_vm_proto_version").any(|version| version == b"1"));
-        if asks_version {
-            return Ok(Answer::Version);
-        }
         if is_version_2(request.header("content-type"), request.header("x-prometheus-remote-write-version")) {
             self.metrics.refused_v2.inc();
             return Err(Refusal::new(
@@ -80,6 +72,7 @@ impl PushIn {
                 Refusal::new(400, in_time(started, &text))
             }
             BodyFault::Message(text) => {
+                counters.read_errors.inc();
                 counters.unmarshal_errors.inc();
                 Refusal::new(400, in_time(started, &text))
             }
@@ -90,8 +83,14 @@ impl PushIn {
             self.push(&mut block).await?;
             counters.taken(samples, entries);
         }
-        Ok(Answer::Taken)
+        Ok(())
     }
+}
+
+/// Whether the sender asks, as old ones do, if VictoriaMetrics' protocol is spoken here. It is.
+pub(super) fn asks_version(request: &Request<'_>) -> bool {
+    let asked = request.exchange.head.query().unwrap_or_default();
+    query::args(asked, "get_vm_proto_version").any(|version| version == b"1")
 }
 
 fn in_time(started: Instant, text: &str) -> String {

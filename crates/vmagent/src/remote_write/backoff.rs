@@ -33,11 +33,11 @@ pub(crate) fn with_jitter(wait: Duration) -> Duration {
 }
 
 /// The wait in a `Retry-After` header: seconds or an HTTP date (RFC 9110, section 10.2.3). A date in the past is no
-/// wait; anything else is no header.
+/// wait; anything else, zero included, is no header.
 pub(crate) fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+        return (seconds > 0).then(|| Duration::from_secs(seconds));
     }
     // Nobody means less than a whole number of seconds since 1970.
     let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.replace("GMT", "+0000")).ok()?;
@@ -77,7 +77,8 @@ mod tests {
             assert_eq!(parse_retry_after(text, now).map(|wait| wait.as_secs()), want, "{text}");
         };
         f("3", Some(3));
-        f(" 0 ", Some(0));
+        f(" 0 ", None);
+        f(" 4 ", Some(4));
         f("Tue, 14 Nov 2023 22:13:30 GMT", Some(10));
         f("Tue, 14 Nov 2023 22:13:10 GMT", Some(0));
         f("soon", None);

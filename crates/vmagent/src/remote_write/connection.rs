@@ -5,11 +5,12 @@
 //! cut is still a success.
 
 use super::metrics::ConnectionMetrics;
+use super::proxy::Proxy;
 use super::url::RemoteUrl;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, PROXY_AUTHORIZATION, RETRY_AFTER};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
@@ -40,6 +41,7 @@ pub(crate) struct Endpoint {
     pub(crate) tls: ClientTls,
     pub(crate) tls_checked: Mutex<Option<Instant>>,
     pub(crate) handshake_limit: Duration,
+    pub(crate) proxy: Option<Proxy>,
     /// `-enableTCP6`.
     pub(crate) ipv6: bool,
     pub(crate) metrics: Arc<ConnectionMetrics>,
@@ -89,8 +91,13 @@ impl Endpoint {
         };
         let mut request = Request::new(Full::new(block.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.url.target.parse::<Uri>().map_err(|err| NoReply::new(err.to_string()))?;
+        *request.uri_mut() = self.target().parse::<Uri>().map_err(|err| NoReply::new(err.to_string()))?;
         *request.headers_mut() = headers.clone();
+        if let Some(value) = self.plain_proxy().and_then(Proxy::authorization) {
+            let mut value = HeaderValue::from_str(&value).map_err(|err| NoReply::new(err.to_string()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+        }
         if !headers.contains_key(HOST) {
             let host = HeaderValue::from_str(&self.host_header()).map_err(|err| NoReply::new(err.to_string()))?;
             request.headers_mut().insert(HOST, host);
@@ -106,6 +113,18 @@ impl Endpoint {
             *kept = Some(connection);
         }
         Ok(Reply { status: head.status.as_u16(), retry_after, body })
+    }
+
+    /// The proxy that is handed whole requests, because there is no TLS to the remote.
+    fn plain_proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|proxy| !proxy.is_socks5 && !self.url.is_https)
+    }
+
+    fn target(&self) -> String {
+        match self.plain_proxy() {
+            Some(_) => format!("http://{}{}", self.url.authority, self.url.target),
+            None => self.url.target.clone(),
+        }
     }
 
     fn host_header(&self) -> String {
@@ -139,7 +158,17 @@ impl Endpoint {
     }
 
     async fn try_connect(&self) -> Result<Connection, String> {
-        let tcp = self.dial().await?;
+        let tcp = match &self.proxy {
+            None => self.dial(&self.url.host, self.url.port).await?,
+            Some(proxy) => {
+                let dialled = self.dial(&proxy.host, proxy.port).await;
+                let mut tcp = dialled.map_err(|err| format!("proxyconnect: {err}"))?;
+                if proxy.is_socks5 || self.url.is_https {
+                    proxy.tunnel(&mut tcp, &self.url).await?;
+                }
+                tcp
+            }
+        };
         if !self.url.is_https {
             return self.handshake(tcp, 0).await;
         }
@@ -153,9 +182,9 @@ impl Endpoint {
         self.handshake(tls, loaded.generation).await
     }
 
-    async fn dial(&self) -> Result<tokio::net::TcpStream, String> {
-        let host = self.url.host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let found = tokio::net::lookup_host((host.as_str(), self.url.port)).await;
+    async fn dial(&self, host: &str, port: u16) -> Result<tokio::net::TcpStream, String> {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let found = tokio::net::lookup_host((host.as_str(), port)).await;
         let found = found.map_err(|err| format!("lookup {host}: {err}"))?;
         let is_literal = host.parse::<std::net::IpAddr>().is_ok();
         let usable = |addr: &SocketAddr| self.ipv6 || is_literal || addr.is_ipv4();

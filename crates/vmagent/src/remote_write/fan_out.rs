@@ -16,6 +16,13 @@ use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A blocked sink is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
 /// Longest packed block that the queue's files can hold.
 const MAX_PACKED: usize = 32 << 20;
 
@@ -68,6 +75,7 @@ pub(crate) struct FanOut {
     pub(crate) flush_interval: Duration,
     pub(crate) metrics: Arc<GlobalMetrics>,
     pub(crate) scratch: Scratch,
+    pub(crate) blocked: bool,
 }
 
 /// Memory that is used again for each block.
@@ -86,6 +94,8 @@ impl FanOut {
         loop {
             let due =
                 self.pipes.iter().filter_map(|pipe| pipe.batch.since()).min().map(|since| since + self.flush_interval);
+            // Senders make room without a word.
+            let due = if self.blocked { Some(due.unwrap_or_else(far).min(Instant::now() + LOOK_AGAIN)) } else { due };
             let received = match due {
                 Some(due) => tokio::time::timeout_at(due.into(), self.intake.recv()).await.ok(),
                 None => Some(self.intake.recv().await),
@@ -101,6 +111,7 @@ impl FanOut {
             }
             self.flush_due(Instant::now());
             let blocked = self.pipes.len() == 1 && self.pipes.iter().any(|pipe| pipe.remote.queue.is_blocked());
+            self.blocked = blocked;
             self.intake.set_blocked(blocked);
         }
         for pipe in &mut self.pipes {

@@ -254,6 +254,7 @@ pub const FLAGS: &[FlagDef] = &[
         "",
         "Do not verify the remote's certificate, by position of -remoteWrite.url",
     ),
+    FlagDef::new("maxIngestionRate", Int, "0", "Samples a second from all sources; more have to wait; 0 is no limit"),
     FlagDef::new("maxLabelsPerTimeseries", Int, "0", "Drop series with more labels; 0 is no limit"),
     FlagDef::new("maxLabelNameLen", Int, "0", "Drop series with longer names of labels; 0 is no limit"),
     FlagDef::new("maxLabelValueLen", Int, "0", "Drop series with longer values of labels; 0 is no limit"),

@@ -7,6 +7,7 @@ use super::connection::Endpoint;
 use super::credentials::{Credentials, SecretSource};
 use super::fan_out::LabelLimits;
 use super::metrics::ConnectionMetrics;
+use super::proxy::Proxy;
 use super::sender::fixed_headers;
 use super::url::RemoteUrl;
 use super::{Rounding, ShardLabels};
@@ -68,6 +69,8 @@ pub struct RemoteWriteOptions {
     pub max_hourly_series: i64,
     /// `-remoteWrite.maxDailySeries`.
     pub max_daily_series: i64,
+    /// `-maxIngestionRate`; 0 is no limit.
+    pub max_ingestion_rate: u64,
     /// `-enableTCP6`.
     pub ipv6: bool,
     /// To be logged at the start.
@@ -113,6 +116,8 @@ pub struct UrlOptions {
     pub headers: Vec<(String, String)>,
     /// `-remoteWrite.tls…`.
     pub tls: ClientTlsOptions,
+    /// `-remoteWrite.proxyURL`; empty when not set.
+    pub proxy_url: Secret,
     credentials: CredentialOptions,
 }
 
@@ -209,6 +214,7 @@ impl RemoteWriteOptions {
             plain_names: flags.bool("usePromCompatibleNaming"),
             max_hourly_series: flags.int("remoteWrite.maxHourlySeries"),
             max_daily_series: flags.int("remoteWrite.maxDailySeries"),
+            max_ingestion_rate: u64::try_from(flags.int("maxIngestionRate")).unwrap_or(0),
             ipv6: flags.bool("enableTCP6"),
             warnings,
         };
@@ -246,8 +252,14 @@ impl UrlOptions {
     }
 
     pub(crate) fn endpoint(&self, ipv6: bool, metrics: &Arc<ConnectionMetrics>) -> Result<Endpoint, String> {
+        let url = RemoteUrl::parse(&self.url)?.0;
+        let proxy = match self.proxy_url.expose() {
+            "" => Proxy::of_environment(&url, |name| std::env::var(name).ok()),
+            text => Some(Proxy::parse(text)?),
+        };
         Ok(Endpoint {
-            url: RemoteUrl::parse(&self.url)?.0,
+            url,
+            proxy,
             tls: ClientTls::new(self.tls.clone()),
             tls_checked: Mutex::new(None),
             handshake_limit: self.handshake_timeout,
@@ -303,8 +315,9 @@ impl ByUrl<'_> {
                 "{at}: -remoteWrite.forcePromProto and -remoteWrite.forceVMProto cannot be set simultaneously"
             ));
         }
-        if !text("remoteWrite.proxyURL").is_empty() {
-            problems.add(format!("{at}: -remoteWrite.proxyURL is not supported; samples would go past the proxy"));
+        let proxy_url = text("remoteWrite.proxyURL");
+        if let Some(Err(err)) = (!proxy_url.is_empty()).then(|| Proxy::parse(&proxy_url)) {
+            problems.add(format!("{at}: -remoteWrite.proxyURL: {err}"));
         }
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let int = |name: &str, default: i64| self.int(name, index).unwrap_or(default);
@@ -336,6 +349,7 @@ impl ByUrl<'_> {
             relabel_config,
             headers,
             tls,
+            proxy_url: Secret::from(proxy_url),
             credentials,
         };
         if let Err(err) = options.credentials() {

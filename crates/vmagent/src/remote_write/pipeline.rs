@@ -40,7 +40,7 @@ pub struct RemoteWrite {
     stop_senders: CancellationToken,
     senders: JoinHandle<()>,
     mark: PathBuf,
-    prev_unclean: bool,
+    after_crash: bool,
 }
 
 impl RemoteWrite {
@@ -73,10 +73,14 @@ impl RemoteWrite {
             report(remove_dangling(&storage, &root, &names), &root);
         }
         let mark = options.data_path.join(RUNNING_MARK);
-        let prev_unclean = set_mark(&mark);
+        let after_crash = set_mark(&mark);
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let refuses = matches!(&options.urls[..], [only] if only.memory_only) && !options.drop_on_overload;
-        let (sink, intake) = Sink::with_refusals(SINK_BYTES, refuses);
+        let rate_reached = match options.max_ingestion_rate {
+            0 => Arc::default(),
+            _ => set.counter("vmagent_max_ingestion_rate_limit_reached_total"),
+        };
+        let (sink, intake) = Sink::with_limits(SINK_BYTES, refuses, options.max_ingestion_rate, rate_reached);
         let shards = options.shard_by_url.then(|| {
             let urls: Vec<&str> = options.urls.iter().map(|url| url.url.as_str()).collect();
             Shards::new(&urls, options.shard_copies, options.shard_labels.clone())
@@ -92,6 +96,7 @@ impl RemoteWrite {
             flush_interval: options.flush_interval,
             metrics,
             scratch: Scratch::default(),
+            blocked: false,
         };
         let fan_out = spawn("remote-write", move || fan_out.run())?;
         let stop_senders = CancellationToken::new();
@@ -102,12 +107,12 @@ impl RemoteWrite {
             .collect();
         let stop = stop_senders.clone();
         let senders = spawn("senders", move || run_senders(workers, stop))?;
-        Ok(Self { sink, rules, remotes, fan_out, stop_senders, senders, mark, prev_unclean })
+        Ok(Self { sink, rules, remotes, fan_out, stop_senders, senders, mark, after_crash })
     }
 
-    /// Whether the last process that used the queues did not stop in order.
-    pub fn prev_shutdown_unclean(&self) -> bool {
-        self.prev_unclean
+    /// Whether the process before this one did not end in order.
+    pub fn is_after_crash(&self) -> bool {
+        self.after_crash
     }
 
     /// Where samples go in.
@@ -128,7 +133,7 @@ impl RemoteWrite {
     /// Encodes what was pushed, lets senders go on for up to five seconds, and writes the rest to the queues. Every
     /// producer must be gone. Blocks the caller.
     pub fn stop(self) {
-        let Self { sink, rules: _, remotes, fan_out, stop_senders, senders, mark, prev_unclean: _ } = self;
+        let Self { sink, rules: _, remotes, fan_out, stop_senders, senders, mark, after_crash: _ } = self;
         sink.close();
         drop(sink);
         if fan_out.join().is_err() {
@@ -179,7 +184,7 @@ fn report(arranged: std::io::Result<super::queue::Arranged>, root: &Path) {
     }
 }
 
-/// Leaves the mark of a running process; tells whether the last process did not remove its own.
+/// Tells whether the last process ended without order, and marks that this one runs.
 fn set_mark(mark: &Path) -> bool {
     let unclean = mark.exists();
     if let Err(err) = std::fs::write(mark, b"") {

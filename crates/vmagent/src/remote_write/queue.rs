@@ -109,6 +109,8 @@ struct Shared {
     room: Condvar,
     /// Senders sleep on it.
     ready: Notify,
+    /// Senders of fresh blocks sleep on it: what comes from files is not for them.
+    fresh: Notify,
     levels: Levels,
     /// Set while the disk does not move, so that producers do not wait for it.
     stuck: std::sync::atomic::AtomicBool,
@@ -143,6 +145,7 @@ impl Queue {
             work: Condvar::new(),
             room: Condvar::new(),
             ready: Notify::new(),
+            fresh: Notify::new(),
             levels: Levels::default(),
             stuck: false.into(),
         });
@@ -187,6 +190,7 @@ impl Queue {
         let wakes_disk = !self.memory_only && (state.memory_blocks() == 1 || state.memory_is_full());
         drop(state);
         shared.ready.notify_one();
+        shared.fresh.notify_one();
         if wakes_disk {
             shared.work.notify_one();
         }
@@ -197,7 +201,8 @@ impl Queue {
     /// [`Self::close`].
     pub(crate) async fn take(&self, only_fresh: bool) -> Option<Lease> {
         loop {
-            let ready = self.shared.ready.notified();
+            let bell = if only_fresh { &self.shared.fresh } else { &self.shared.ready };
+            let ready = bell.notified();
             let mut ready = std::pin::pin!(ready);
             // Registered before the look, so that no push is missed in between.
             ready.as_mut().enable();
@@ -210,7 +215,7 @@ impl Queue {
                         self.shared.work.notify_one();
                     }
                     // There may be more for another sender.
-                    self.shared.ready.notify_one();
+                    bell.notify_one();
                     return Some(Lease { shared: Arc::clone(&self.shared), data, number, settled: false });
                 }
                 if state.closed {
@@ -259,6 +264,7 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.ready.notify_waiters();
+        self.shared.fresh.notify_waiters();
     }
 
     /// Writes everything that was not acknowledged to the files. Leases count as given back. Blocks the caller.

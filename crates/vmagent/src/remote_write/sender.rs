@@ -108,6 +108,7 @@ impl Remote {
         let mut block = lease.data().clone();
         let mut encoding = Encoding::of(&block);
         let mut backoff = Backoff::new(self.retry_min, self.retry_max);
+        let mut attempts = 0;
         if self.rate_limit.wait(block.len()).await {
             self.metrics.rate_limit_reached.inc();
         }
@@ -126,8 +127,12 @@ impl Remote {
                         None => return lease.acknowledge(),
                     },
                     Outcome::Retry => {
-                        let asked = reply.retry_after.and_then(|text| parse_retry_after(&text, SystemTime::now()));
-                        Some(backoff.next(asked))
+                        let asked = reply.retry_after.as_ref();
+                        let asked = asked.and_then(|text| parse_retry_after(text, SystemTime::now()));
+                        let wait = backoff.next(asked);
+                        attempts += 1;
+                        self.log_retry(&reply, block.len(), attempts, wait);
+                        Some(wait)
                     }
                 },
                 Err(no_reply) => {
@@ -217,17 +222,20 @@ impl Remote {
                     );
                 }
             }
-            Outcome::Retry => {
-                if self.answers.allows() {
-                    vmkit::error!(
-                        "unexpected status code received after sending a block with size {len} bytes to {name:?}: {status}; response body: {}; re-sending the block",
-                        reply.body
-                    );
-                }
-            }
-            Outcome::TryOther | Outcome::Delivered => {}
+            Outcome::Retry | Outcome::TryOther | Outcome::Delivered => {}
         }
         outcome
+    }
+
+    fn log_retry(&self, reply: &Reply, len: usize, attempt: u32, wait: Duration) {
+        if self.answers.allows() {
+            vmkit::error!(
+                "unexpected status code received after sending a block with size {len} bytes to {:?} during retry #{attempt}: {}; response body={:?}; re-sending the block in {wait:?}",
+                self.name,
+                reply.status,
+                reply.body
+            );
+        }
     }
 
     /// The block in the encoding of Prometheus. `None`, counted and logged, if it cannot be read.

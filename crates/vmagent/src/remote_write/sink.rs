@@ -8,10 +8,12 @@
 //! ask [`Sink::is_blocked`] before they take a request, everything else pushes on and the loss is counted.
 
 use super::SeriesBlock;
+use super::rate_limit::RateLimit;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use vmkit::metrics::Counter;
 
 /// Empty blocks that are kept for reuse.
 const MAX_SPARE: usize = 16;
@@ -82,16 +84,20 @@ struct Shared {
     refuses: bool,
     spare: Mutex<Vec<SeriesBlock>>,
     closed: Notify,
+    rate: RateLimit,
+    rate_reached: Arc<Counter>,
 }
 
 impl Sink {
     /// A sink that holds about `max_bytes` of blocks which nobody has processed yet.
     pub fn new(max_bytes: usize) -> (Self, Intake) {
-        Self::with_refusals(max_bytes, false)
+        Self::with_limits(max_bytes, false, 0, Arc::default())
     }
 
-    /// As [`Self::new`]; with `refuses`, [`Self::push_or_refuse`] tells when samples are dropped.
-    pub fn with_refusals(max_bytes: usize, refuses: bool) -> (Self, Intake) {
+    /// As [`Self::new`]; with `refuses`, [`Self::push_or_refuse`] tells when samples are dropped. `max_rate` is in
+    /// samples a second, 0 for no limit; producers wait beyond it, which is counted.
+    pub fn with_limits(max_bytes: usize, refuses: bool, max_rate: u64, rate_reached: Arc<Counter>) -> (Self, Intake) {
+        let rate = RateLimit::new(max_rate);
         let units = u32::try_from(max_bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
         let room = Arc::new(Semaphore::new((units as usize).min(Semaphore::MAX_PERMITS)));
         let shared = Shared {
@@ -101,6 +107,8 @@ impl Sink {
             refuses,
             spare: Mutex::default(),
             closed: Notify::new(),
+            rate,
+            rate_reached,
         };
         let shared = Arc::new(shared);
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -142,6 +150,9 @@ impl Sink {
     async fn send(&self, block: &mut SeriesBlock, told: Option<oneshot::Sender<bool>>) -> Result<(), PushError> {
         if block.is_empty() {
             return Ok(());
+        }
+        if self.shared.rate.wait(block.sample_count()).await {
+            self.shared.rate_reached.inc();
         }
         // A block larger than the whole account takes all of it, alone.
         let units = u32::try_from(block.size_bytes().div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.shared.units);

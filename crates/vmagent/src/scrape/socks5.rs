@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 /// The proxy refuses, or is none.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     tcp: &mut TcpStream,
     user_info: Option<&(String, String)>,
     host: &str,
