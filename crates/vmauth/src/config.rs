@@ -8,6 +8,7 @@
 mod build_jwt;
 mod build_routes;
 mod build_users;
+mod builder;
 mod dump;
 mod fields;
 mod inherit;

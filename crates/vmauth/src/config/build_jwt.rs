@@ -3,8 +3,7 @@
 //! Reads key files through the given closure and parses every key, so that a bad key is found at load; keys of an
 //! identity provider are never fetched here. Beyond upstream: `jwks_url`, `audience`, `clock_skew`.
 
-use super::build_routes::Subject;
-use super::build_users::{Builder, Owner, UserContext};
+use super::builder::{Builder, Owner, Subject, UserContext};
 use super::model::{JwtSpec, KeySource, MatchClaim};
 use super::raw::RawJwt;
 use super::redact;

@@ -3,7 +3,7 @@
 //! An entry that can never match (all items of a criterion are `null` or lack a `=`) is checked like any other and then
 //! left out. Each distinct pattern is compiled once a config.
 
-use super::build_users::{Builder, UserContext};
+use super::builder::{Builder, Subject, UserContext};
 use super::inherit::Level;
 use super::ip_filters;
 use super::model::{QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec};
@@ -19,15 +19,6 @@ use vmkit::go_regex::{GoRegex, GoRegexError};
 use vmkit::go_text::quote;
 use vmkit::yaml::Place;
 use vmkit::yaml::{Text, TextList};
-
-/// What a pattern is matched against.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Subject {
-    /// A path. A line feed is an ordinary character there: `%0A` must not slip past `.*`.
-    Path,
-    /// Anything else.
-    Text,
-}
 
 impl Builder<'_, '_> {
     /// Builds `url_map`.

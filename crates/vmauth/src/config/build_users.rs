@@ -4,16 +4,14 @@
 //! that authentication will use (`docs/reference/auth.md`); the keys themselves never reach a message.
 
 use super::Inputs;
-use super::build_routes::Subject;
+use super::builder::{Builder, Owner, UserContext};
 use super::inherit::{Level, statuses};
 use super::ip_filters;
 use super::model::{AccessLogSpec, AuthConfig, ClientTls, Credential, IpFilterSpec, MtlsSpec, UserSpec};
 use super::raw::{RawMtls, RawUser, Reader};
 use super::stage::{Decoder, Problems, Stage};
-use jwt::KeySet;
-use std::collections::HashMap;
 use std::sync::Arc;
-use vmkit::go_regex::{GoRegex, GoRegexError};
+use vmkit::go_regex::GoRegex;
 use vmkit::go_text::quote;
 use vmkit::secret::Secret;
 use vmkit::yaml::Place;
@@ -52,57 +50,7 @@ pub(super) fn build(tree: &Tree<'_>, inputs: &Inputs<'_>, problems: &mut Problem
     config
 }
 
-/// How messages name the user that has a credential already.
-#[derive(Clone, Copy)]
-pub(super) struct Owner<'t> {
-    pub(super) username: &'t str,
-    pub(super) name: &'t str,
-}
-
-/// State that all users of one config share while it is built.
-pub(super) struct Builder<'t, 'b> {
-    pub(super) tree: &'t Tree<'t>,
-    pub(super) inputs: &'b Inputs<'b>,
-    pub(super) problems: &'b mut Problems,
-    /// One compilation a pattern and subject.
-    pub(super) regexes: HashMap<Subject, HashMap<String, Result<Arc<GoRegex>, GoRegexError>>>,
-    pub(super) claim_sets: HashMap<(String, String), &'t str>,
-    /// One set for equal lists of keys.
-    pub(super) key_sets: HashMap<Vec<String>, Arc<KeySet>>,
-    owners: HashMap<String, Owner<'t>>,
-    flags: Level,
-    real_ip_header: Option<String>,
-}
-
-/// Where a user stands and under which prefix its problems are reported.
-#[derive(Clone, Copy)]
-pub(super) struct UserContext<'p> {
-    pub(super) place: &'p Place<'p>,
-    pub(super) stage: Stage,
-    pub(super) is_jwt: bool,
-}
-
-impl<'t, 'b> Builder<'t, 'b> {
-    fn new(
-        tree: &'t Tree<'t>,
-        inputs: &'b Inputs<'b>,
-        real_ip_header: Option<String>,
-        problems: &'b mut Problems,
-    ) -> Self {
-        let flags = Level::of_flags(inputs.defaults);
-        Self {
-            tree,
-            inputs,
-            problems,
-            regexes: HashMap::new(),
-            claim_sets: HashMap::new(),
-            key_sets: HashMap::new(),
-            owners: HashMap::new(),
-            flags,
-            real_ip_header,
-        }
-    }
-
+impl<'t> Builder<'t, '_> {
     fn unauthorized_user(&mut self, id: NodeId) -> UserSpec {
         let place = ROOT.field(UNAUTHORIZED);
         let raw = Reader(Decoder { tree: self.tree, problems: self.problems }).user(id, &place);
