@@ -95,6 +95,9 @@ impl DiskThread {
         while !self.is_stopping() {
             self.write_memory();
             self.read_ahead();
+            // What was acknowledged since makes the files dirty too.
+            let keep = self.shared.lock().keep_from(self.files.reader());
+            self.files.keep_from(keep);
             let interval = if self.files.is_dirty() { SYNC_INTERVAL } else { IDLE_INTERVAL };
             if self.last_sync.elapsed() >= interval {
                 self.sync();

@@ -240,6 +240,18 @@ async fn within_two_seconds_a_crash_costs_nothing_even_what_is_in_hands() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_is_noted_within_two_seconds_though_nothing_else_happens() {
+    let storage = MemoryStorage::default();
+    let queue = in_memory(&storage);
+    (0..8).for_each(|number| assert_eq!(queue.push(block(number)), Pushed::Kept));
+    until("all are written", || queue.file_bytes() > 7 * 38);
+    assert_eq!(drain(&queue).await.len(), 8);
+    let meta = || String::from_utf8(storage.read(Path::new("/q/metainfo.json")).unwrap()).unwrap();
+    until("the reader's offset is synced", || meta().contains("\"ReaderOffset\":304,"));
+    queue.stop();
+}
+
+#[tokio::test]
 async fn a_full_disk_loses_new_blocks_only_and_sending_goes_on() {
     let storage = MemoryStorage::default();
     let options = options(Path::new("/q"));
