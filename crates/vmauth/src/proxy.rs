@@ -186,10 +186,10 @@ impl Proxy {
         let user = principal.user;
         let deadline = facts.started + self.shared.max_queue.as_std();
         self.shared.check_ip(user, user.ip_filter.as_ref(), facts)?;
-        // The user's own slot first: who waits for it, or sends slowly, must not hold up others.
+        // Who sends slowly holds no slot, and who waits for a slot of the user none that others need.
+        let buffered = self.read_ahead(facts, io.body, deadline, scope).await?;
         let _slot = user_slot(user, io.body, deadline).await?;
         let _global = self.global_slot(io.body, deadline).await?;
-        let buffered = self.read_ahead(facts, io.body, deadline, scope).await?;
         let path = NormalPath::of(facts.path);
         if user.deny_paths.contains(path.decoded()) {
             return Err(path_denied(generation, user));
