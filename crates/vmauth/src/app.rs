@@ -25,6 +25,7 @@ use vmkit::units::GoDuration;
 use crate::admission::body_buffer::BufferLimits;
 use crate::admission::client_address::TrustedProxies;
 use crate::admission::concurrency::Limiter;
+use crate::admission::failed_logins::FailedLogins;
 use crate::authn::credentials::AuthHeaders;
 use crate::config::{ClientTls, ConfigDefaults};
 use crate::control::reload::{Controller, ReloadMetrics, check};
@@ -166,6 +167,8 @@ impl App {
             auth_headers: AuthHeaders::new(auth.headers.clone()),
             max_queue: GoDuration::from(limits.max_queue_duration),
             log_invalid_tokens: auth.log_invalid_tokens,
+            real_ip_header: auth.real_ip_header.clone(),
+            failed_logins: FailedLogins::new(u32::try_from(auth.max_failed_logins).unwrap_or(u32::MAX)),
             trusted_proxies: TrustedProxies::new(auth.trusted_proxies.clone()),
             forward: ForwardSettings {
                 limits: BufferLimits { buffer: limits.request_buffer_size, retry: limits.max_retry_body_size },

@@ -53,6 +53,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("logInvalidAuthTokens", Bool, "", "Log why credentials were refused, and tell the client that they were; credentials are shown by fingerprint only"),
     FlagDef::new("maxConcurrentPerUserRequests", Int, "100", "How many requests of one user are served at once, unless the user has an own max_concurrent_requests. Further ones wait up to -maxQueueDuration; with 0, all are refused"),
     FlagDef::new("maxConcurrentRequests", Int, "1000", "How many requests are served at once in total. Further ones wait up to -maxQueueDuration; with 0, all are refused"),
+    FlagDef::new("maxFailedLoginsPerIP", Int, "30", "How many logins may fail from one address (IPv6: one /64) within a minute before the answers to further ones are delayed by up to 12 seconds instead of 3, and with them the first valid login of a user who was not seen from there. 0 means no limit"),
     FlagDef::new("maxIdleConnsPerBackend", Int, "100", "How many unused connections are kept for each backend"),
     FlagDef::new("maxQueueDuration", Duration, "10s", "How long a request may wait for its turn and for its body to be read before it is refused"),
     FlagDef::new("maxRequestBodySizeToRetry", Bytes, "16384", "Largest request body that can be sent again to another backend after a failure. With 0 and less, requests with a body are never repeated"),

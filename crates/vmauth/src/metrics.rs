@@ -16,6 +16,7 @@ pub struct ProxyMetrics {
     pub global_limit_reached: Arc<Counter>,
     pub global_ip_denies: Arc<Counter>,
     pub buffer_duration: Arc<Summary>,
+    pub failed_logins_limited: Arc<Counter>,
     pub tokens_refused: TokenRefusalMetrics,
     pub token_cache: CacheMetrics,
 }
@@ -32,6 +33,7 @@ impl ProxyMetrics {
             global_limit_reached: set.counter("vmauth_concurrent_requests_limit_reached_total"),
             global_ip_denies: set.counter("vmauth_global_ip_denies_total"),
             buffer_duration: set.summary("vmauth_buffer_request_body_duration_seconds"),
+            failed_logins_limited: set.counter("vmauth_failed_logins_limited_total"),
             tokens_refused: TokenRefusalMetrics::register(set),
             token_cache: CacheMetrics::register(set),
         }

@@ -72,6 +72,8 @@ pub struct AuthOptions {
     pub real_ip_header: Option<String>,
     /// `-http.trustedProxies`.
     pub trusted_proxies: Vec<IpNet>,
+    /// `-maxFailedLoginsPerIP`; 0 = no limit.
+    pub max_failed_logins: usize,
     /// `-removeXFFHTTPHeaderValue`.
     pub remove_xff: bool,
     /// `-oidc.tlsCAFile`.
@@ -157,6 +159,7 @@ impl Check<'_> {
             log_invalid_tokens: flags.bool("logInvalidAuthTokens"),
             real_ip_header: given(flags, "httpRealIPHeader"),
             trusted_proxies: self.trusted_proxies(),
+            max_failed_logins: self.not_negative("maxFailedLoginsPerIP"),
             remove_xff: flags.bool("removeXFFHTTPHeaderValue"),
             oidc_ca_file: given(flags, "oidc.tlsCAFile"),
             oidc_token_file: given(flags, "oidc.bearerTokenFile"),

@@ -9,6 +9,7 @@ pub mod request_scope;
 pub mod unauthorized;
 mod watched;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,9 @@ use vmkit::redact;
 use vmkit::units::GoDuration;
 
 use crate::admission::body_buffer::{BufferError, buffer};
-use crate::admission::client_address::TrustedProxies;
+use crate::admission::client_address::{ClientIp, TrustedProxies};
 use crate::admission::concurrency::{Limiter, Permit};
+use crate::admission::failed_logins::FailedLogins;
 use crate::authn::credentials::AuthHeaders;
 use crate::authn::jwt_users::AcceptedToken;
 use crate::authn::verified_tokens::VerifiedTokens;
@@ -52,6 +54,10 @@ pub struct ProxyShared {
     pub auth_headers: AuthHeaders,
     /// `-http.trustedProxies`
     pub trusted_proxies: TrustedProxies,
+    /// `-httpRealIPHeader`
+    pub real_ip_header: Option<String>,
+    /// Who has failed to log in from where, and who has not.
+    pub failed_logins: FailedLogins,
     /// `-maxQueueDuration`
     pub max_queue: GoDuration,
     /// `-logInvalidAuthTokens`
@@ -80,6 +86,11 @@ struct Principal<'g> {
 }
 
 impl Principal<'_> {
+    /// Nobody guesses the signature of a token.
+    fn may_be_guessed(&self) -> bool {
+        !self.user.is_anonymous && self.token.is_none()
+    }
+
     fn placeholders(&self) -> Option<&VmAccess> {
         self.token.as_deref().map(|token| &token.placeholders)
     }
@@ -137,6 +148,11 @@ impl Handler for Proxy {
                 return refused.answer(facts.into(), io.body, io.reply).await;
             }
         };
+        if let Some(principal) = principal.as_ref().filter(|principal| principal.may_be_guessed())
+            && !unauthorized::admit(&self.shared, principal.user, facts.into(), io.body).await
+        {
+            return io.reply.set_close();
+        }
         match principal {
             Some(principal) => self.serve(&generation, &principal, facts, &mut io).await,
             None => unauthorized::missing(&generation, facts.into(), io.reply).await,
@@ -372,6 +388,15 @@ impl ProxyShared {
     fn passes(&self, filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {
         let header = filter.real_ip_header.as_deref();
         filter.filter.allows(self.trusted_proxies.client_ip(head, header, client.addr.ip()))
+    }
+
+    /// The address that failed logins are counted for.
+    fn login_ip(&self, head: &RequestHead, client: &Client) -> IpAddr {
+        let peer = client.addr.ip();
+        match self.trusted_proxies.client_ip(head, self.real_ip_header.as_deref(), peer) {
+            ClientIp::Known(ip) => ip,
+            ClientIp::Unknown => peer,
+        }
     }
 
     fn check_ip(&self, user: &User, filter: Option<&UserIpFilter>, facts: Facts<'_>) -> Result<(), ProxyError> {

@@ -28,6 +28,8 @@ mod descriptors;
 mod discovery;
 #[path = "behaviour/expect_continue.rs"]
 mod expect_continue;
+#[path = "behaviour/failed_logins.rs"]
+mod failed_logins;
 #[path = "behaviour/forms.rs"]
 mod forms;
 #[path = "behaviour/framing.rs"]

@@ -1,10 +1,12 @@
 //! Answers to requests whose credentials are missing or belong to nobody (docs/reference/auth.md).
 //!
-//! Wrong credentials are answered late, so that guessing is slow; the waiting request holds no slot. Neither reply nor
+//! Wrong credentials are answered late, so that guessing is slow, and later still when their address has failed often;
+//! the waiting request holds no slot. Neither reply nor
 //! log ever holds a credential: tokens are named by their fingerprint.
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use vmkit::exchange::{HeaderList, ReplyWriter, RequestBody, RequestHead};
 use vmkit::http_server::{Client, log_text, send_plain_error};
 
@@ -12,6 +14,7 @@ use super::ProxyShared;
 use super::access_log::{self, Entry};
 use crate::authn::jwt_users::Refusal;
 use crate::generation::Generation;
+use crate::user::User;
 
 /// The request as far as a refusal needs it.
 #[derive(Clone, Copy, Debug)]
@@ -55,10 +58,11 @@ impl Refused<'_> {
         for refusal in &self.refusals {
             self.shared.metrics.tokens_refused.count(refusal.cause);
         }
-        let delay = Duration::from_millis(fastrand::u64(2000..3000));
-        tokio::select! {
-            () = tokio::time::sleep(delay) => {}
-            () = body.gone() => return reply.set_close(),
+        // Counted before the wait: a client that does not wait for its answer has failed, too.
+        let ip = self.shared.login_ip(asked.head, asked.client);
+        let factor = self.shared.failed_logins.count(ip, Instant::now());
+        if !wait(self.shared, factor, body).await {
+            return reply.set_close();
         }
         let mut text = "Unauthorized".to_owned();
         if self.shared.log_invalid_tokens {
@@ -84,6 +88,29 @@ impl Refused<'_> {
             None::<()>
         });
         names.join(" ")
+    }
+}
+
+/// Whether a user with valid credentials may go on: at once, unless many logins failed from the address and the user was
+/// not seen there before; then after the time that a failure would take. `false` when the client has left.
+pub async fn admit(shared: &ProxyShared, user: &User, asked: Asked<'_>, body: &mut RequestBody<'_>) -> bool {
+    let ip = shared.login_ip(asked.head, asked.client);
+    let Some(factor) = shared.failed_logins.admit(ip, user.name(), Instant::now()) else { return true };
+    let has_waited = wait(shared, factor, body).await;
+    if has_waited {
+        shared.failed_logins.remember(ip, user.name());
+    }
+    has_waited
+}
+
+/// Waits two to three seconds times the factor; `false` when the client has left.
+async fn wait(shared: &ProxyShared, factor: u32, body: &mut RequestBody<'_>) -> bool {
+    if factor > 1 {
+        shared.metrics.failed_logins_limited.inc();
+    }
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(fastrand::u64(2000..3000)) * factor) => true,
+        () = body.gone() => false,
     }
 }
 
