@@ -174,6 +174,7 @@ impl App {
                 limits: BufferLimits { buffer: limits.request_buffer_size, retry: limits.max_retry_body_size },
                 response_timeout: options.backends.response_timeout.unwrap_or_default(),
                 tunnels: TunnelLimits { idle: options.limits.tunnel_idle, age: options.limits.tunnel_age },
+                retry_only_idempotent: options.backends.retry_only_idempotent,
                 remove_xff: auth.remove_xff,
             },
         }

@@ -31,7 +31,7 @@ use attempt::{Outgoing, Sent, TryError, attempt};
 use error::ForwardError;
 use jwt::VmAccess;
 use reply::RelayError;
-use retry_policy::{Failure, Outcome, Situation, Step, next_step};
+use retry_policy::{Failure, Outcome, Situation, Step, is_idempotent, next_step};
 use tunnel::TunnelLimits;
 
 /// What forwarding needs besides the request.
@@ -41,6 +41,8 @@ pub struct ForwardSettings {
     pub limits: BufferLimits,
     /// `-responseTimeout`; zero for none.
     pub response_timeout: Duration,
+    /// `-retryOnlyIdempotent`
+    pub retry_only_idempotent: bool,
     /// When tunnels end by themselves.
     pub tunnels: TunnelLimits,
     /// `-removeXFFHTTPHeaderValue`
@@ -259,10 +261,12 @@ impl Forward<'_, '_> {
             complete: self.buffered.complete,
             response_timeout: self.settings.response_timeout,
         };
+        let harms_twice = self.settings.retry_only_idempotent && !is_idempotent(self.head.method());
         let mut situation = Situation {
             body_replayable: replayable,
             attempts_left: u32::try_from(attempts_left).unwrap_or(u32::MAX),
             stale_connection: false,
+            only_once: false,
             repeated: false,
         };
         loop {
@@ -272,8 +276,9 @@ impl Forward<'_, '_> {
                     Ok((pooled, sent)) => {
                         let head = pooled.exchange.reply.head();
                         let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
-                        let retried = self.target.retry_status_codes.contains(&status);
+                        let retried = !harms_twice && self.target.retry_status_codes.contains(&status);
                         if is_tunnel && (outgoing.line.upgrade.is_none() || sent == Sent::Partly) {
+                            situation.only_once = harms_twice;
                             let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
                             (Outcome::Failed(Failure::Other), FailureText::Cause(cause))
                         } else if retried {
@@ -286,7 +291,8 @@ impl Forward<'_, '_> {
                     Err(TryError::ClientBody(error)) => return Err(ForwardError::of_body(error)),
                     Err(TryError::Token(error)) => return Err(ForwardError::BadHeaderValue(error)),
                     Err(TryError::Own(cause)) => return Err(ForwardError::NoConnection { cause }),
-                    Err(TryError::Backend { cause, trivial, stale }) => {
+                    Err(TryError::Backend { cause, trivial, stale, reached }) => {
+                        situation.only_once = harms_twice && reached;
                         situation.stale_connection = stale && replayable;
                         let failure = if trivial { Failure::Cut } else { Failure::Other };
                         (Outcome::Failed(failure), FailureText::Cause(cause))

@@ -107,6 +107,8 @@ pub struct Backends {
     pub merge_query_args: Vec<String>,
     /// `-retryStatusCodes`.
     pub retry_status_codes: Vec<u16>,
+    /// `-retryOnlyIdempotent`.
+    pub retry_only_idempotent: bool,
     /// `-backend.TLS*`.
     pub tls: ClientTlsOptions,
 }
@@ -206,6 +208,7 @@ impl Check<'_> {
             dns_servers: self.dns_servers(),
             load_balancing_policy: flags.text("loadBalancingPolicy").to_string(),
             merge_query_args: non_empty(flags.texts("mergeQueryArgs")),
+            retry_only_idempotent: flags.bool("retryOnlyIdempotent"),
             retry_status_codes: self.retry_status_codes(),
             tls: ClientTlsOptions {
                 ca_file: given(flags, "backend.TLSCAFile"),

@@ -40,6 +40,8 @@ mod identity_provider;
 mod limits;
 #[path = "behaviour/minted.rs"]
 mod minted;
+#[path = "behaviour/once_only.rs"]
+mod once_only;
 #[path = "behaviour/pipelining.rs"]
 mod pipelining;
 #[path = "behaviour/reload.rs"]

@@ -85,6 +85,8 @@ pub enum TryError {
         trivial: bool,
         /// The connection had served before and died before the first byte of the reply.
         stale: bool,
+        /// A connection was there, so the backend may have read the request.
+        reached: bool,
     },
 }
 
@@ -119,7 +121,7 @@ pub async fn attempt(
             };
             dialled.map_err(|error| match error.is_our_own() {
                 true => TryError::Own(error.to_string()),
-                false => TryError::Backend { cause: error.to_string(), trivial: false, stale: false },
+                false => TryError::Backend { cause: error.to_string(), trivial: false, stale: false, reached: false },
             })?
         }
     };
@@ -144,10 +146,12 @@ impl Failure {
                 cause: "net/http: timeout awaiting response headers".to_owned(),
                 trivial: false,
                 stale: false,
+                reached: true,
             },
             Self::Reply(error) => TryError::Backend {
                 trivial: is_trivial(&error),
                 stale: reused && error.is_before_reply(),
+                reached: true,
                 cause: error.to_string(),
             },
         }

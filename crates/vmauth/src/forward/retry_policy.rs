@@ -31,6 +31,9 @@ pub struct Situation {
     /// The connection came from the pool, and it died before the first byte of a reply and before anything of the body
     /// was consumed from the client. Without meaning when a reply came.
     pub stale_connection: bool,
+    /// The backend may have read the request, and doing it twice may do harm. A reply with a status that would be retried
+    /// is passed on by the caller in that case.
+    pub only_once: bool,
     /// This attempt has been repeated on its backend already.
     pub repeated: bool,
     /// Attempts that remain after this one.
@@ -88,9 +91,15 @@ impl Step {
     }
 }
 
+/// Whether doing it twice is the same as doing it once, RFC 9110 §9.2.2. Unknown methods may do anything.
+pub fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+}
+
 /// The step after a try.
 pub fn next_step(outcome: Outcome, situation: Situation) -> Step {
     match outcome {
+        Outcome::Failed(_) if situation.only_once => Step::CannotReplay(Cause::Transport),
         Outcome::RetriedStatus => failed(Cause::Status, situation),
         Outcome::Failed(failure) => {
             let by_kind = match failure {
@@ -120,8 +129,13 @@ mod tests {
     const CUT: Outcome = Outcome::Failed(Failure::Cut);
     const OTHER: Outcome = Outcome::Failed(Failure::Other);
     const RETRIED: Outcome = Outcome::RetriedStatus;
-    const PLAIN: Situation =
-        Situation { body_replayable: true, stale_connection: false, repeated: false, attempts_left: 1 };
+    const PLAIN: Situation = Situation {
+        body_replayable: true,
+        stale_connection: false,
+        only_once: false,
+        repeated: false,
+        attempts_left: 1,
+    };
 
     #[test]
     fn table() {
@@ -153,6 +167,18 @@ mod tests {
         f(CUT, Situation { repeated: true, ..last }, Step::AllFailed(Cause::Transport));
         f(CUT, streamed, Step::CannotReplay(Cause::Transport));
         f(CUT, stale_streamed, Step::Repeat);
+
+        for situation in [PLAIN, last, repeated, streamed, stale, stale_streamed] {
+            let once = Situation { only_once: true, ..situation };
+            f(CUT, once, Step::CannotReplay(Cause::Transport));
+            f(OTHER, once, Step::CannotReplay(Cause::Transport));
+        }
+    }
+
+    #[test]
+    fn idempotent_methods() {
+        assert!(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].into_iter().all(is_idempotent));
+        assert!(!["POST", "PATCH", "CONNECT", "get", "LOCK", ""].into_iter().any(is_idempotent));
     }
 
     #[test]
