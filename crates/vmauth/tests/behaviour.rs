@@ -10,6 +10,8 @@ mod access_log;
 mod backend_faults;
 #[path = "behaviour/backend_replies.rs"]
 mod backend_replies;
+#[path = "behaviour/bypasses.rs"]
+mod bypasses;
 #[path = "behaviour/certificate_files.rs"]
 mod certificate_files;
 #[path = "behaviour/client_addresses.rs"]
