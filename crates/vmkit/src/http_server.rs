@@ -125,6 +125,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    fn new(options: ServerOptions, metrics: Arc<ServerMetrics>, control: Handle) -> Self {
+        let heads = options.max_header_bytes.saturating_mul(HEADS_OF_FULL_SIZE);
+        Self {
+            common_lines: options.common_lines(),
+            heads: HeadBudget::new(options.max_header_bytes, heads),
+            has_public_routes: options.app_routes.iter().any(|route| route.is_public),
+            options,
+            metrics,
+            control,
+            started: Instant::now(),
+            shutdown_ends_ms: AtomicU64::new(0),
+        }
+    }
+
     fn delayed_shutdown_left(&self) -> Option<Duration> {
         let ends = self.shutdown_ends_ms.load(Ordering::Relaxed);
         if ends == 0 {
@@ -144,19 +158,7 @@ impl Server {
         make_handler: impl Fn(WorkerPlan) -> H + Clone + Send + 'static,
     ) -> std::io::Result<Self> {
         let (graceful_limit, shutdown_delay) = (options.max_graceful_shutdown, options.shutdown_delay);
-        let shared = Arc::new(Shared {
-            common_lines: options.common_lines(),
-            heads: HeadBudget::new(
-                options.max_header_bytes,
-                options.max_header_bytes.saturating_mul(HEADS_OF_FULL_SIZE),
-            ),
-            has_public_routes: options.app_routes.iter().any(|route| route.is_public),
-            options,
-            metrics,
-            control,
-            started: Instant::now(),
-            shutdown_ends_ms: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(options, metrics, control));
         let workers = threads::start(&shared, listeners, make_handler)?;
         Ok(Self { workers, shared, graceful_limit, shutdown_delay })
     }
@@ -211,3 +213,6 @@ impl Server {
         tokio::time::timeout_at(until, all).await.map_err(|_| ())
     }
 }
+
+#[cfg(test)]
+mod test_rig;

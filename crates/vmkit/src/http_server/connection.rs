@@ -321,3 +321,6 @@ async fn handshake(mut stream: TcpStream, tls: &ServerTls, client: &mut Client) 
 fn with_jitter(age: Duration) -> Duration {
     age + Duration::from_secs(fastrand::u64(0..=age.as_secs() / 10))
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,3 +216,6 @@ impl Drop for Untrack {
         self.connections.borrow_mut().remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;
