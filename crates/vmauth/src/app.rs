@@ -27,7 +27,7 @@ use crate::admission::client_address::TrustedProxies;
 use crate::admission::concurrency::Limiter;
 use crate::admission::failed_logins::FailedLogins;
 use crate::authn::credentials::AuthHeaders;
-use crate::config::{ClientTls, ConfigDefaults};
+use crate::config::ConfigDefaults;
 use crate::control::reload::{Controller, ReloadMetrics, check};
 use crate::forward::ForwardSettings;
 use crate::forward::tunnel::TunnelLimits;
@@ -220,13 +220,7 @@ fn config_defaults(start: &Start) -> ConfigDefaults {
         retry_status_codes: backends.retry_status_codes.clone(),
         merge_query_args: backends.merge_query_args.clone(),
         discover_backend_ips: backends.discover_ips,
-        backend_tls: Arc::new(ClientTls {
-            ca_file: backends.tls.ca_file.clone(),
-            cert_file: backends.tls.cert_file.clone(),
-            key_file: backends.tls.key_file.clone(),
-            server_name: backends.tls.server_name.clone(),
-            insecure_skip_verify: backends.tls.insecure_skip_verify,
-        }),
+        backend_tls: Arc::new(backends.tls.clone()),
         max_concurrent_requests_per_user: options.limits.max_concurrent_per_user,
         real_ip_header: options.auth.real_ip_header.clone(),
     }

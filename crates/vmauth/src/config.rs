@@ -22,8 +22,8 @@ mod stage;
 
 pub use dump::dump;
 pub use model::{
-    AccessLogSpec, AuthConfig, ClientTls, ConfigDefaults, Credential, IpFilterSpec, JwtSpec, KeySource, MatchClaim,
-    MtlsSpec, QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec, UserSpec,
+    AccessLogSpec, AuthConfig, ConfigDefaults, Credential, IpFilterSpec, JwtSpec, KeySource, MatchClaim, MtlsSpec,
+    QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec, UserSpec,
 };
 pub use stage::{ConfigError, ConfigErrors, Stage};
 

@@ -189,15 +189,32 @@ fn number(rest: &mut std::str::Chars<'_>, first: u32, digits: usize, radix: u32)
     (0..digits).try_fold(first, |value, _| value.checked_mul(radix)?.checked_add(rest.next()?.to_digit(radix)?))
 }
 
-/// Text of an operating system error as users of the product know it: `no such file or directory`.
+/// Text of an operating system error as users of the product know it, without the number and without a leading capital:
+/// `no such file or directory`. A deadline of our own is `i/o timeout`, an unexpected end of a stream `EOF`.
 pub fn os_error(error: &io::Error) -> String {
-    let text = error.to_string();
     if error.raw_os_error().is_none() {
-        return text;
+        return match error.kind() {
+            io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+            io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
+            _ => error.to_string(),
+        };
     }
-    let text = text.rsplit_once(" (os error").map_or(text.as_str(), |(text, _)| text);
+    let text = error.to_string();
+    lower_first(text.rsplit_once(" (os error ").map_or(text.as_str(), |(text, _)| text))
+}
+
+/// Lower-cases the first letter unless the word is an acronym (`RPC …`).
+fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if first.is_ascii_uppercase() && !second.is_ascii_uppercase() => {
+            let mut lowered = String::with_capacity(text.len());
+            lowered.push(first.to_ascii_lowercase());
+            lowered.push_str(chars.as_str());
+            lowered
+        }
+        _ => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 pub mod address;
 pub mod dial;
 pub mod dns;
-pub mod errno;
 pub mod listener;
 pub mod proxy_protocol;
 pub mod zone;

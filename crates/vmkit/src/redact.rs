@@ -19,35 +19,63 @@ const TELLING_ARGS: [&str; 8] =
 /// Whole names of that kind.
 const TELLING_ARG_NAMES: [&str; 7] = ["auth", "jwt", "key", "pass", "pwd", "sig", "assertion"];
 
-/// `text` as it may be shown: userinfo and query of a URL become `xxxxx`, anything else stays.
-///
-/// Passwords sit in the userinfo, tokens of pre-signed links in the query. The text need not be a valid URL.
-pub fn url(text: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = text.split_once("://") else { return Cow::Borrowed(text) };
+/// A URL taken apart by what may be shown of it.
+struct Parts<'a> {
+    scheme: &'a str,
+    has_userinfo: bool,
+    host: &'a str,
+    /// With the fragment of a URL that has no query.
+    path: &'a str,
+    has_query: bool,
+}
+
+/// `None` for a text without `://`.
+fn parts(text: &str) -> Option<Parts<'_>> {
+    let (scheme, rest) = text.split_once("://")?;
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(authority_end);
     // An unescaped `/` in a password ends the authority early; the `@` behind it gives the mistake away.
-    let (userinfo, host, tail) = match (authority.rsplit_once('@'), tail.rsplit_once('@')) {
+    let (has_userinfo, host, tail) = match (authority.rsplit_once('@'), tail.rsplit_once('@')) {
         (_, Some((_, tail))) if !authority.contains('@') && authority.contains(':') => (true, "", tail),
         (Some((_, host)), _) => (true, host, tail),
         (None, _) => (false, authority, tail),
     };
-    let (path, query) = match tail.split_once('?') {
+    let (path, has_query) = match tail.split_once('?') {
         Some((path, _)) => (path, true),
         None => (tail, false),
     };
-    if !userinfo && !query {
+    Some(Parts { scheme, has_userinfo, host, path, has_query })
+}
+
+/// `text` as it may be shown: userinfo and query of a URL become `xxxxx`, anything else stays.
+///
+/// Passwords sit in the userinfo, tokens of pre-signed links in the query. The text need not be a valid URL.
+pub fn url(text: &str) -> Cow<'_, str> {
+    let Some(Parts { scheme, has_userinfo, host, path, has_query }) = parts(text) else { return Cow::Borrowed(text) };
+    if !has_userinfo && !has_query {
         return Cow::Borrowed(text);
     }
     let mut shown = format!("{scheme}://");
-    if userinfo {
+    if has_userinfo {
         shown.extend([MASK, "@"]);
     }
     shown.extend([host, path]);
-    if query {
+    if has_query {
         shown.extend(["?", MASK]);
     }
     Cow::Owned(shown)
+}
+
+/// `text` without userinfo, query and fragment, for names of what is at a URL.
+pub fn bare_url(text: &str) -> Cow<'_, str> {
+    let bare = |text: &'_ str| text.find(['?', '#']).unwrap_or(text.len());
+    match parts(text) {
+        Some(Parts { scheme, has_userinfo: true, host, path, .. }) => {
+            let (path, _) = path.split_at(bare(path));
+            Cow::Owned(format!("{scheme}://{host}{path}"))
+        }
+        _ => Cow::Borrowed(text.split_at(bare(text)).0),
+    }
 }
 
 /// A URL without userinfo, for messages about its other parts. Also hides it when a `/` in a password moves it out of
@@ -134,6 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn bare_urls_have_neither_credentials_nor_args() {
+        let f = |text: &str, want: &str| assert_eq!(bare_url(text), want);
+        f("http://foo/bar", "http://foo/bar");
+        f("http://u:p@foo:8/bar?a=b#c", "http://foo:8/bar");
+        f("http://u:p@foo/bar#c?a", "http://foo/bar");
+        f("http://foo?a@b", "http://foo");
+        f("http://foo#c", "http://foo");
+        f("http://user:se/cret@foo/bar", "http://foo/bar");
+        f("foo?token=x", "foo");
+    }
+
+    #[test]
     fn urls_lose_their_userinfo() {
         let f = |text, want| assert_eq!(userinfo(text), want);
         f("http://foo/x", "http://foo/x");
@@ -173,8 +213,8 @@ mod tests {
         #[test]
         fn no_text_panics_or_keeps_a_password(text in "[a-z0-9:/@?#%&=é]{0,20}", host in "[a-z]{1,5}") {
             let _ = (url(&text), userinfo(&text));
-            let shown = url(&format!("http://u:hunter@{host}/{text}")).into_owned();
-            prop_assert!(!shown.contains("hunter"));
+            let whole = format!("http://u:hunter@{host}/{text}");
+            prop_assert!(!url(&whole).contains("hunter") && !bare_url(&whole).contains("hunter"));
         }
     }
 }

@@ -7,13 +7,14 @@ use super::Inputs;
 use super::builder::{Builder, Owner, UserContext};
 use super::inherit::{Level, statuses};
 use super::ip_filters;
-use super::model::{AccessLogSpec, AuthConfig, ClientTls, Credential, IpFilterSpec, MtlsSpec, UserSpec};
+use super::model::{AccessLogSpec, AuthConfig, Credential, IpFilterSpec, MtlsSpec, UserSpec};
 use super::raw::{RawMtls, RawUser, Reader};
 use super::stage::{Decoder, Problems, Stage};
 use std::sync::Arc;
 use vmkit::go_regex::GoRegex;
 use vmkit::go_text::quote;
 use vmkit::secret::Secret;
+use vmkit::tls::client_config::ClientTlsOptions;
 use vmkit::yaml::Place;
 use vmkit::yaml::{At, Text, TextList};
 use vmkit::yaml::{NodeId, Tree};
@@ -342,14 +343,15 @@ fn mtls_name(mtls: &MtlsSpec) -> String {
 }
 
 /// The options of the flags, with those of the user in front; shared when the user has none.
-fn client_tls(raw: &RawUser<'_>, flags: &Arc<ClientTls>) -> Arc<ClientTls> {
+fn client_tls(raw: &RawUser<'_>, flags: &Arc<ClientTlsOptions>) -> Arc<ClientTlsOptions> {
     let own = |text: Option<Text<'_>>, flag: &Option<String>| non_empty(text).or_else(|| flag.clone());
-    let tls = ClientTls {
+    let tls = ClientTlsOptions {
         ca_file: own(raw.tls_ca_file, &flags.ca_file),
         cert_file: own(raw.tls_cert_file, &flags.cert_file),
         key_file: own(raw.tls_key_file, &flags.key_file),
         server_name: own(raw.tls_server_name, &flags.server_name),
         insecure_skip_verify: raw.tls_insecure_skip_verify.unwrap_or(flags.insecure_skip_verify),
+        min_version: flags.min_version.clone(),
     };
     if tls == **flags { Arc::clone(flags) } else { Arc::new(tls) }
 }

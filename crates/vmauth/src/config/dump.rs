@@ -4,7 +4,7 @@
 //! same dump do the same. Header values, passwords and tokens are shown as `***`, URLs without userinfo and secrets.
 
 use super::model::{
-    AuthConfig, ClientTls, Credential, IpFilterSpec, JwtSpec, KeySource, QueryValue, RouteSpec, TargetSpec, UserSpec,
+    AuthConfig, Credential, IpFilterSpec, JwtSpec, KeySource, QueryValue, RouteSpec, TargetSpec, UserSpec,
 };
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::jwt_placeholders::Placeholder;
@@ -12,6 +12,7 @@ use jwt::VmAccess;
 use std::fmt::Write as _;
 use vmkit::go_text::quote;
 use vmkit::redact;
+use vmkit::tls::client_config::ClientTlsOptions;
 
 const MASK: &str = "***";
 
@@ -260,8 +261,9 @@ impl Writer {
         });
     }
 
-    fn tls(&mut self, tls: &ClientTls) {
-        let ClientTls { ca_file, cert_file, key_file, server_name, insecure_skip_verify } = tls;
+    fn tls(&mut self, tls: &ClientTlsOptions) {
+        // The lowest version is no key of the file.
+        let ClientTlsOptions { ca_file, cert_file, key_file, server_name, insecure_skip_verify, min_version: _ } = tls;
         let files = [("tls_ca_file", ca_file), ("tls_cert_file", cert_file), ("tls_key_file", key_file)];
         for (name, file) in files {
             self.optional(name, file.as_deref().map(redact::url).as_deref());

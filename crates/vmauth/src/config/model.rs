@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use vmkit::go_regex::GoRegex;
 use vmkit::secret::Secret;
+use vmkit::tls::client_config::ClientTlsOptions;
 
 /// What command-line flags decide for users that say nothing.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ pub struct ConfigDefaults {
     /// `-discoverBackendIPs`.
     pub discover_backend_ips: bool,
     /// `-backend.TLS*` and `-backend.tlsInsecureSkipVerify`.
-    pub backend_tls: Arc<ClientTls>,
+    pub backend_tls: Arc<ClientTlsOptions>,
     /// `-maxConcurrentPerUserRequests`.
     pub max_concurrent_requests_per_user: usize,
     /// `-httpRealIPHeader`; `None` = the address of the connection.
@@ -94,7 +95,7 @@ pub struct UserSpec {
     /// Normalised paths that are refused before routing (full match).
     pub deny_paths: Vec<Arc<GoRegex>>,
     /// TLS options of connections to the user's backends.
-    pub tls: Arc<ClientTls>,
+    pub tls: Arc<ClientTlsOptions>,
 }
 
 /// How a request proves whose it is.
@@ -230,21 +231,6 @@ pub struct TargetSpec {
 pub struct AccessLogSpec {
     /// Statuses that are not logged. Numbers that are no HTTP status are left out.
     pub skip_status_codes: Vec<u16>,
-}
-
-/// TLS options of connections to backends. Files may be URLs; they are read at first use, never at load.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ClientTls {
-    /// Root certificates; `None` = the system's.
-    pub ca_file: Option<String>,
-    /// Client certificate.
-    pub cert_file: Option<String>,
-    /// Key of the client certificate.
-    pub key_file: Option<String>,
-    /// SNI and name to verify; `None` = the URL's host.
-    pub server_name: Option<String>,
-    /// Whether any certificate will do.
-    pub insecure_skip_verify: bool,
 }
 
 /// `ip_filters`. An address passes when it is in no denied network and the allow list is empty or holds it.

@@ -5,6 +5,7 @@ use crate::upstream::balance::Policy;
 use jwt::{KeyKind, VmAccess};
 use proptest::prelude::*;
 use std::sync::Arc;
+use vmkit::tls::client_config::ClientTlsOptions;
 
 const P256: &str = include_str!("../../../jwt/tests/suite/keys/p256.pub");
 const ED25519: &str = include_str!("../../../jwt/tests/suite/keys/ed25519.pub");
@@ -82,10 +83,10 @@ fn flags_reach_all_targets_but_default_url() {
         retry_status_codes: vec![503],
         merge_query_args: vec!["m".to_owned()],
         discover_backend_ips: true,
-        backend_tls: Arc::new(ClientTls {
+        backend_tls: Arc::new(ClientTlsOptions {
             ca_file: Some("/ca".to_owned()),
             insecure_skip_verify: true,
-            ..ClientTls::default()
+            ..ClientTlsOptions::default()
         }),
         max_concurrent_requests_per_user: 7,
         real_ip_header: Some("X-Real".to_owned()),

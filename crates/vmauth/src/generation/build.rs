@@ -104,7 +104,7 @@ impl Builder<'_> {
         let metrics = self.carried.metrics(&key);
         let limiter = self.carried.limiter(&key, spec.max_concurrent_requests.min(self.slots_of_one));
         metrics.register(&self.metrics, prefix, &labels, &limiter);
-        let tls_options = &client_tls_options(&spec.tls);
+        let tls_options = &*spec.tls;
         let mut matchers = Vec::with_capacity(spec.routes.len());
         let mut routes = Vec::with_capacity(spec.routes.len());
         for route in spec.routes {
@@ -188,17 +188,6 @@ impl Builder<'_> {
             warn: Arc::new(|message: String| vmkit::warn!("{message}")),
         };
         Discovery::new(policy, entries.collect(), factory, resolving)
-    }
-}
-
-fn client_tls_options(tls: &crate::config::ClientTls) -> ClientTlsOptions {
-    ClientTlsOptions {
-        ca_file: tls.ca_file.clone(),
-        cert_file: tls.cert_file.clone(),
-        key_file: tls.key_file.clone(),
-        server_name: tls.server_name.clone(),
-        insecure_skip_verify: tls.insecure_skip_verify,
-        min_version: None,
     }
 }
 

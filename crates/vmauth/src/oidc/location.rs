@@ -1,6 +1,7 @@
 //! Where a provider's keys come from, and what of it may be shown.
 
 use vmkit::go_text::quote;
+use vmkit::redact;
 use xxhash_rust::xxh64::xxh64;
 
 /// Where the keys of a provider come from; what providers are told apart by.
@@ -34,15 +35,11 @@ impl KeyLocation {
     /// URL's hash tell two such URLs apart.
     pub fn shown(&self) -> String {
         let url = self.url();
-        let (head, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
-        let (scheme, rest) = head.split_at(head.find("://").map_or(0, |at| at + 3));
-        let authority = rest.find('/').unwrap_or(rest.len());
-        let userinfo = rest.get(..authority).and_then(|authority| authority.rfind('@'));
-        if query.is_empty() && userinfo.is_none() {
+        let bare = redact::bare_url(url);
+        if bare == url {
             return url.to_owned();
         }
-        let rest = userinfo.and_then(|at| rest.get(at + 1..)).unwrap_or(rest);
-        format!("{scheme}{rest}#{:04x}", xxh64(url.as_bytes(), 0) & 0xffff)
+        format!("{bare}#{:04x}", xxh64(url.as_bytes(), 0) & 0xffff)
     }
 
     /// The name of the setting with the URL, for log lines.
@@ -80,6 +77,7 @@ mod tests {
         f("https://idp/keys?code=secret", "https://idp/keys");
         f("https://idp/a@b", "https://idp/a@b");
         f("https://idp?a@b", "https://idp");
+        f("https://u:se/cret@idp/keys", "https://idp/keys");
         let location = KeyLocation::Oidc { issuer: "https://u:secret@idp".to_owned() };
         assert!(!format!("{location:?}{}", location.described()).contains("secret"));
         let other = KeyLocation::JwksUrl("https://idp/keys?code=b".to_owned());

@@ -4,6 +4,9 @@
 
 use std::net::Ipv6Addr;
 
+use vmkit::go_text::quote;
+use vmkit::redact;
+
 use super::percent;
 
 /// Parts of a URL. Path and query are as written; the host is unescaped and without userinfo.
@@ -39,7 +42,7 @@ pub(super) fn parse(text: &str) -> Result<GoUrl<'_>, TargetUrlError> {
     let error = |shown: &str, reason: String| {
         // A slash in a password ends the authority too early, and the reason would quote the rest of it.
         let reason = if has_late_at_sign(shown) { without_quoted(&reason) } else { reason };
-        TargetUrlError { url: quote(&without_userinfo(shown)), reason }
+        TargetUrlError { url: quote(&*redact::userinfo(shown)), reason }
     };
     let parsed = split(url).map_err(|reason| error(url, reason))?;
     check_escapes(fragment).map_err(|reason| error(text, reason))?;
@@ -155,7 +158,7 @@ fn unescape_host(text: &str) -> Result<String, String> {
         }
         let allowed = !byte.is_ascii() || byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"".contains(byte);
         if !allowed {
-            return Err(format!("invalid character {} in host name", quote(&char::from(*byte).to_string())));
+            return Err(format!("invalid character {} in host name", quote([*byte])));
         }
         host.push(*byte);
         rest = after;
@@ -175,16 +178,7 @@ fn check_escapes(text: &str) -> Result<(), String> {
 
 fn bad_escape(rest: &[u8]) -> String {
     let shown = rest.get(..3).unwrap_or(rest);
-    format!("invalid URL escape {}", quote(&String::from_utf8_lossy(shown)))
-}
-
-/// The URL with `xxxxx` in place of everything that may be credentials.
-fn without_userinfo(url: &str) -> String {
-    let (front, rest) = url.split_at(url.find("//").map_or(0, |at| at + 2));
-    match rest.rsplit_once('@') {
-        Some((_, host)) => format!("{front}xxxxx@{host}"),
-        None => url.to_owned(),
-    }
+    format!("invalid URL escape {}", quote(shown))
 }
 
 /// Whether an `@` stands behind the authority.
@@ -198,28 +192,6 @@ fn without_quoted(reason: &str) -> String {
         (Some((front, _)), Some((_, back))) => format!("{front}\"...\"{back}"),
         _ => reason.to_owned(),
     }
-}
-
-/// Quotes as Go's `%q`.
-fn quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\x07' => out.push_str(r"\a"),
-            '\x08' => out.push_str(r"\b"),
-            '\x0C' => out.push_str(r"\f"),
-            '\n' => out.push_str(r"\n"),
-            '\r' => out.push_str(r"\r"),
-            '\t' => out.push_str(r"\t"),
-            '\x0B' => out.push_str(r"\v"),
-            c if c.is_ascii_control() => out.push_str(&format!(r"\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 #[cfg(test)]
@@ -263,6 +235,8 @@ mod tests {
         f("1a:b", r#"parse "1a:b": first path segment in URL cannot contain colon"#);
         f("http://u:secret@a:b/", r#"parse "http://xxxxx@a:b/": invalid port ":b" after host"#);
         f("http://user:pa/ss@host/", r#"parse "http://xxxxx@host/": invalid port "..." after host"#);
+        f("http://a b/\u{200b}é", "parse \"http://a b/\\u200bé\": invalid character \" \" in host name");
+        f("http://a/%é", "parse \"http://a/%é\": invalid URL escape \"%é\"");
         f("http://a/#%zz", r#"parse "http://a/#%zz": invalid URL escape "%zz""#);
         f("http://u s@a/", r#"parse "http://xxxxx@a/": net/url: invalid userinfo"#);
     }

@@ -91,8 +91,17 @@ fn unquotes_what_is_a_literal() {
 
 #[test]
 fn os_errors_are_lower_case_and_without_number() {
-    assert_eq!(os_error(&io::Error::from_raw_os_error(2)), "no such file or directory");
-    assert_eq!(os_error(&io::Error::other("Own text")), "Own text");
+    let f = |error: io::Error, want: &str| assert_eq!(os_error(&error), want);
+    f(io::Error::from_raw_os_error(111), "connection refused");
+    f(io::Error::from_raw_os_error(98), "address already in use");
+    f(io::Error::from_raw_os_error(2), "no such file or directory");
+    f(io::Error::from_raw_os_error(104), "connection reset by peer");
+    f(io::Error::from_raw_os_error(110), "connection timed out");
+    f(io::Error::from(io::ErrorKind::TimedOut), "i/o timeout");
+    f(io::Error::from(io::ErrorKind::UnexpectedEof), "EOF");
+    f(io::Error::other("Own text"), "Own text");
+    assert_eq!(lower_first("RPC struct is bad"), "RPC struct is bad");
+    assert_eq!(lower_first(""), "");
 }
 
 proptest! {

@@ -4,7 +4,7 @@
 //! options and the error text; pooling, TLS and retries are decided above. It must never leave a half-open socket
 //! behind: dropping the future or passing the deadline closes it.
 
-use crate::net::errno;
+use crate::go_text::os_error;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub async fn dial(addr: SocketAddr, timeout: Duration) -> io::Result<TcpStream> 
 /// `dial tcp4 127.0.0.1:1: connect: connection refused`; `dial tcp4 127.0.0.1:1: i/o timeout`.
 pub fn dial_error_text(addr: SocketAddr, error: &io::Error) -> String {
     let network = if addr.is_ipv4() { "tcp4" } else { "tcp" };
-    let cause = errno::text(error);
+    let cause = os_error(error);
     // Only system calls are named; a deadline of ours is not one.
     let operation = if error.raw_os_error().is_some() { "connect: " } else { "" };
     format!("dial {network} {addr}: {operation}{cause}")

@@ -4,7 +4,8 @@
 //! the socket options and the error text; accepting is the business of `http_server`. It binds the address asked for,
 //! where "all addresses" of either family means all of both with IPv6 and all of IPv4 without, as in Go.
 
-use crate::net::{errno, zone};
+use crate::go_text::os_error;
+use crate::net::zone;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -48,7 +49,7 @@ pub fn bind(addr: &str, ipv6: bool) -> Result<TcpListener, BindError> {
             None => format!(" :{port}"),
             Some(addr) => format!(" {addr}"),
         },
-        cause: format!("{operation}: {}", errno::text(&err)),
+        cause: format!("{operation}: {}", os_error(&err)),
     };
     let all_ipv4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
     match target {

@@ -6,7 +6,7 @@
 //! error text.
 
 use super::x509::Certificate;
-use crate::net::errno;
+use crate::go_text::os_error;
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::RsaParameters;
 use rustls::crypto::CryptoProvider;
@@ -141,7 +141,7 @@ pub(super) fn read_file(path: &str) -> Result<Vec<u8>, FileError> {
     let limit = u64::try_from(MAX_FILE_LEN).unwrap_or(u64::MAX).saturating_add(1);
     std::fs::File::open(path)
         .and_then(|file| file.take(limit).read_to_end(&mut content))
-        .map_err(|err| error(errno::text(&err)))?;
+        .map_err(|err| error(os_error(&err)))?;
     if content.len() > MAX_FILE_LEN { Err(error("file too large".to_owned())) } else { Ok(content) }
 }
 

@@ -4,7 +4,7 @@
 //! hosts but never key material or data of the stream.
 
 use super::x509::Refusal;
-use crate::net::errno;
+use crate::go_text::os_error;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use std::io;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 pub fn text(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error) => tls_text(error),
-        None => errno::text(error),
+        None => os_error(error),
     }
 }
 

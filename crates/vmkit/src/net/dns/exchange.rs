@@ -5,7 +5,7 @@
 
 use super::answer::{self, Answer};
 use super::error::DnsCause;
-use crate::net::errno;
+use crate::go_text::os_error;
 use hickory_proto::rr::{Name, RecordType};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -31,14 +31,14 @@ pub(super) async fn ask(
     if !use_tcp {
         match timeout(limit, over_udp(server, &question, read)).await {
             Err(_) => return Err(DnsCause::Timeout),
-            Ok(Err(error)) => return Err(DnsCause::Other(errno::text(&error))),
+            Ok(Err(error)) => return Err(DnsCause::Other(os_error(&error))),
             Ok(Ok(Answer::Cut)) => {}
             Ok(Ok(answer)) => return Ok(answer),
         }
     }
     match timeout(limit, over_tcp(server, &question)).await {
         Err(_) => Err(DnsCause::Timeout),
-        Ok(Err(error)) => Err(DnsCause::Other(errno::text(&error))),
+        Ok(Err(error)) => Err(DnsCause::Other(os_error(&error))),
         Ok(Ok(reply)) => Ok(read(&reply).unwrap_or(Answer::Failure)),
     }
 }
