@@ -1,11 +1,12 @@
 //! Connects the balancer's questions about names and reachability with the resolver and the dialler.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use vmkit::net::dial::{TRY_TCP6_HINT, dial, dial_error_text};
-use vmkit::net::dns::Resolver;
+use vmkit::net::dial::dial;
+use vmkit::net::dns::{DnsError, Resolver};
 
 use crate::upstream::discovery::{BoxFuture, Lookup};
 use crate::upstream::health_check::Dial;
@@ -26,15 +27,15 @@ impl NameLookup {
 }
 
 impl Lookup for NameLookup {
-    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, String>> {
+    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, DnsError>> {
         let (resolver, host, ipv6) = (self.resolver.clone(), host.to_owned(), self.ipv6);
-        Box::pin(async move { resolver.lookup_ips(&host, ipv6, TIMEOUT).await.map_err(|error| error.to_string()) })
+        Box::pin(async move { resolver.lookup_ips(&host, ipv6, TIMEOUT).await })
     }
 
-    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, String>> {
+    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, DnsError>> {
         let (resolver, name) = (self.resolver.clone(), name.to_owned());
         Box::pin(async move {
-            let targets = resolver.lookup_srv(&name, TIMEOUT).await.map_err(|error| error.to_string())?;
+            let targets = resolver.lookup_srv(&name, TIMEOUT).await?;
             Ok(targets.into_iter().map(|target| (target.host, target.port)).collect())
         })
     }
@@ -42,12 +43,7 @@ impl Lookup for NameLookup {
 
 /// Opens and closes a connection: how broken backends are probed.
 pub(super) fn probe_dial() -> Dial {
-    Arc::new(|addr: SocketAddr, timeout: Duration| -> BoxFuture<Result<(), String>> {
-        Box::pin(async move {
-            dial(addr, timeout).await.map(drop).map_err(|error| {
-                let hint = if addr.is_ipv6() { TRY_TCP6_HINT } else { "" };
-                format!("{}{hint}", dial_error_text(addr, &error))
-            })
-        })
+    Arc::new(|addr: SocketAddr, timeout: Duration| -> BoxFuture<io::Result<()>> {
+        Box::pin(async move { dial(addr, timeout).await.map(drop) })
     })
 }

@@ -26,8 +26,8 @@ use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
 use crate::upstream::balance::{BackendSet, Policy};
-use crate::upstream::discovery::{Discovery, Entry, Resolving, Warn};
-use crate::upstream::health_check::HealthChecker;
+use crate::upstream::discovery::{self, Discovery, Entry, Resolving};
+use crate::upstream::health_check::{self, HealthChecker};
 use crate::upstream::pool::PeerRegistry;
 use crate::user::{AccessLog, Backends, DeniedPaths, Route, Target, Upstream, User, UserIpFilter};
 
@@ -66,7 +66,6 @@ impl Generation {
             serves_anybody: unauthorized_user.as_ref().is_some_and(|user| user.has_url_fields),
         };
         let Builder { metrics, carried, .. } = builder;
-        let warn: Warn = Arc::new(|message: String| vmkit::warn!("{message}"));
         Self {
             directory,
             users,
@@ -78,7 +77,7 @@ impl Generation {
                 fail_timeout: context.fail_timeout,
                 fail_timeout_text: context.fail_timeout_text.clone(),
                 probe: context.probe.clone(),
-                warn,
+                warn: health_check::warn_in_log(),
             },
             metrics: Arc::new(metrics),
             carried: carried.finish(),
@@ -185,7 +184,7 @@ impl Builder<'_> {
             interval: self.context.discovery_interval,
             control: self.context.control.clone(),
             cancel: self.cancel.clone(),
-            warn: Arc::new(|message: String| vmkit::warn!("{message}")),
+            warn: discovery::warn_in_log(),
         };
         Discovery::new(policy, entries.collect(), factory, resolving)
     }

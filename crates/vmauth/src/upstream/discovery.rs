@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use vmkit::net::dns::{DnsCause, DnsError};
 
 /// A future that can move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -26,13 +27,17 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Takes the text of a warning.
 pub type Warn = Arc<dyn Fn(String) + Send + Sync>;
 
-/// Answers names. Errors are the cause as the log shows it, such as `lookup x: no such host`. Called only on the
-/// control plane; callers bound the time.
+/// Warnings of discovery in the log of the process, where this file is their place.
+pub fn warn_in_log() -> Warn {
+    Arc::new(|text| vmkit::warn!("{text}"))
+}
+
+/// Answers names. Called only on the control plane; callers bound the time.
 pub trait Lookup: Send + Sync {
     /// Addresses of a host; IPv6 ones only when IPv6 is enabled.
-    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, String>>;
+    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, DnsError>>;
     /// Target hosts and ports of the SRV records of a name (RFC 2782).
-    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, String>>;
+    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, DnsError>>;
 }
 
 /// One configured URL of the route.
@@ -105,6 +110,17 @@ struct Address {
 }
 
 type Answer = Vec<(String, Option<u16>)>;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+enum QuestionError {
+    /// DNS says so, or says nothing.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    /// The task that asked has ended without a result.
+    #[error("the lookup was interrupted")]
+    Interrupted,
+}
 
 struct Known {
     /// Last good answer of each question.
@@ -195,23 +211,23 @@ impl<T: Send + Sync + 'static> Discovery<T> {
             let lookup = Arc::clone(&self.resolving.lookup);
             let (question, interval) = (question.clone(), self.resolving.interval);
             lookups.spawn(async move {
-                let late = Err(format!("lookup {}: i/o timeout", question.host));
-                (index, timeout(interval, question.ask(&*lookup)).await.unwrap_or(late))
+                let answer = timeout(interval, question.ask(&*lookup)).await;
+                (index, answer.unwrap_or_else(|_| Err(question.error(DnsCause::Timeout))))
             });
         }
-        let mut results: Vec<_> = self.questions.iter().map(|_| Err("the lookup was interrupted".to_owned())).collect();
+        let mut results: Vec<_> = self.questions.iter().map(|_| Err(QuestionError::Interrupted)).collect();
         while let Some(ended) = lookups.join_next().await {
             if let Ok((index, result)) = ended
                 && let Some(slot) = results.get_mut(index)
             {
-                *slot = result;
+                *slot = result.map_err(QuestionError::from);
             }
         }
         self.publish(results);
     }
 
     /// Takes new answers over, warns of failed ones and replaces the list if it differs.
-    fn publish(&self, results: Vec<Result<Answer, String>>) {
+    fn publish(&self, results: Vec<Result<Answer, QuestionError>>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for (index, result) in results.into_iter().enumerate() {
             let Some(last_good) = known.answers.get_mut(index) else {
@@ -236,7 +252,7 @@ impl<T: Send + Sync + 'static> Discovery<T> {
         known.addresses = addresses;
     }
 
-    fn warn_of_failure(&self, question: usize, cause: &str, has_answer: bool) {
+    fn warn_of_failure(&self, question: usize, cause: &QuestionError, has_answer: bool) {
         let Some(at) = self.question_of.iter().position(|asked| *asked == Some(question)) else {
             return;
         };
@@ -269,7 +285,7 @@ impl<T: Send + Sync + 'static> Discovery<T> {
 
 impl Question {
     /// At least one address, or an error.
-    async fn ask(&self, lookup: &dyn Lookup) -> Result<Answer, String> {
+    async fn ask(&self, lookup: &dyn Lookup) -> Result<Answer, DnsError> {
         let answer: Answer = if self.srv {
             let targets = lookup.srv(&self.host).await?;
             // The root as target says that the service is not offered (RFC 2782).
@@ -279,9 +295,13 @@ impl Question {
             lookup.ips(&self.host).await?.into_iter().map(|ip| (ip.to_string(), None)).collect()
         };
         if answer.is_empty() {
-            return Err(format!("lookup {}: no such host", self.host));
+            return Err(self.error(DnsCause::NoSuchHost));
         }
         Ok(answer)
+    }
+
+    fn error(&self, cause: DnsCause) -> DnsError {
+        DnsError { name: self.host.clone(), server: None, cause }
     }
 }
 

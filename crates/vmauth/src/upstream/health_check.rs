@@ -10,6 +10,7 @@
 
 use super::backend::{Backend, DialAddress, HealthTarget};
 use super::discovery::{BoxFuture, Lookup, Warn};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,6 +18,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use vmkit::net::dial::{TRY_TCP6_HINT, dial_error_text};
+use vmkit::net::dns::{DnsCause, DnsError};
 
 /// Longest time of one probe, name lookups included.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,11 +30,37 @@ const MIN_PERIOD: Duration = Duration::from_millis(10);
 /// Longest wait for a backend that passes its probes but serves nothing, unless `-failTimeout` is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
+/// Warnings of health checks in the log of the process, where this file is their place.
+pub fn warn_in_log() -> Warn {
+    Arc::new(|text| vmkit::warn!("{text}"))
+}
+
+/// Why a backend could not be reached; the texts are those of the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Its name has no address.
+    #[error(transparent)]
+    Lookup(#[from] DnsError),
+    /// `dial tcp4 127.0.0.1:1: connect: connection refused`
+    #[error("{}{}", dial_error_text(*address, error), if address.is_ipv6() { TRY_TCP6_HINT } else { "" })]
+    Dial {
+        /// The address that was dialled.
+        address: SocketAddr,
+        /// What came of it.
+        error: io::Error,
+    },
+    /// The task that dialled has ended without a result.
+    #[error("the dial was interrupted")]
+    Interrupted,
+    /// There was nothing to dial.
+    #[error("no address to dial")]
+    NoAddress,
+}
+
 /// Finds out whether a backend can be reached.
 pub trait Probe: Send + Sync {
-    /// Ends before `deadline`. The error is the cause as the log shows it, such as
-    /// `dial tcp4 127.0.0.1:1: connect: connection refused`.
-    fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), String>>;
+    /// Ends before `deadline`.
+    fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), ProbeError>>;
 }
 
 /// Marks backends as broken and sees to it that they return. One per generation of the config.
@@ -108,8 +137,8 @@ impl HealthChecker {
     }
 }
 
-/// Opens and closes one connection within a time; the error is the cause as the log shows it.
-pub type Dial = Arc<dyn Fn(SocketAddr, Duration) -> BoxFuture<Result<(), String>> + Send + Sync>;
+/// Opens and closes one connection within a time.
+pub type Dial = Arc<dyn Fn(SocketAddr, Duration) -> BoxFuture<io::Result<()>> + Send + Sync>;
 
 /// The probe of production: looks the host up and dials all its addresses at once; one that answers is enough.
 #[derive(Clone)]
@@ -121,10 +150,10 @@ pub struct TcpProbe {
 }
 
 impl Probe for TcpProbe {
-    fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), String>> {
+    fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), ProbeError>> {
         let probe = self.clone();
         Box::pin(async move {
-            let late = format!("lookup {}: i/o timeout", address.host);
+            let late = lookup_error(&address, DnsCause::Timeout);
             let addresses = timeout_at(deadline, probe.resolve(address)).await.map_err(|_| late)??;
             probe.dial_any(addresses, deadline).await
         })
@@ -132,7 +161,7 @@ impl Probe for TcpProbe {
 }
 
 impl TcpProbe {
-    async fn resolve(&self, address: DialAddress) -> Result<Vec<SocketAddr>, String> {
+    async fn resolve(&self, address: DialAddress) -> Result<Vec<SocketAddr>, DnsError> {
         let targets = if address.srv {
             self.lookup.srv(&address.host).await?
         } else {
@@ -152,29 +181,33 @@ impl TcpProbe {
             }
         }
         if found.is_empty() {
-            return Err(failure.unwrap_or_else(|| format!("lookup {}: no such host", address.host)));
+            return Err(failure.unwrap_or_else(|| lookup_error(&address, DnsCause::NoSuchHost)));
         }
         Ok(found)
     }
 
     /// The first success ends the other dials; else the cause of the first address in the list.
-    async fn dial_any(&self, addresses: Vec<SocketAddr>, deadline: Instant) -> Result<(), String> {
+    async fn dial_any(&self, addresses: Vec<SocketAddr>, deadline: Instant) -> Result<(), ProbeError> {
         let mut dials = JoinSet::new();
         for (at, address) in addresses.into_iter().enumerate() {
             let dial = (self.dial)(address, deadline.saturating_duration_since(Instant::now()));
-            dials.spawn(async move { dial.await.map_err(|cause| (at, cause)) });
+            dials.spawn(async move { dial.await.map_err(|error| (at, ProbeError::Dial { address, error })) });
         }
         let mut failures = Vec::new();
         while let Some(ended) = dials.join_next().await {
             match ended {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failure)) => failures.push(failure),
-                Err(_) => failures.push((usize::MAX, "the dial was interrupted".to_owned())),
+                Err(_) => failures.push((usize::MAX, ProbeError::Interrupted)),
             }
         }
-        let first = failures.into_iter().min().map(|(_, cause)| cause);
-        Err(first.unwrap_or_else(|| "no address to dial".to_owned()))
+        let first = failures.into_iter().min_by_key(|(at, _)| *at).map(|(_, error)| error);
+        Err(first.unwrap_or(ProbeError::NoAddress))
     }
+}
+
+fn lookup_error(address: &DialAddress, cause: DnsCause) -> DnsError {
+    DnsError { name: address.host.clone(), server: None, cause }
 }
 
 #[cfg(test)]

@@ -314,7 +314,8 @@ fn all_backends_go_down_and_come_back() {
     second.refuse();
     let reply = client.get("/", &[AUTH]).expect(502);
     assert_eq!(reply.text(), format!("all the 2 {ALL_DOWN}"));
-    proxy.program.wait_log(0, "ignoring the backend at");
+    let (_, line) = proxy.program.wait_log(0, "ignoring the backend at");
+    assert!(line.contains("/upstream/health_check.rs:"), "{line}");
     // Only the check of the background task can bring the second one back: while all are broken the first is tried.
     second.resume();
     eventually("the second backend serves again", || {

@@ -89,7 +89,8 @@ fn fails_then_heals(failure: Answer) {
     let proxy = start(&dns, &format!("http://b.test:{port}/"), DISCOVER);
     let mut client = proxy.client();
     client.get("/x", &[AUTH]).expect(502);
-    proxy.program.wait_log(0, "cannot discover backend IPs for ");
+    let (_, line) = proxy.program.wait_log(0, "cannot discover backend IPs for ");
+    assert!(line.contains("/upstream/discovery.rs:"), "{line}");
     dns.set("b.test", addresses(&[41]));
     wait_reply(&mut client, "41");
     proxy.expect_metrics(&[("user.concurrent_requests_current", 0.0)]);

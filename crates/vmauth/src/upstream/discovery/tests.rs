@@ -23,7 +23,7 @@ impl Names {
         self.srv.lock().unwrap().insert(name, answer.map(<[_]>::to_vec));
     }
 
-    fn answer<A: Send + 'static>(&self, answer: Result<A, String>) -> BoxFuture<Result<A, String>> {
+    fn answer<A: Send + 'static>(&self, answer: Result<A, DnsError>) -> BoxFuture<Result<A, DnsError>> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         let delay = *self.delay.lock().unwrap();
         Box::pin(async move {
@@ -37,20 +37,24 @@ impl Names {
     }
 }
 
+fn dns_error(name: &str, cause: &str) -> DnsError {
+    DnsError { name: name.to_owned(), server: None, cause: DnsCause::Other(cause.to_owned()) }
+}
+
 impl Lookup for Names {
-    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, String>> {
+    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, DnsError>> {
         let found = self.ips.lock().unwrap().get(host).cloned().unwrap_or(Err("no such host"));
         self.answer(match found {
             Ok(ips) => Ok(ips.iter().map(|ip| ip.parse().unwrap()).collect()),
-            Err(cause) => Err(format!("lookup {host}: {cause}")),
+            Err(cause) => Err(dns_error(host, cause)),
         })
     }
 
-    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, String>> {
+    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, DnsError>> {
         let found = self.srv.lock().unwrap().get(name).cloned().unwrap_or(Err("no such host"));
         self.answer(match found {
             Ok(targets) => Ok(targets.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect()),
-            Err(cause) => Err(format!("lookup {name}: {cause}")),
+            Err(cause) => Err(dns_error(name, cause)),
         })
     }
 }

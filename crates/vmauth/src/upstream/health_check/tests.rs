@@ -1,5 +1,4 @@
 use super::*;
-use std::collections::VecDeque;
 use std::sync::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -17,17 +16,16 @@ impl HealthTarget for At {
     }
 }
 
-/// Answers each probe from a list, then always with success, and records when it was asked.
+/// Fails so many times, then always succeeds, and records when it was asked.
 struct Script {
     start: Instant,
-    answers: Mutex<VecDeque<Result<(), String>>>,
+    failures: Mutex<usize>,
     asked: Mutex<Vec<u64>>,
 }
 
 impl Script {
     fn new(failures: usize) -> Arc<Self> {
-        let answers = (0..failures).map(|_| Err("no way".to_owned())).collect();
-        Arc::new(Self { start: Instant::now(), answers: Mutex::new(answers), asked: Mutex::default() })
+        Arc::new(Self { start: Instant::now(), failures: Mutex::new(failures), asked: Mutex::default() })
     }
 
     fn asked(&self) -> Vec<u64> {
@@ -36,10 +34,12 @@ impl Script {
 }
 
 impl Probe for Script {
-    fn probe(&self, _: DialAddress, deadline: Instant) -> BoxFuture<Result<(), String>> {
+    fn probe(&self, _: DialAddress, deadline: Instant) -> BoxFuture<Result<(), ProbeError>> {
         assert_eq!(deadline - Instant::now(), PROBE_TIMEOUT);
         self.asked.lock().unwrap().push(self.start.elapsed().as_secs());
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()));
+        let mut failures = self.failures.lock().unwrap();
+        let answer = if *failures == 0 { Ok(()) } else { Err(ProbeError::NoAddress) };
+        *failures = failures.saturating_sub(1);
         Box::pin(async move { answer })
     }
 }
@@ -78,7 +78,7 @@ async fn returns_after_the_first_success() {
     sleep(Duration::from_millis(200)).await;
     assert!(!backend.is_broken());
     assert_eq!((script.asked(), tasks()), (vec![3, 6, 9], 0));
-    let want = "ignoring the backend at 127.0.0.1:19020 for 3s because of dial error: no way";
+    let want = "ignoring the backend at 127.0.0.1:19020 for 3s because of dial error: no address to dial";
     assert_eq!(warnings.recv().await.unwrap(), want);
     assert_eq!(warnings.recv().await.unwrap(), want);
     assert!(warnings.try_recv().is_err());
@@ -126,24 +126,28 @@ async fn zero_fail_timeout_does_not_spin() {
     assert_eq!(script.asked().len(), 10);
 }
 
+fn no_such_host(name: &str) -> DnsError {
+    DnsError { name: name.to_owned(), server: None, cause: DnsCause::NoSuchHost }
+}
+
 /// Knows `two.example` with two addresses and the records of `svc.example`.
 struct Names;
 
 impl Lookup for Names {
-    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, String>> {
+    fn ips(&self, host: &str) -> BoxFuture<Result<Vec<IpAddr>, DnsError>> {
         let answer = match host {
             "two.example" => Ok(vec![[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]),
             "one.example" => Ok(vec![[127, 0, 0, 1].into()]),
-            _ => Err(format!("lookup {host}: no such host")),
+            _ => Err(no_such_host(host)),
         };
         Box::pin(async move { answer })
     }
 
-    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, String>> {
+    fn srv(&self, name: &str) -> BoxFuture<Result<Vec<(String, u16)>, DnsError>> {
         let answer = match name {
             "svc.example" => Ok(vec![("gone.example.".to_owned(), 1), ("one.example.".to_owned(), 2)]),
             "hang.example" => return Box::pin(std::future::pending()),
-            _ => Err(format!("lookup {name}: no such host")),
+            _ => Err(no_such_host(name)),
         };
         Box::pin(async move { answer })
     }
@@ -158,20 +162,22 @@ async fn tcp_probe_tries_every_address() {
                     return Ok(());
                 }
                 sleep(timeout).await;
-                Err(format!("dial tcp4 {address}: i/o timeout"))
+                Err(io::ErrorKind::TimedOut.into())
             })
         });
         let probe = TcpProbe { lookup: Arc::new(Names), dial };
         let address = DialAddress { host: host.to_owned(), port, srv };
         let start = Instant::now();
         let got = probe.probe(address, start + PROBE_TIMEOUT).await;
-        assert_eq!(got, want.map_err(str::to_owned), "{host}");
+        assert_eq!(got.map_err(|error| error.to_string()), want.map_err(str::to_owned), "{host}");
         assert!(start.elapsed() <= PROBE_TIMEOUT + Duration::from_millis(1), "{host}");
     };
     f("127.0.0.9", 7, false, &["127.0.0.9:7"], Ok(())).await;
     f("::1", 7, false, &["[::1]:7"], Ok(())).await;
     f("two.example", 7, false, &["127.0.0.2:7"], Ok(())).await;
     f("two.example", 7, false, &[], Err("dial tcp4 127.0.0.1:7: i/o timeout")).await;
+    let hint = "dial tcp [::1]:7: i/o timeout; try -enableTCP6 command-line flag for dialing ipv6 addresses";
+    f("::1", 7, false, &[], Err(hint)).await;
     f("svc.example", 9, true, &["127.0.0.1:2"], Ok(())).await;
     f("svc.example", 9, true, &[], Err("dial tcp4 127.0.0.1:2: i/o timeout")).await;
     f("gone.example", 7, false, &[], Err("lookup gone.example: no such host")).await;
@@ -184,15 +190,16 @@ async fn a_real_socket_brings_the_backend_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let dial: Dial = Arc::new(|address, _| {
-        Box::pin(async move { TcpStream::connect(address).await.map(drop).map_err(|error| error.kind().to_string()) })
-    });
+    let dial: Dial = Arc::new(|address, _| Box::pin(async move { TcpStream::connect(address).await.map(drop) }));
     let probe = Arc::new(TcpProbe { lookup: Arc::new(Names), dial });
     let (mut checker, mut warnings) = checker(probe, Duration::from_millis(50));
     checker.fail_timeout_text = "50ms".into();
     let backend = Arc::new(Backend::new(At("127.0.0.1", address.port())));
     checker.mark_broken(&backend);
-    let want = format!("ignoring the backend at {address} for 50ms because of dial error: connection refused");
+    let want = format!(
+        "ignoring the backend at {address} for 50ms because of dial error: dial tcp4 {address}: connect: connection \
+         refused"
+    );
     assert_eq!(warnings.recv().await.unwrap(), want);
     assert!(backend.is_broken());
     let listener = TcpListener::bind(address).await.unwrap();
