@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use vmagent::exposition::{Line, LineParser, LineSplitter};
 
 fn lines(pieces: &[&[u8]]) -> Vec<String> {
-    let (mut splitter, mut parser, mut series) = (LineSplitter::default(), LineParser::default(), LineParser::default());
+    let (mut splitter, mut parser, mut series) =
+        (LineSplitter::default(), LineParser::default(), LineParser::default());
     let mut seen = Vec::new();
     let mut line = |line: &[u8]| {
         let parsed = parser.parse(line);

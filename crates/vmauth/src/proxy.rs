@@ -202,10 +202,18 @@ impl Proxy {
         let user = principal.user;
         let deadline = facts.started + self.shared.max_queue.as_std();
         self.shared.check_ip(user, user.ip_filter.as_ref(), facts)?;
-        // Who sends slowly holds no slot, and who waits for a slot of the user none that others need.
-        let buffered = self.read_ahead(facts, io.body, deadline, scope).await?;
+        // Who sends slowly holds no slot, and who waits for a slot of the user none that others need. A client that
+        // waits for 100 Continue is asked for its body once it is admitted.
+        let early = match facts.head.expect_continue() {
+            true => None,
+            false => Some(self.read_ahead(facts, io.body, deadline, scope).await?),
+        };
         let _slot = user_slot(user, io.body, deadline).await?;
         let _global = self.global_slot(io.body, deadline).await?;
+        let buffered = match early {
+            Some(buffered) => buffered,
+            None => self.read_ahead(facts, io.body, deadline, scope).await?,
+        };
         let path = NormalPath::of(facts.path);
         if user.deny_paths.contains(path.decoded()) {
             return Err(path_denied(generation, user));
