@@ -61,8 +61,22 @@ impl Level {
         stage: Stage,
         problems: &mut Problems,
     ) -> Self {
+        // Without `..`: a new setting must be named here, or say that it is not inherited.
+        let RawSettings {
+            discover_backend_ips,
+            headers: _,
+            response_headers: _,
+            keep_original_host: _,
+            retry_status_codes,
+            load_balancing_policy,
+            merge_query_args,
+            drop_src_path_prefix_parts,
+            url_prefix: _,
+            ip_filters: _,
+            deny_paths: _,
+        } = raw;
         let mut level = self.clone();
-        if let Some(text) = raw.load_balancing_policy.filter(|text| !text.value.is_empty()) {
+        if let Some(text) = load_balancing_policy.filter(|text| !text.value.is_empty()) {
             match Policy::from_name(text.value) {
                 Some(policy) => level.policy = PolicyChoice::Known(policy),
                 None => {
@@ -71,16 +85,16 @@ impl Level {
                 }
             }
         }
-        if let Some(codes) = &raw.retry_status_codes {
+        if let Some(codes) = retry_status_codes {
             level.retry_status_codes = statuses(codes);
         }
-        if let Some(names) = raw.merge_query_args.as_ref().filter(|names| !names.items.is_empty()) {
+        if let Some(names) = merge_query_args.as_ref().filter(|names| !names.items.is_empty()) {
             level.merge_query_args = names.items.iter().map(|(_, name)| name.value.to_owned()).collect();
         }
-        if let Some(parts) = raw.drop_src_path_prefix_parts {
+        if let Some(parts) = *drop_src_path_prefix_parts {
             level.drop_src_path_prefix_parts = usize::try_from(parts.max(0)).unwrap_or(usize::MAX);
         }
-        level.discover_backend_ips = raw.discover_backend_ips.unwrap_or(self.discover_backend_ips);
+        level.discover_backend_ips = discover_backend_ips.unwrap_or(self.discover_backend_ips);
         level.headers(raw, place, problems);
         level
     }
