@@ -53,6 +53,9 @@ class Backend:
         self.heads += 1
         fields = fields_of(head)
         target, number = head.split(b" ", 2)[1].decode(), fields.get(b"x-soak", b"").decode()
+        if writer.is_closing():  # told to refuse while the request was on its way
+            self.harmed.add(number)
+            return False
         self.current.add(number)
         try:
             return await self.reply_to(reader, writer, target, number, fields)
