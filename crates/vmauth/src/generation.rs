@@ -2,7 +2,7 @@
 //!
 //! A generation is built whole before it serves, and never changes afterwards; requests hold the one they started
 //! with. Counters of users with unchanged labels, limits of unchanged users and connection pools live on in the next
-//! generation ([`carry_over`]). Dropping or retiring a generation cancels its background tasks.
+//! generation (`carry_over`). Dropping or retiring a generation cancels its background tasks.
 
 mod build;
 mod carry_over;

@@ -1,7 +1,7 @@
 //! Keys of identity providers (OpenID Connect Discovery 1.0, RFC 7517): fetched, refreshed, shared, never lost.
 //!
 //! [`Issuers`] has one [`IssuerKeys`] for each provider that the serving configuration names. A task on the control
-//! runtime fetches its keys ([`discovery`]) and keeps them fresh; workers only read the last good set, and may ask for
+//! runtime fetches its keys (`discovery`) and keeps them fresh; workers only read the last good set, and may ask for
 //! an early fetch when a token names an unknown key. A provider that is down costs nobody keys that were known: they
 //! survive failed refreshes and reloads.
 //!

@@ -23,7 +23,7 @@ pub type FetchFuture = Pin<Box<dyn Future<Output = Result<Fetched, FetchFailure>
 
 /// The HTTP client of key refreshes.
 pub trait FetchKeys: Send + Sync + 'static {
-    /// Sends a GET on behalf of the provider at `location` and reads at most [`MAX_DOCUMENT_BYTES`] of the reply; the
+    /// Sends a GET on behalf of the provider at `location` and reads at most `MAX_DOCUMENT_BYTES` of the reply; the
     /// caller bounds the time. A reply of any status is a success.
     fn get(&self, url: String, location: &KeyLocation) -> FetchFuture;
 }
