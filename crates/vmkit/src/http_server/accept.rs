@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::worker::{Peers, Worker};
 use super::{Handler, Listener};
@@ -30,6 +30,7 @@ pub(super) async fn run<H: Handler>(
         Ok(socket) => socket,
         Err(error) => return crate::error!("cannot accept connections at {}: {error}", listener.flag_value),
     };
+    set_options(&socket);
     let mut pause = FIRST_PAUSE;
     loop {
         match socket.accept().await {
@@ -37,10 +38,7 @@ pub(super) async fn run<H: Handler>(
                 pause = FIRST_PAUSE;
                 listener.accepts.inc();
                 match peers.limits.claim(addr.ip()) {
-                    Some(counted) => {
-                        set_options(&stream);
-                        worker.place(stream, addr, &listener, &peers, counted);
-                    }
+                    Some(counted) => worker.place(stream, addr, &listener, &peers, counted),
                     None => listener.rejected.inc(),
                 }
             }
@@ -57,12 +55,14 @@ pub(super) async fn run<H: Handler>(
 
 /// Small replies are sent at once, and a client that has vanished is noticed while its request waits.
 ///
+/// Set once on the listening socket, from which accepted ones inherit them (tcp(7)): no system call a connection.
 /// `TCP_USER_TIMEOUT` is left alone: it would also end clients that read slowly, for whom there is a limit of its own.
-fn set_options(stream: &TcpStream) {
-    // A connection that has ended already says so at its first read.
-    let _ = stream.set_nodelay(true);
+fn set_options(listener: &TcpListener) {
+    let socket = SockRef::from(listener);
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&probes);
+    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_keepalive(&probes)) {
+        crate::warn!("cannot set TCP_NODELAY and keep-alive probes: {error}");
+    }
 }
 
 /// Errors that concern the connection that was to be accepted, not the listener (accept(2)).
@@ -73,14 +73,16 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[tokio::test]
     async fn small_replies_are_sent_at_once_and_clients_are_probed() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        set_options(&listener);
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        set_options(&stream);
         let socket = SockRef::from(&stream);
         assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
         let given_up = socket.tcp_keepalive_time().unwrap()
