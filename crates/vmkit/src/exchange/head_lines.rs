@@ -163,6 +163,18 @@ impl Lines {
         self.lines.push(line);
     }
 
+    /// Replaces all lines by those that a tokeniser has found in `raw`.
+    pub(super) fn refill(&mut self, raw: &[u8], headers: &[httparse::Header<'_>]) {
+        let mut present = 0;
+        self.lines.clear();
+        self.lines.extend(headers.iter().map(|header| {
+            let id = HeaderId::of(header.name.as_bytes());
+            present |= id.bit();
+            Line { id, name: range_in(raw, header.name.as_bytes()), value: range_in(raw, header.value) }
+        }));
+        self.present = present;
+    }
+
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.present = 0;
@@ -172,9 +184,9 @@ impl Lines {
         self.lines.len()
     }
 
-    /// The ranges in order.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter()
+    /// The ranges of lines with known names, in order: only those can say anything about the message itself.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.id != HeaderId::Other)
     }
 
     fn has(&self, id: HeaderId) -> bool {

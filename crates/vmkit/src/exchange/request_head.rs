@@ -219,7 +219,7 @@ impl RequestHead {
     fn read_lines(&mut self) -> Result<Framing, HeadError> {
         let mut framing = Framing::default();
         (self.expect_continue, self.takes_trailers, self.upgrade) = (false, false, None);
-        for line in self.lines.ranges() {
+        for line in self.lines.known() {
             let value = slice(&self.raw, line.value);
             match line.id {
                 // An empty expectation expects nothing.

@@ -93,7 +93,7 @@ impl ResponseHead {
     /// Checks what the HTTP/1 parser has put into `raw`, `lines` and `status`.
     pub(super) fn check_http1(&mut self, version: Version, to_head: bool) -> Result<(), HeadError> {
         let mut framing = Framing::default();
-        for line in self.lines.ranges() {
+        for line in self.lines.known() {
             framing.read(line.id, slice(&self.raw, line.value))?;
         }
         // 204 with a length announces what it must not have: the bytes may come, and be taken for the next reply.

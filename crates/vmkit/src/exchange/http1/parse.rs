@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use super::super::framing::Version;
 use super::super::head_error::HeadError;
-use super::super::head_lines::{HeaderId, Line, range_in};
+use super::super::head_lines::range_in;
 use super::super::request_head::{MAX_HEADERS, RequestHead};
 use super::super::response_head::ResponseHead;
 
@@ -56,14 +56,7 @@ impl RequestHead {
             Some(1) => Version::Http11,
             _ => return Err(HeadError::BadVersion),
         };
-        self.lines.clear();
-        for header in request.headers.iter() {
-            self.lines.push(Line {
-                id: HeaderId::of(header.name.as_bytes()),
-                name: range_in(bytes, header.name.as_bytes()),
-                value: range_in(bytes, header.value),
-            });
-        }
+        self.lines.refill(bytes, request.headers);
         self.check_http1()
     }
 }
@@ -111,14 +104,7 @@ impl ResponseHead {
             Some(1) => Version::Http11,
             _ => return Err(HeadError::BadVersion),
         };
-        self.lines.clear();
-        for header in response.headers.iter() {
-            self.lines.push(Line {
-                id: HeaderId::of(header.name.as_bytes()),
-                name: range_in(bytes, header.name.as_bytes()),
-                value: range_in(bytes, header.value),
-            });
-        }
+        self.lines.refill(bytes, response.headers);
         self.check_http1(version, to_head)
     }
 }
