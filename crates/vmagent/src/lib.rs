@@ -20,3 +20,4 @@ pub mod push_in;
 pub mod relabel;
 pub mod remote_write;
 pub mod scrape;
+mod tunnel;

@@ -22,7 +22,6 @@ pub mod metrics;
 pub mod page;
 pub mod schedule;
 pub mod series_memory;
-pub(crate) mod socks5;
 pub mod state;
 pub mod target;
 pub mod worker;

@@ -5,12 +5,10 @@
 
 use super::url::{RemoteUrl, UserInfo};
 use base64::Engine;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vmkit::secret::Secret;
 
-/// Longest head of a proxy's answer.
-const MAX_ANSWER: usize = 16 * 1024;
+use crate::tunnel;
 
 /// Where a proxy is and what it wants.
 #[derive(Debug)]
@@ -67,30 +65,11 @@ impl Proxy {
     /// Makes the connection to the proxy one to the remote.
     pub(crate) async fn tunnel(&self, tcp: &mut TcpStream, remote: &RemoteUrl) -> Result<(), String> {
         if self.is_socks5 {
-            let user = self.user.as_ref().map(|(name, password)| (name.clone(), password.expose().to_owned()));
-            return crate::scrape::socks5::connect(tcp, user.as_ref(), &remote.host, remote.port).await;
+            let user = self.user.as_ref().map(|(name, password)| (name.as_str(), password.expose()));
+            return tunnel::through_socks5(tcp, user, &remote.host, remote.port).await;
         }
-        let to = if remote.host.contains(':') && !remote.host.starts_with('[') {
-            format!("[{}]:{}", remote.host, remote.port)
-        } else {
-            format!("{}:{}", remote.host, remote.port)
-        };
-        let credentials = self.authorization().map(|value| format!("Proxy-Authorization: {value}\r\n"));
-        let request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n{}\r\n", credentials.unwrap_or_default());
-        tcp.write_all(request.as_bytes()).await.map_err(|err| format!("proxyconnect: {err}"))?;
-        let mut answer = Vec::new();
-        // Byte by byte: what follows the head belongs to TLS.
-        while !answer.ends_with(b"\r\n\r\n") {
-            answer.push(tcp.read_u8().await.map_err(|_| "proxyconnect: unexpected end of the answer".to_owned())?);
-            if answer.len() > MAX_ANSWER {
-                return Err("proxyconnect: the answer is too long".to_owned());
-            }
-        }
-        let line = answer.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        if line.starts_with(b"HTTP/1.") && line.get(8..10) == Some(b" 2") {
-            return Ok(());
-        }
-        Err(format!("proxyconnect: unexpected answer {}", vmkit::go_text::quote(line)))
+        let line = self.authorization().map(|value| format!("Proxy-Authorization: {value}\r\n"));
+        tunnel::through_http(tcp, &remote.host, remote.port, line.unwrap_or_default().as_bytes()).await
     }
 }
 

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use vmkit::exchange::{ClientExchange, Stream, Wire};
@@ -18,12 +17,11 @@ use vmkit::secret::Secret;
 use super::http_identity::{HttpIdentity, Proxy};
 use super::metrics::ScrapeMetrics;
 use super::target::ScrapeUrl;
+use crate::tunnel;
 
 /// Longest time for one attempt to connect; a scrape has a limit of its own.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest answer of a proxy to `CONNECT`.
-const MAX_CONNECT_REPLY: usize = 64 << 10;
 
 /// What connections stand on.
 pub struct Network {
@@ -147,7 +145,8 @@ impl Network {
         let proxy_port = proxy.address.port.unwrap_or(default_port);
         let mut tcp = self.tcp(&proxy.address, proxy_port).await.map_err(|error| format!("proxyconnect: {error}"))?;
         if proxy.socks5 {
-            super::socks5::connect(&mut tcp, proxy.user_info.as_ref(), &target.host, port).await?;
+            let user = proxy.user_info.as_ref().map(|(name, password)| (name.as_str(), password.expose()));
+            tunnel::through_socks5(&mut tcp, user, &target.host, port).await?;
         } else if tls {
             connect_tunnel(&mut tcp, identity, target, port).await?;
         }
@@ -161,35 +160,14 @@ async fn connect_tunnel(
     target: &HostPort,
     port: u16,
 ) -> Result<(), String> {
-    let host = if target.host.contains(':') && !target.host.starts_with('[') {
-        format!("[{}]:{port}", target.host)
-    } else {
-        format!("{}:{port}", target.host)
-    };
-    let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n").into_bytes();
+    let mut lines = Vec::new();
     if let Some(value) = identity.proxy_authorization().await? {
-        push_header(&mut request, "Proxy-Authorization", &value);
+        push_header(&mut lines, "Proxy-Authorization", &value);
     }
     for (name, value) in &identity.options.proxy.headers {
-        push_header(&mut request, name, value.expose());
+        push_header(&mut lines, name, value.expose());
     }
-    request.extend_from_slice(b"\r\n");
-    tcp.write_all(&request).await.map_err(|error| format!("proxyconnect: {error}"))?;
-    let mut reply = Vec::new();
-    // Byte by byte: what follows the head belongs to TLS.
-    while !reply.ends_with(b"\r\n\r\n") {
-        let byte = tcp.read_u8().await.map_err(|_| "proxyconnect: unexpected end of the reply".to_owned())?;
-        reply.push(byte);
-        if reply.len() > MAX_CONNECT_REPLY {
-            return Err("proxyconnect: the reply is too large".to_owned());
-        }
-    }
-    let line = reply.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    let status = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
-    if status.len() == 3 && status.starts_with(b"2") {
-        return Ok(());
-    }
-    Err(format!("proxyconnect: unexpected reply {}", vmkit::go_text::quote(line)))
+    tunnel::through_http(tcp, &target.host, port, &lines).await
 }
 
 /// Appends a header line. Names and values come from the config, which has no line ends in them, or from files.

@@ -11,6 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 use vmkit::net::address::HostPort;
 use vmkit::oauth2::{ClientSecret, OAuth2Options, TokenSource};
+use vmkit::secret::Secret;
 use vmkit::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
 
 use crate::config::{Credentials, HttpOptions, SecretSource, TlsOptions};
@@ -43,7 +44,7 @@ pub struct Proxy {
     /// Its host and port.
     pub address: HostPort,
     /// Name and password of its URL.
-    pub user_info: Option<(String, String)>,
+    pub user_info: Option<(String, Secret)>,
 }
 
 /// All identities in use.
@@ -94,7 +95,7 @@ impl HttpIdentity {
         if let Some((name, password)) = self.proxy.as_ref().and_then(|proxy| proxy.user_info.as_ref())
             && self.options.proxy.credentials == Credentials::None
         {
-            return Ok(Some(basic(name, password)));
+            return Ok(Some(basic(name, password.expose())));
         }
         self.proxy_authorization.value().await
     }
@@ -114,7 +115,7 @@ impl Proxy {
             socks5: scheme == "socks5",
             tls: scheme == "https",
             address: HostPort::parse(authority).ok()?,
-            user_info: user_info.map(|(name, password)| (decoded(name), decoded(password))),
+            user_info: user_info.map(|(name, password)| (decoded(name), Secret::from(decoded(password)))),
         })
     }
 }
@@ -126,7 +127,7 @@ pub fn basic(name: &str, password: &str) -> String {
 
 /// The options of the kit; inline PEM stands in the place of a file name.
 pub fn client_tls_options(options: &TlsOptions) -> ClientTlsOptions {
-    let pem = |text: &Option<vmkit::secret::Secret>, file: &Option<String>| {
+    let pem = |text: &Option<Secret>, file: &Option<String>| {
         text.as_ref().map(|text| text.expose().to_owned()).or_else(|| file.clone())
     };
     ClientTlsOptions {

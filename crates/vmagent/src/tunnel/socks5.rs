@@ -9,19 +9,14 @@ use tokio::net::TcpStream;
 /// The proxy refuses, or is none.
 pub(crate) async fn connect(
     tcp: &mut TcpStream,
-    user_info: Option<&(String, String)>,
+    user_info: Option<(&str, &str)>,
     host: &str,
     port: u16,
 ) -> Result<(), String> {
     exchange(tcp, user_info, host, port).await.map_err(|error| format!("socks connect: {error}"))
 }
 
-async fn exchange(
-    tcp: &mut TcpStream,
-    user_info: Option<&(String, String)>,
-    host: &str,
-    port: u16,
-) -> Result<(), String> {
+async fn exchange(tcp: &mut TcpStream, user_info: Option<(&str, &str)>, host: &str, port: u16) -> Result<(), String> {
     const NO_AUTH: u8 = 0;
     const PASSWORD: u8 = 2;
     let io = |error: std::io::Error| error.to_string();

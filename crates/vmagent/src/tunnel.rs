@@ -1,0 +1,81 @@
+//! Through a proxy to a host: `CONNECT` of HTTP (RFC 9110 §9.3.6) and SOCKS5.
+//!
+//! The stream leads to the proxy before and to the host after. What of a request goes in the clear to an HTTP proxy needs
+//! no tunnel, and is written by whoever sends it.
+
+mod socks5;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use vmkit::go_text::quote;
+
+pub(crate) use socks5::connect as through_socks5;
+
+/// Longest head of a proxy's reply.
+const MAX_REPLY: usize = 64 * 1024;
+
+/// Asks an HTTP proxy for a connection to `host`; `lines` are further header lines, each with its line end.
+///
+/// # Errors
+/// The proxy refuses, or is none.
+pub(crate) async fn through_http(tcp: &mut TcpStream, host: &str, port: u16, lines: &[u8]) -> Result<(), String> {
+    let to = match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let mut request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n").into_bytes();
+    request.extend_from_slice(lines);
+    request.extend_from_slice(b"\r\n");
+    tcp.write_all(&request).await.map_err(|error| format!("proxyconnect: {error}"))?;
+    let mut reply = Vec::new();
+    // Byte by byte: what follows the head belongs to TLS.
+    while !reply.ends_with(b"\r\n\r\n") {
+        reply.push(tcp.read_u8().await.map_err(|_| "proxyconnect: unexpected end of the reply".to_owned())?);
+        if reply.len() > MAX_REPLY {
+            return Err("proxyconnect: the reply is too large".to_owned());
+        }
+    }
+    let line = reply.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let status = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    if status.len() == 3 && status.starts_with(b"2") {
+        return Ok(());
+    }
+    Err(format!("proxyconnect: unexpected reply {}", quote(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What the proxy was asked, and what came of its reply.
+    async fn ask(host: &str, lines: &[u8], reply: &[u8]) -> (String, Result<(), String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut proxy, _) = listener.accept().await.unwrap();
+        proxy.write_all(reply).await.unwrap();
+        proxy.shutdown().await.unwrap();
+        let result = through_http(&mut tcp, host, 443, lines).await;
+        drop(tcp);
+        let mut asked = String::new();
+        proxy.read_to_string(&mut asked).await.unwrap();
+        (asked, result)
+    }
+
+    #[tokio::test]
+    async fn requests_and_replies() {
+        let good = b"HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n";
+        let (asked, result) = ask("h", b"Proxy-Authorization: Basic x\r\n", good).await;
+        assert_eq!(asked, "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\nProxy-Authorization: Basic x\r\n\r\n");
+        assert_eq!(result, Ok(()));
+        assert!(ask("::1", b"", good).await.0.starts_with("CONNECT [::1]:443 HTTP/1.1\r\n"));
+        let f = async |reply: &[u8]| ask("h", b"", reply).await.1.unwrap_err();
+        assert_eq!(
+            f(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await,
+            "proxyconnect: unexpected reply \"HTTP/1.1 407 Proxy Authentication Required\""
+        );
+        assert_eq!(f(b"HTTP/1.1 200").await, "proxyconnect: unexpected end of the reply");
+        assert_eq!(f(&[b'x'; MAX_REPLY + 1]).await, "proxyconnect: the reply is too large");
+    }
+}
