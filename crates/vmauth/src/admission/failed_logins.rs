@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use tokio::time::Instant;
+use vmkit::net::address::customer_of;
 
 /// Failures are forgotten this long after the first of them.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -81,7 +82,7 @@ impl FailedLogins {
 
     /// Counts a failed login; by which factor its answer is to be delayed.
     pub fn count(&self, ip: IpAddr, now: Instant) -> u32 {
-        let (hash, second) = (self.hasher.hash_one(source(ip)), self.second(now));
+        let (hash, second) = (self.hasher.hash_one(customer_of(ip)), self.second(now));
         let tag = tag(hash);
         let set = self.set(hash);
         let load = |slot: &&AtomicU64| Entry(slot.load(Relaxed));
@@ -109,7 +110,7 @@ impl FailedLogins {
         if slot.load(Relaxed) == mark {
             return None;
         }
-        let (hash, second) = (self.hasher.hash_one(source(ip)), self.second(now));
+        let (hash, second) = (self.hasher.hash_one(customer_of(ip)), self.second(now));
         let tag = tag(hash);
         let entries = self.set(hash).iter().map(|slot| Entry(slot.load(Relaxed)));
         let mine = entries.filter(|entry| entry.tag() == tag).map(|entry| entry.count(second));
@@ -151,7 +152,7 @@ impl FailedLogins {
             return None;
         }
         // An empty slot is 0.
-        let mark = self.hasher.hash_one((source(ip), user)) | 1 << 63;
+        let mark = self.hasher.hash_one((customer_of(ip), user)) | 1 << 63;
         Some((self.known.get((mark % KNOWN as u64) as usize)?, mark))
     }
 }
@@ -159,14 +160,6 @@ impl FailedLogins {
 /// What stands for an address in its set; other bits of the hash choose the set.
 fn tag(hash: u64) -> u64 {
     hash >> (64 - TAG_BITS)
-}
-
-/// Whoever has one IPv6 address has its whole /64.
-fn source(ip: IpAddr) -> (bool, u64) {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => (false, u64::from(ip.to_bits())),
-        IpAddr::V6(ip) => (true, (ip.to_bits() >> 64) as u64),
-    }
 }
 
 #[cfg(test)]

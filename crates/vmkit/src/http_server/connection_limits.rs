@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::net::address::customer_of;
+
 /// Descriptors that connections of clients never take, however few there are.
 const RESERVED: usize = 32;
 
@@ -42,7 +44,7 @@ impl ConnectionLimits {
         if self.total > 0 && self.open.load(Relaxed) >= self.total {
             return None;
         }
-        let address = (self.per_address > 0).then(|| network_of(address));
+        let address = (self.per_address > 0).then(|| customer_of(address));
         if let Some(address) = address {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
             let count = by_address.entry(address).or_default();
@@ -67,14 +69,6 @@ impl Drop for Counted {
                 by_address.remove(&address);
             }
         }
-    }
-}
-
-/// An IPv6 customer has a whole /64.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

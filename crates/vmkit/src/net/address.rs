@@ -121,6 +121,15 @@ fn parse_port(text: &str) -> Result<Option<u16>, AddressError> {
     text.parse().map(Some).map_err(|_| AddressError::InvalidPort(text.to_owned()))
 }
 
+/// What stands for all addresses that somebody has who has this one: an IPv4 address itself, the /64 of an IPv6 address
+/// (RFC 6177 §2).
+pub fn customer_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
