@@ -359,7 +359,19 @@ impl Proxy {
             ProxyError::MissingRoute { .. } => metrics.missing_route.inc(),
             ProxyError::SlowBody { .. } => metrics.slow_client.inc(),
             ProxyError::UserLimit { .. } => user.metrics.limit_reached.inc(),
-            _ => {}
+            ProxyError::IpDenied | ProxyError::GlobalLimit { .. } => {} // counted where they are decided
+            ProxyError::PathDenied { .. }
+            | ProxyError::CostlyRequest
+            | ProxyError::UnclearForm
+            | ProxyError::CredentialsNeeded
+            | ProxyError::InvalidCredentials
+            | ProxyError::BadBody(_)
+            | ProxyError::BadHeaderValue(_)
+            | ProxyError::NoConnection { .. }
+            | ProxyError::NotReplayable { .. }
+            | ProxyError::RetryStatusNotReplayable { .. }
+            | ProxyError::AllBackendsFailed { .. }
+            | ProxyError::BrokenReply { .. } => {}
         }
         let text = error.text(user.name(), user.is_anonymous, self.shared.max_queue);
         if error.is_logged() {
