@@ -17,9 +17,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blackbox.wire import Message, Reader, WireError
+
 from . import protobuf
 from .ports import bound_socket
-from .wire import Message, Reader, WireError
 
 KEYS = Path(__file__).resolve().parents[2] / "conformance/keys"
 
