@@ -17,6 +17,7 @@ mod connection_limits;
 mod metrics;
 mod options;
 mod pages;
+mod placement;
 mod pprof_routes;
 mod request_text;
 mod threads;

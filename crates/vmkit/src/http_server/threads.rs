@@ -11,6 +11,7 @@ use tokio::task::LocalSet;
 
 use super::connection::Context;
 use super::connection_limits::ConnectionLimits;
+use super::placement::Busy;
 use super::worker::{Load, Order, Peers, Worker};
 use super::{Handler, Listener, Shared, accept};
 
@@ -79,15 +80,18 @@ pub(super) fn start<H: Handler>(
     let mut accepting = Some(listeners);
     let options = &shared.options;
     let limits = Arc::new(ConnectionLimits::new(options.max_connections, options.max_connections_per_address));
-    for (index, receiver) in receivers.into_iter().enumerate() {
+    let runtimes = (0..count).map(|_| tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let runtimes = runtimes.collect::<std::io::Result<Vec<_>>>()?;
+    let busy: Vec<_> = runtimes.iter().map(|runtime| runtime.metrics()).collect();
+    for (index, (receiver, runtime)) in receivers.into_iter().zip(runtimes).enumerate() {
         let peers = Peers {
             loads: handles.iter().map(|handle| handle.load.clone()).collect(),
             orders: handles.iter().map(|handle| handle.orders.clone()).collect(),
             limits: limits.clone(),
+            busy: Busy::of(busy.clone()),
         };
         let (shared, make_handler) = (shared.clone(), make_handler.clone());
         let listeners = accepting.take().unwrap_or_default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
         thread.spawn(move || {
             let load = peers.loads[index].clone();

@@ -1,8 +1,8 @@
 //! A worker: one thread, one single-threaded runtime and its own connections.
 //!
 //! Nothing of a connection ever leaves its worker, so the request path needs no locks and no cross-thread wake-ups.
-//! Only counters are shared. A new connection goes to the worker with the smallest share of the load; that choice is
-//! made here, when it is accepted, and never again.
+//! Only counters are shared. A new connection goes to the worker with the smallest share of the load (`placement.rs`);
+//! that choice is made when it is accepted, and never again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::connection::{self, Context};
 use super::connection_limits::{ConnectionLimits, Counted};
+use super::placement::{self, Busy};
 use super::{Handler, Listener};
 
 /// How long a connection that was accepted just before the end may take for its first request.
@@ -82,12 +83,13 @@ pub(super) struct Peers {
     pub(super) loads: Vec<Arc<Load>>,
     pub(super) orders: Vec<mpsc::UnboundedSender<Order>>,
     pub(super) limits: Arc<ConnectionLimits>,
+    pub(super) busy: Busy,
 }
 
 impl Peers {
-    /// The worker with the fewest open connections; the acceptor's own (index 0) wins a tie.
     fn least_loaded(&self) -> usize {
-        self.loads.iter().enumerate().min_by_key(|(_, load)| load.open()).map_or(0, |(i, _)| i)
+        let busy = self.busy.now();
+        placement::least_loaded(self.loads.iter().map(|load| load.open()).zip(busy.iter().copied()))
     }
 }
 
