@@ -174,7 +174,6 @@ impl App {
                 limits: BufferLimits { buffer: limits.request_buffer_size, retry: limits.max_retry_body_size },
                 response_timeout: options.backends.response_timeout.unwrap_or_default(),
                 tunnels: TunnelLimits { idle: options.limits.tunnel_idle, age: options.limits.tunnel_age },
-                retry_only_idempotent: options.backends.retry_only_idempotent,
                 remove_xff: auth.remove_xff,
             },
         }
@@ -218,6 +217,7 @@ fn config_defaults(start: &Start) -> ConfigDefaults {
     ConfigDefaults {
         load_balancing_policy: backends.load_balancing_policy.clone(),
         retry_status_codes: backends.retry_status_codes.clone(),
+        retry_only_idempotent: backends.retry_only_idempotent,
         merge_query_args: backends.merge_query_args.clone(),
         discover_backend_ips: backends.discover_ips,
         backend_tls: Arc::new(backends.tls.clone()),

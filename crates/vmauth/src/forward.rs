@@ -41,8 +41,6 @@ pub struct ForwardSettings {
     pub limits: BufferLimits,
     /// `-responseTimeout`; zero for none.
     pub response_timeout: Duration,
-    /// `-retryOnlyIdempotent`
-    pub retry_only_idempotent: bool,
     /// When tunnels end by themselves.
     pub tunnels: TunnelLimits,
     /// `-removeXFFHTTPHeaderValue`
@@ -261,7 +259,7 @@ impl Forward<'_, '_> {
             complete: self.buffered.complete,
             response_timeout: self.settings.response_timeout,
         };
-        let harms_twice = self.settings.retry_only_idempotent && !is_idempotent(self.head.method());
+        let harms_twice = self.target.retry_only_idempotent && !is_idempotent(self.head.method());
         let mut situation = Situation {
             body_replayable: replayable,
             attempts_left: u32::try_from(attempts_left).unwrap_or(u32::MAX),

@@ -103,6 +103,8 @@ pub struct Target {
     pub backends: Backends,
     /// Statuses after which another backend is tried.
     pub retry_status_codes: Vec<u16>,
+    /// Whether what a backend may have read is sent again only if its method is idempotent.
+    pub retry_only_idempotent: bool,
     /// Args of the client that are added to equally named ones of the URL.
     pub merge_query_args: Vec<String>,
     /// Leading parts of the path that are cut off.

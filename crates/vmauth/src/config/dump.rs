@@ -232,6 +232,7 @@ impl Writer {
             urls,
             load_balancing_policy,
             retry_status_codes,
+            retry_only_idempotent,
             merge_query_args,
             drop_src_path_prefix_parts,
             discover_backend_ips,
@@ -242,6 +243,7 @@ impl Writer {
         self.list("urls", urls, |url| quote(shown_url(&url.to_string())));
         self.field("load_balancing_policy", load_balancing_policy.name());
         self.list("retry_status_codes", retry_status_codes, ToString::to_string);
+        self.flag("retry_only_idempotent", *retry_only_idempotent);
         self.list("merge_query_args", merge_query_args, |text| quote(text));
         if *drop_src_path_prefix_parts > 0 {
             self.field("drop_src_path_prefix_parts", drop_src_path_prefix_parts);

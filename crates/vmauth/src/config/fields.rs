@@ -40,6 +40,7 @@ pub(super) enum Setting {
     ResponseHeaders,
     KeepOriginalHost,
     RetryStatusCodes,
+    RetryOnlyIdempotent,
     LoadBalancingPolicy,
     MergeQueryArgs,
     DropSrcPathPrefixParts,
@@ -59,6 +60,12 @@ const SETTINGS: &[FieldDef<Setting>] = &[
     row(Setting::ResponseHeaders, "response_headers", Texts, "`Name: value` set on replies to clients."),
     row(Setting::KeepOriginalHost, "keep_original_host", Boolean, "Whether backends see the client's `Host`."),
     row(Setting::RetryStatusCodes, "retry_status_codes", Integers, "Statuses after which another backend is tried."),
+    row(
+        Setting::RetryOnlyIdempotent,
+        "retry_only_idempotent",
+        Boolean,
+        "Whether what a backend may have read is sent again only if its method is idempotent.",
+    ),
     row(Setting::LoadBalancingPolicy, "load_balancing_policy", Text, "`least_loaded` or `first_available`."),
     row(
         Setting::MergeQueryArgs,

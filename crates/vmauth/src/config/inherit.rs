@@ -19,6 +19,7 @@ pub(super) struct Level {
     /// An error is the flag's unknown text, which only matters to a target that inherits it.
     policy: PolicyChoice,
     retry_status_codes: Vec<u16>,
+    retry_only_idempotent: bool,
     merge_query_args: Vec<String>,
     drop_src_path_prefix_parts: usize,
     discover_backend_ips: bool,
@@ -47,6 +48,7 @@ impl Level {
             policy: Policy::from_name(text)
                 .map_or_else(|| PolicyChoice::UnknownFlag(text.clone()), PolicyChoice::Known),
             retry_status_codes: defaults.retry_status_codes.clone(),
+            retry_only_idempotent: defaults.retry_only_idempotent,
             merge_query_args: defaults.merge_query_args.clone(),
             discover_backend_ips: defaults.discover_backend_ips,
             ..Self::default()
@@ -68,6 +70,7 @@ impl Level {
             response_headers: _,
             keep_original_host: _,
             retry_status_codes,
+            retry_only_idempotent,
             load_balancing_policy,
             merge_query_args,
             drop_src_path_prefix_parts,
@@ -94,6 +97,7 @@ impl Level {
         if let Some(parts) = *drop_src_path_prefix_parts {
             level.drop_src_path_prefix_parts = usize::try_from(parts.max(0)).unwrap_or(usize::MAX);
         }
+        level.retry_only_idempotent = retry_only_idempotent.unwrap_or(self.retry_only_idempotent);
         level.discover_backend_ips = discover_backend_ips.unwrap_or(self.discover_backend_ips);
         level.headers(raw, place, problems);
         level
@@ -115,12 +119,13 @@ impl Level {
         override_by_name(&mut self.response_headers, response);
     }
 
-    /// The level of `default_url`: only the user's headers count.
+    /// The level of `default_url`: only the user's headers count, and what must not be done twice.
     pub(super) fn of_default_url(user: &Self) -> Self {
         Self {
             request_headers: user.request_headers.clone(),
             response_headers: user.response_headers.clone(),
             keep_original_host: user.keep_original_host,
+            retry_only_idempotent: user.retry_only_idempotent,
             ..Self::default()
         }
     }
@@ -144,6 +149,7 @@ impl Level {
             urls,
             load_balancing_policy,
             retry_status_codes: self.retry_status_codes,
+            retry_only_idempotent: self.retry_only_idempotent,
             merge_query_args: self.merge_query_args,
             drop_src_path_prefix_parts: self.drop_src_path_prefix_parts,
             discover_backend_ips: self.discover_backend_ips,

@@ -25,6 +25,8 @@ pub struct ConfigDefaults {
     pub load_balancing_policy: String,
     /// `-retryStatusCodes`.
     pub retry_status_codes: Vec<u16>,
+    /// `-retryOnlyIdempotent`.
+    pub retry_only_idempotent: bool,
     /// `-mergeQueryArgs`.
     pub merge_query_args: Vec<String>,
     /// `-discoverBackendIPs`.
@@ -42,6 +44,7 @@ impl Default for ConfigDefaults {
         Self {
             load_balancing_policy: "least_loaded".to_owned(),
             retry_status_codes: Vec::new(),
+            retry_only_idempotent: false,
             merge_query_args: Vec::new(),
             discover_backend_ips: false,
             backend_tls: Arc::default(),
@@ -212,6 +215,8 @@ pub struct TargetSpec {
     pub load_balancing_policy: Policy,
     /// Statuses after which another backend is tried. Numbers that are no HTTP status are left out.
     pub retry_status_codes: Vec<u16>,
+    /// Whether what a backend may have read is sent again only if its method is idempotent (RFC 9110 §9.2.2).
+    pub retry_only_idempotent: bool,
     /// Args of the client that are added to equally named args of the URL.
     pub merge_query_args: Vec<String>,
     /// How many leading parts of the path are cut off.

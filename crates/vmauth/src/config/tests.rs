@@ -81,6 +81,7 @@ fn flags_reach_all_targets_but_default_url() {
     let defaults = ConfigDefaults {
         load_balancing_policy: "first_available".to_owned(),
         retry_status_codes: vec![503],
+        retry_only_idempotent: true,
         merge_query_args: vec!["m".to_owned()],
         discover_backend_ips: true,
         backend_tls: Arc::new(ClientTlsOptions {
@@ -105,6 +106,7 @@ fn flags_reach_all_targets_but_default_url() {
     let default = a.default_url.as_ref().unwrap();
     assert_eq!(default.load_balancing_policy, Policy::LeastLoaded);
     assert!(default.retry_status_codes.is_empty() && !default.discover_backend_ips);
+    assert!(default.retry_only_idempotent, "what must not be done twice must not be done twice there either");
     assert!(Arc::ptr_eq(&a.tls, &defaults.backend_tls));
     assert_eq!((b.tls.ca_file.as_deref(), b.tls.insecure_skip_verify), (Some("/ca"), false));
     assert_eq!(b.tls.server_name.as_deref(), Some("x"));

@@ -159,6 +159,7 @@ impl Builder<'_> {
                 Backends::Configured(BackendSet::of_targets(policy, upstreams))
             },
             retry_status_codes: spec.retry_status_codes,
+            retry_only_idempotent: spec.retry_only_idempotent,
             merge_query_args: spec.merge_query_args,
             drop_parts: spec.drop_src_path_prefix_parts,
             protected_form_args,

@@ -1,4 +1,4 @@
-//! `-retryOnlyIdempotent`: what must not be done twice is not sent twice.
+//! `-retryOnlyIdempotent` and `retry_only_idempotent`: what must not be done twice is not sent twice.
 
 use testkit::{Backend, Reply, Step};
 
@@ -84,4 +84,22 @@ fn a_kept_connection_that_is_gone_may_have_carried_the_request() {
     send(&proxy, "POST").expect(200);
     send(&proxy, "POST").expect(503);
     assert_eq!(backend.request_count(), 2);
+}
+
+#[test]
+fn a_route_decides_for_itself_and_a_user_for_its_routes() {
+    let f = |flags: &[&str], user: &str, route: &str, want: usize| {
+        let backends = two(reset);
+        let urls = format!("[\"{}\", \"{}\"]", backends[0].url(), backends[1].url());
+        let config = format!(
+            "users:\n- username: u\n  password: p\n{user}  url_map:\n  - src_paths: [/x]\n    url_prefix: {urls}\n{route}"
+        );
+        let proxy = Vmauth::start(&config, flags);
+        send(&proxy, "POST");
+        assert_eq!(sent(&backends), want, "{config}");
+    };
+    f(&[FLAG], "", "    retry_only_idempotent: false\n", 2);
+    f(&[], "", "    retry_only_idempotent: true\n", 1);
+    f(&[], "  retry_only_idempotent: true\n", "", 1);
+    f(&[], "  retry_only_idempotent: true\n", "    retry_only_idempotent: false\n", 2);
 }
