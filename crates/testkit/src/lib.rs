@@ -6,6 +6,7 @@
 //! a pause. The crate is a development dependency only; a failed expectation panics with the reason.
 
 pub mod backend;
+pub mod black_hole;
 pub mod certs;
 pub mod client;
 pub mod deadline;
@@ -16,6 +17,7 @@ pub mod process;
 pub mod wire;
 
 pub use backend::{Backend, Reply, Step};
+pub use black_hole::BlackHole;
 pub use client::Client;
 pub use deadline::{Gate, PATIENCE, eventually};
 pub use metrics::Metrics;

@@ -1,11 +1,11 @@
 //! Backends that refuse, reset, stall, talk garbage or hang up: what the client gets and how it is counted.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::client::End;
-use testkit::{Backend, Gate, Metrics, Reply, Step, eventually};
+use testkit::{Backend, BlackHole, Gate, Metrics, Reply, Step, eventually};
 
-use crate::vmauth::{AUTH, Vmauth, one_user};
+use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
 const ALL_DOWN: &str = "backends for the user \"u\" are unavailable for proxying the request - check previous WARN logs \
                         to see the exact error for each failed backend";
@@ -368,4 +368,18 @@ fn a_slow_dialogue_is_not_a_stall() {
     gate.open();
     assert_eq!(client.read_exactly(4), b"tail");
     proxy.expect_metrics(&[("user.request_errors_total", 0.0), ("user.concurrent_requests_current", 0.0)]);
+}
+
+#[test]
+fn a_backend_that_swallows_connections_is_left_before_the_client_leaves() {
+    let (hole, works) = (BlackHole::new(), Backend::saying("works"));
+    let urls = format!("\"{}\", \"{}\"", hole.url(), works.url());
+    let config = user_of_urls(&urls, "load_balancing_policy: first_available");
+    let proxy = Vmauth::start(&config, &["-dialTimeout=300ms", "-failTimeout=1h"]);
+    let begin = Instant::now();
+    assert_eq!(proxy.client().get("/", &[AUTH]).expect(200).text(), "works");
+    assert!(begin.elapsed() >= Duration::from_millis(300), "the first backend was tried");
+    proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0), ("user.request_errors_total", 0.0)]);
+    assert_eq!(proxy.client().get("/", &[AUTH]).expect(200).text(), "works");
+    proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0)]);
 }

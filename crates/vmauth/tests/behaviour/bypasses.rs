@@ -99,7 +99,7 @@ fn malformed_credentials_are_wrong_ones_and_not_none() {
 }
 
 /// A proxy with the provider of the keys of this signer; users are entries below `users:` in which `KEYS` and `URL` are replaced.
-fn with_tokens(signer: &Signer, backend: &Backend, users: &str) -> (Vmauth, Backend) {
+pub(crate) fn with_tokens(signer: &Signer, backend: &Backend, users: &str) -> (Vmauth, Backend) {
     let provider = Backend::replying(Reply::message(200, &[("Content-Type", "application/json")], &signer.jwks()));
     let keys = format!("jwks_url: \"{}/keys\"", provider.url());
     let config = format!("users:\n{}", users.replace("KEYS", &keys).replace("URL", &backend.url()));

@@ -24,8 +24,13 @@ impl Signer {
 
     /// The header line of a request with a token of these claims, without their outer braces; it never expires.
     pub(crate) fn authorization(&self, claims: &str) -> String {
+        self.authorization_until(99_999_999_999, claims)
+    }
+
+    /// The same with the time of its end, in seconds since 1970.
+    pub(crate) fn authorization_until(&self, expires: u64, claims: &str) -> String {
         let header = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, self.kid);
-        let claims = format!(r#"{{"exp":99999999999{claims}}}"#);
+        let claims = format!(r#"{{"exp":{expires}{claims}}}"#);
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.pair.sign(input.as_bytes()));
         format!("Authorization: Bearer {input}.{signature}")

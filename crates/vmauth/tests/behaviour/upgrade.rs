@@ -1,8 +1,12 @@
 //! Tunnels: after `101` bytes pass both ways until either side ends, and the permit is held as long.
 
+use std::time::{Duration, SystemTime};
+
 use testkit::client::End;
 use testkit::{Backend, Client, Reply, Step};
 
+use crate::bypasses::with_tokens;
+use crate::minted::Signer;
 use crate::vmauth::{AUTH, Vmauth, one_user};
 
 const UPGRADE: [&str; 3] = [AUTH, "Connection: keep-alive, Upgrade", "Upgrade: websocket"];
@@ -127,4 +131,25 @@ fn a_tunnel_ends_with_its_user() {
     proxy.reload(&gone, "loaded information about 2 users");
     client.expect_closed();
     backend.wait_open(0);
+}
+
+#[test]
+fn a_tunnel_ends_with_its_token() {
+    let (backend, signer) = (Backend::replying(Reply::raw(SWITCH).then(Step::AwaitPeer)), Signer::new("k"));
+    let users = "- jwt: {KEYS, default_vm_access_claim: {}}\n  url_prefix: URL\n";
+    let (proxy, _provider) = with_tokens(&signer, &backend, users);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let open = |expires| {
+        let token = signer.authorization_until(expires, "");
+        let mut client = proxy.client();
+        client.request("GET", "/chat", &[&token, UPGRADE[1], UPGRADE[2]], None);
+        assert_eq!(client.reply_head().status, 101);
+        client
+    };
+    let (mut short, mut long) = (open(now + 3), open(now + 3600));
+    short.expect_closed();
+    assert!(SystemTime::now() >= SystemTime::UNIX_EPOCH + Duration::from_secs(now + 3), "not before its time");
+    long.send("still here");
+    long.expect_silence(Duration::from_millis(1500));
+    backend.wait_open(1);
 }
