@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks what no compiler checks: sizes and names of files, links and files named in the docs, paths of somebody's machine."""
+"""Checks what no compiler checks: sizes and names of files, links, files and tests named in the docs, paths of somebody's machine."""
 import re, subprocess, sys
 from pathlib import Path
 
@@ -39,6 +39,18 @@ def problems_of(path, text, names):
             yield f"line {number}: path of one machine: {line.strip()[:100]}"
 
 
+def tests_that_are_not_there(names):
+    """Tests that the last column of docs/hardening.md names: Rust tests by their function, others by their text."""
+    texts = {name: (ROOT / name).read_text(errors="replace") for name in names if name.endswith((".rs", ".py", ".toml")) and (ROOT / name).exists()}
+    rust = "".join(text for name, text in texts.items() if name.endswith(".rs"))
+    others = "".join(text for name, text in texts.items() if name.startswith("tests/"))
+    for line in (ROOT / "docs/hardening.md").read_text().splitlines():
+        watched_by = line.rstrip(" |").rpartition("|")[2] if line.startswith("|") else ""
+        for test in re.findall("`([^`]+)`", watched_by):
+            if f"fn {test}(" not in rust and (" " not in test or test not in others):
+                yield f"FAIL docs/hardening.md: no test {test}"
+
+
 def main():
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     checked = failed = 0
@@ -51,6 +63,9 @@ def main():
         for problem in found:
             print(f"FAIL {name}: {problem}")
         checked, failed = checked + 1, failed + bool(found)
+    for problem in tests_that_are_not_there(names):
+        print(problem)
+        failed += 1
     readme = (ROOT / "README.md").read_text()
     for command in README_COMMANDS:
         if command not in readme:
