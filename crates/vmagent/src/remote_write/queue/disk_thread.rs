@@ -10,6 +10,7 @@ use super::salvage::IsWhole;
 use super::state::Fresh;
 use super::storage::{Lock, Storage};
 use super::{QueueOptions, Shared};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub(super) struct DiskThread {
     options: QueueOptions,
     shared: Arc<Shared>,
     stop_requests: Receiver<()>,
+    is_stopped: Cell<bool>,
     _lock: Lock,
     last_sync: Instant,
     write_after: Option<Instant>,
@@ -78,6 +80,7 @@ impl DiskThread {
             options,
             shared,
             stop_requests,
+            is_stopped: Cell::new(false),
             _lock: lock,
             last_sync: Instant::now(),
             write_after: None,
@@ -109,8 +112,11 @@ impl DiskThread {
     }
 
     fn is_stopping(&self) -> bool {
-        // A queue that was dropped without a stop is written as well.
-        !matches!(self.stop_requests.try_recv(), Err(TryRecvError::Empty))
+        // A request is seen once only, so it is kept. A queue that was dropped without a stop is written as well.
+        if !matches!(self.stop_requests.try_recv(), Err(TryRecvError::Empty)) {
+            self.is_stopped.set(true);
+        }
+        self.is_stopped.get()
     }
 
     /// Until there is something to do now.
@@ -270,7 +276,9 @@ impl DiskThread {
         while self.shared.lock().wants_read(self.options.read_ahead, READ_AHEAD_BYTES) {
             let started = Instant::now();
             let read = self.files.read_next();
-            add_time(&self.options.counters.read_nanos, started);
+            if !matches!(read, Ok(None)) {
+                add_time(&self.options.counters.read_nanos, started);
+            }
             self.report_damage();
             match read {
                 Ok(Some(stored)) => {

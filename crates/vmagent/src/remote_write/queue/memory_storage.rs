@@ -54,6 +54,11 @@ impl MemoryStorage {
         self.state().faults = faults;
     }
 
+    /// Every operation waits until the result is dropped.
+    pub(crate) fn pause(&self) -> impl Drop + '_ {
+        self.state()
+    }
+
     pub(crate) fn sync_count(&self) -> u64 {
         self.state().syncs
     }

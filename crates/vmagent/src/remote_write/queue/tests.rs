@@ -329,6 +329,18 @@ async fn senders_that_wait_are_released_at_the_stop() {
     queue.stop();
 }
 
+#[test]
+fn a_stop_while_the_disk_is_busy_is_not_forgotten() {
+    let storage = MemoryStorage::default();
+    let queue = in_memory(&storage);
+    let busy = storage.pause();
+    (0..4).for_each(|number| assert_eq!(queue.push(block(number)), Pushed::Kept));
+    until("the full memory is being written", || queue.memory_blocks() == 0);
+    queue.stop.send(()).unwrap();
+    drop(busy);
+    queue.stopped.lock().unwrap().recv_timeout(LONG).unwrap();
+}
+
 #[tokio::test]
 async fn many_senders_get_each_block_once() {
     let storage = MemoryStorage::default();
