@@ -14,7 +14,7 @@ pub const FLAGS: &[FlagDef] = &[
         "",
         "Where samples go: URLs of remote write; repeat it to send everything to several",
     )
-    .secret(),
+    .shown_by("remoteWrite.showURL"),
     FlagDef::new(
         "remoteWrite.showURL",
         Bool,

@@ -56,12 +56,15 @@ pub struct FlagDef {
     pub support: Support,
     /// Masked although the name does not tell that the value is a secret.
     pub secret: bool,
+    /// A boolean flag that lifts the mask of `secret`.
+    pub shown_by: Option<&'static str>,
 }
 
 impl FlagDef {
     /// A working flag.
     pub const fn new(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
-        Self { name, aliases: &[], kind, default, computed: None, help, support: Support::Works, secret: false }
+        let (aliases, computed, support) = (&[], None, Support::Works);
+        Self { name, aliases, kind, default, computed, help, support, secret: false, shown_by: None }
     }
 
     /// Other spellings of the name.
@@ -92,6 +95,12 @@ impl FlagDef {
     #[must_use]
     pub const fn secret(self) -> Self {
         Self { secret: true, ..self }
+    }
+
+    /// Value is shown only where the boolean flag of that name is set.
+    #[must_use]
+    pub const fn shown_by(self, flag: &'static str) -> Self {
+        Self { secret: true, shown_by: Some(flag), ..self }
     }
 
     /// Text of the default in the grammar of a command line.

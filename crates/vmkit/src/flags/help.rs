@@ -49,7 +49,7 @@ fn description(def: &FlagDef) -> String {
     match def.support {
         Support::Works => {}
         Support::Ignored(reason) => text += &format!("\nAccepted, but has no effect: {reason}"),
-        Support::Refused(message) => text += &format!("\nNot supported: {message}"),
+        Support::Refused(message) => text += &format!("\nNot supported: {}", reason(message)),
     }
     text += match def.kind {
         Kind::Bytes => "\nTakes a number with one of the optional units KB, MB, GB, TB, KiB, MiB, GiB, TiB",
@@ -61,6 +61,11 @@ fn description(def: &FlagDef) -> String {
         _ => "",
     };
     text
+}
+
+/// A message of a refused start behind the words `Not supported`, which it may begin with itself.
+fn reason(message: &'static str) -> &'static str {
+    message.strip_prefix("not supported: ").unwrap_or(message)
 }
 
 fn default_note(def: &FlagDef) -> String {
@@ -92,7 +97,7 @@ pub fn markdown_page(app: &AppInfo, introduction: &str, groups: &[&[FlagDef]]) -
         match def.support {
             Support::Works => {}
             Support::Ignored(reason) => meaning += &format!(". **No effect**: {reason}"),
-            Support::Refused(message) => meaning += &format!(". **Not supported**: {message}"),
+            Support::Refused(message) => meaning += &format!(". **Not supported**: {}", reason(message)),
         }
         if let [alias, ..] = def.aliases {
             meaning += &format!(". Also accepted as `-{alias}`");

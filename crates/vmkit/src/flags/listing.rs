@@ -1,7 +1,7 @@
 //! What is shown of the flags: the start-up log, the `/flags` page and the `flag` metric.
 //!
 //! The one place that decides which values are masked. A flag is masked when its name smells of a credential, when
-//! the table says so, or when `-secret.flags` names it; over-masking (`-tlsKeyFile`) is accepted.
+//! the table says so and no flag lifts it, or when `-secret.flags` names it; over-masking (`-tlsKeyFile`) is accepted.
 
 use super::definition::FlagDef;
 use super::flag_set::FlagSet;
@@ -41,7 +41,11 @@ impl FlagSet {
     pub fn all(&self) -> Vec<FlagLine> {
         let line = |(index, def): (usize, &FlagDef)| FlagLine {
             name: def.name,
-            value: if self.is_masked(index) { "secret".to_string() } else { self.value_at(index).render() },
+            value: match self.value_at(index) {
+                _ if self.is_masked(index) => "secret".to_string(),
+                value if self.mask_is_lifted(def) => value.render_whole(),
+                value => value.render(),
+            },
             is_set: self.is_set_at(index),
         };
         let mut lines: Vec<_> = self.defs().iter().enumerate().map(line).collect();
@@ -49,10 +53,14 @@ impl FlagSet {
         lines
     }
 
+    fn mask_is_lifted(&self, def: &FlagDef) -> bool {
+        def.shown_by.is_some_and(|flag| self.bool(flag))
+    }
+
     pub(super) fn is_masked(&self, index: usize) -> bool {
         let def = &self.defs()[index];
         let name = def.name.to_ascii_lowercase();
-        def.secret
+        (def.secret && !self.mask_is_lifted(def))
             || matches!(self.value_at(index), Value::Password(_))
             || redact::is_secret_name(def.name)
             || self.index_of(EXTRA_NAMES).is_some_and(|extra| match self.value_at(extra) {

@@ -21,6 +21,8 @@ static TABLE: &[FlagDef] = &[
     FlagDef::new("requestBufferSize", Kind::Bytes, "32768", "Bytes"),
     FlagDef::new("retryStatusCodes", Kind::IntList, "", "Codes"),
     FlagDef::new("secret.flags", Kind::TextList, "", "Names"),
+    FlagDef::new("showTarget", Kind::Bool, "", "Show it"),
+    FlagDef::new("target", Kind::Text, "", "Where to").shown_by("showTarget"),
     FlagDef::new("tls", Kind::BoolList, "", "HTTPS"),
     FlagDef::new("tlsAutocertHosts", Kind::TextList, "", "Hosts").refused("not built"),
     FlagDef::new("fs.disableMmap", Kind::Bool, "", "Mapping").ignored("nothing is mapped"),
@@ -261,6 +263,25 @@ fn wrong_variables_end_with_code_1() {
         "cannot set flag failTimeout to \"9\", which is read from env var \"VM_failTimeout\": parse error",
     );
     f("VM_dryRun", "", "cannot set flag dryRun to \"\", which is read from env var \"VM_dryRun\": parse error");
+}
+
+#[test]
+fn a_flag_may_lift_the_mask_of_another_but_not_that_of_secret_flags() {
+    let shown = |words: &[&str]| {
+        let lines = parse(words).listing();
+        lines.into_iter().find(|line| line.name == "target").map(|line| line.value)
+    };
+    assert_eq!(shown(&["-target=a"]).as_deref(), Some("secret"));
+    let whole = Some("http://u:p@h/?x=y");
+    assert_eq!(shown(&["-target=http://u:p@h/?x=y", "-showTarget"]).as_deref(), whole);
+    assert_eq!(shown(&["-target=a", "-showTarget", "-secret.flags=target"]).as_deref(), Some("secret"));
+}
+
+#[test]
+fn help_says_once_that_a_flag_is_not_supported() {
+    let rows = [FlagDef::new("a", Kind::Bool, "", "A").refused("not supported: nobody built it")];
+    let page = markdown_page(&app(), "", &[&rows]);
+    assert!(page.contains("A. **Not supported**: nobody built it"), "{page}");
 }
 
 #[test]

@@ -88,6 +88,15 @@ impl Value {
             Self::Bools(values) => joined(values),
         }
     }
+
+    /// The same without anything hidden.
+    pub(super) fn render_whole(&self) -> String {
+        match self {
+            Self::Text(value) => value.clone(),
+            Self::Texts(values) => array::join(values),
+            other => other.render(),
+        }
+    }
 }
 
 fn extend<T>(values: &mut Vec<T>, first: bool, items: Vec<T>) {
