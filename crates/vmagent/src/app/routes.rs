@@ -20,7 +20,7 @@ pub(super) fn add(service: &mut Service, start: &Start, pages: PageParts, sink: 
     rules(service, start, &pages.remote_rules);
     let metrics = Arc::clone(service.registry.common());
     for route in crate::pages::routes::routes(pages, &metrics) {
-        service.route(route);
+        service.route(route.folding_slashes());
     }
     let flags = &start.flags;
     let options = PushOptions {
@@ -44,7 +44,7 @@ pub(super) fn add_reload(service: &mut Service, start: &Start) {
             Box::pin(async { Reply::new(200, "", "") })
         });
         let route = route.counted(Arc::clone(&requests));
-        service.route(route.with_key(start.service.access.reload_key.clone(), "-reloadAuthKey"));
+        service.route(route.with_key(start.service.access.reload_key.clone(), "-reloadAuthKey").folding_slashes());
     }
 }
 
@@ -85,7 +85,7 @@ fn rules(service: &mut Service, start: &Start, shown: &Arc<ArcSwap<RemoteWriteRu
             })
         });
         let route = route.counted(service.registry.common().counter(&counter_name(path)));
-        service.route(route.with_key(start.options.config_key.clone(), "-configAuthKey"));
+        service.route(route.with_key(start.options.config_key.clone(), "-configAuthKey").folding_slashes());
     }
 }
 

@@ -31,10 +31,11 @@ pub struct AppRoute {
     pub(super) key: Option<(Password, &'static str)>,
     pub(super) requests: Option<Arc<Counter>>,
     pub(super) is_public: bool,
+    pub(super) folds_slashes: bool,
     pub(super) answer: Box<Answer>,
 }
 
-/// Which paths a route takes; compared decoded but not normalised.
+/// Which paths a route takes; compared decoded, and not normalised unless the route says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RoutePath {
     Exact(&'static str),
@@ -56,7 +57,8 @@ impl AppRoute {
     where
         F: for<'r, 'c> Fn(&'r mut Request<'c>) -> ReplyFuture<'r> + Send + Sync + 'static,
     {
-        Self { path: RoutePath::Exact(path), key: None, requests: None, is_public: false, answer: Box::new(answer) }
+        let path = RoutePath::Exact(path);
+        Self { path, key: None, requests: None, is_public: false, folds_slashes: false, answer: Box::new(answer) }
     }
 
     /// A route for all paths that begin like this. Earlier routes go first.
@@ -85,7 +87,18 @@ impl AppRoute {
         Self { is_public: true, ..self }
     }
 
+    /// Takes `//` for `/`.
+    #[must_use]
+    pub fn folding_slashes(self) -> Self {
+        Self { folds_slashes: true, ..self }
+    }
+
     pub(super) fn takes(&self, path: &[u8]) -> bool {
+        if self.folds_slashes && path.windows(2).any(|pair| pair == b"//") {
+            let mut folded = path.to_vec();
+            folded.dedup_by(|next, before| *next == b'/' && *before == b'/');
+            return self.path.takes(&folded);
+        }
         self.path.takes(path)
     }
 }
@@ -217,6 +230,15 @@ mod tests {
         f(RoutePath::Exact("/targets"), "/targets/", false);
         f(RoutePath::Prefix("/insert/"), "/insert/0/x", true);
         f(RoutePath::Prefix("/insert/"), "/insert", false);
+    }
+
+    #[test]
+    fn slashes_are_folded_where_a_route_says_so() {
+        let route = || AppRoute::new("/api/v1/targets", |_| Box::pin(async { Reply::no_content() }));
+        assert!(!route().takes(b"//api/v1/targets"));
+        let folding = route().folding_slashes();
+        assert!(folding.takes(b"//api///v1/targets") && folding.takes(b"/api/v1/targets"));
+        assert!(!folding.takes(b"/api/v1/targets//"));
     }
 
     #[test]
