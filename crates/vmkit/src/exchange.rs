@@ -28,6 +28,7 @@ mod header_list;
 mod header_writer;
 mod http1;
 mod http1_server;
+mod http2;
 mod message;
 mod reply_error;
 mod reply_reader;

@@ -7,13 +7,26 @@
 use super::head_error::HeadError;
 use super::head_lines::{HeaderId, tokens};
 
-/// Version of an HTTP/1 message; anything but 1.0 and 1.1 is refused.
+/// Version of HTTP that a message has come by; HTTP/1 messages of other versions are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2, and other protocols with streams.
+    Http2,
+}
+
+impl Version {
+    /// The version as Go names it: `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
+        }
+    }
 }
 
 /// What is known of a body before it is read, whatever the protocol.
@@ -102,7 +115,7 @@ impl Persistence {
 
     /// `close` wins wherever it stands; HTTP/1.0 must ask to stay open.
     pub(super) fn keep_alive(self, version: Version) -> bool {
-        !self.close && (self.keep_alive || version == Version::Http11)
+        !self.close && (self.keep_alive || version != Version::Http10)
     }
 }
 

@@ -83,7 +83,7 @@ impl RequestHead {
     ) -> Result<(), HeadError> {
         self.raw.clear();
         self.lines.clear();
-        self.version = Version::Http11;
+        self.version = Version::Http2;
         if !is_token(parts.method.as_bytes()) || !parts.target.iter().all(|b| (b'!'..0x7F).contains(b) || *b >= 0x80) {
             return Err(HeadError::Malformed);
         }
@@ -209,7 +209,7 @@ impl RequestHead {
 
     fn check_host_count(&self, may_lack: bool) -> Result<(), HeadError> {
         match self.lines.count(HeaderId::Host) {
-            0 if self.version == Version::Http11 && !may_lack => Err(HeadError::MissingHost),
+            0 if self.version != Version::Http10 && !may_lack => Err(HeadError::MissingHost),
             0 | 1 => Ok(()),
             _ => Err(HeadError::ManyHosts),
         }
@@ -228,7 +228,7 @@ impl RequestHead {
                     if !value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(HeadError::BadExpect);
                     }
-                    self.expect_continue = self.version == Version::Http11;
+                    self.expect_continue = self.version != Version::Http10;
                 }
                 HeaderId::Te => {
                     self.takes_trailers |= tokens(value).any(|token| token.eq_ignore_ascii_case(b"trailers"))
@@ -237,7 +237,7 @@ impl RequestHead {
                 id => framing.read(id, value)?,
             }
         }
-        self.takes_trailers &= self.version == Version::Http11;
+        self.takes_trailers &= self.version != Version::Http10;
         Ok(framing)
     }
 
@@ -292,6 +292,11 @@ impl RequestHead {
     /// What is known of the body.
     pub fn body(&self) -> BodyKind {
         self.body
+    }
+
+    /// The version of HTTP that the request has come by.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Whether the client allows another request on this connection; always true where streams share one.

@@ -352,7 +352,7 @@ impl Proxy {
 
 /// Whether the request failed on a connection that had served others before, and not by the reply to it.
 fn was_kept(error: &legacy::Error) -> bool {
-    let mut extensions = hyper::http::Extensions::new();
+    let mut extensions = http::Extensions::new();
     if let Some(connected) = error.connect_info() {
         connected.get_extras(&mut extensions);
     }
