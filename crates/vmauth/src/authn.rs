@@ -7,6 +7,7 @@ pub mod client_cert_users;
 pub mod credentials;
 pub mod jwt_users;
 pub mod token_users;
+pub mod trace;
 pub mod verified_tokens;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use client_cert_users::ClientCertUsers;
 use credentials::AuthHeaders;
 use jwt_users::{AcceptedToken, JwtOutcome, JwtUsers, Refusal};
 use token_users::TokenUsers;
+use trace::Trace;
 use verified_tokens::VerifiedTokens;
 
 /// Whom credentials belong to: all that this stage knows of a config. Users are numbers here.
@@ -58,27 +60,33 @@ pub enum Verdict {
     Invalid(Vec<Refusal>),
 }
 
-/// Finds the user of a request (`docs/reference/auth.md`).
+/// Finds the user of a request (`docs/reference/auth.md`), and tells `trace` what it looks at.
 pub async fn authenticate(
     directory: &Directory,
     headers: &AuthHeaders,
     tokens: &VerifiedTokens,
     head: &RequestHead,
     client: &Client,
+    trace: &mut impl Trace,
 ) -> Verdict {
-    if let Some(user) = headers.find(head, |value| directory.tokens.find(value)) {
+    let look_up = |value: &[u8]| {
+        let user = directory.tokens.find(value);
+        trace.credential(value, user);
+        user
+    };
+    if let Some(user) = headers.find(head, look_up) {
         return Verdict::User { user, token: None };
     }
     let mut refusals = Vec::new();
     if let Some(jwt_users) = &directory.jwt_users {
-        let (found, refused) = find_token(directory.id, jwt_users, headers, tokens, head).await;
+        let (found, refused) = find_token(directory.id, jwt_users, headers, tokens, head, trace).await;
         if let Some(token) = found {
             return Verdict::User { user: token.user, token: Some(token) };
         }
         refusals = refused;
     }
     if let Some(subject) = &client.subject
-        && let Some(user) = directory.client_cert_users.find(subject)
+        && let Some(user) = directory.client_cert_users.find(subject, trace)
     {
         return Verdict::User { user, token: None };
     }
@@ -97,15 +105,16 @@ async fn find_token(
     headers: &AuthHeaders,
     tokens: &VerifiedTokens,
     head: &RequestHead,
+    trace: &mut impl Trace,
 ) -> (Option<Arc<AcceptedToken>>, Vec<Refusal>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let try_all = |refused: &mut Vec<Refusal>, unknown: &mut Vec<Arc<IssuerKeys>>| {
+    let mut try_all = |refused: &mut Vec<Refusal>, unknown: &mut Vec<Arc<IssuerKeys>>| {
         let epoch = (directory, users.key_epoch());
         headers.find(head, |value| {
             if let Some(token) = tokens.get(value, epoch, now) {
                 return Some(token);
             }
-            match users.accept(value, now) {
+            match users.accept(value, now, trace) {
                 JwtOutcome::NotAToken => None,
                 JwtOutcome::Accepted(token) => {
                     tokens.insert(value, epoch, &token);

@@ -22,7 +22,7 @@ use vmkit::http_server::Client;
 use crate::admission::body_buffer::{BufferLimits, BufferedBody};
 use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::rewrite::form_body::{BodyReading, reading};
-use crate::rewrite::target_url::{NormalPath, TargetInput};
+use crate::rewrite::target_url::NormalPath;
 use crate::upstream::backend::Lease;
 use crate::upstream::health_check::HealthChecker;
 use crate::upstream::pool::{Pool, Pooled};
@@ -150,6 +150,21 @@ enum Attempted {
     NextBackend,
 }
 
+/// Whether the args of a form must be filtered, because the route enforces some.
+///
+/// # Errors
+/// The body may be a form, and it is not said clearly enough how to read it.
+pub fn filters_form(target: &Target, head: &RequestHead, kind: BodyKind) -> Result<bool, ForwardError> {
+    if kind == BodyKind::None || target.protected_form_args.is_empty() {
+        return Ok(false);
+    }
+    match reading(head) {
+        BodyReading::Form => Ok(true),
+        BodyReading::NoForm => Ok(false),
+        BodyReading::Unclear => Err(ForwardError::UnclearForm),
+    }
+}
+
 impl Forward<'_, '_> {
     /// Tries backends until one answers, and streams its reply.
     pub async fn run(
@@ -168,7 +183,9 @@ impl Forward<'_, '_> {
         let scratch = &mut loan.0;
         for attempt in 1..=attempts {
             let Some(lease) = backends.pick() else { break };
-            self.write_target(lease.target(), &mut scratch.target);
+            scratch.target.clear();
+            let url = &lease.target().url;
+            self.target.write_target(url, &mut scratch.target, self.head, self.path, self.placeholders);
             match self.try_backend(&lease, &framing, scratch, attempts - attempt, body, deadline).await? {
                 Attempted::Replied(pooled, sent) => {
                     return self.deliver(&lease, scratch, pooled, sent, body, reply).await;
@@ -186,13 +203,8 @@ impl Forward<'_, '_> {
             // A method that usually has a body says that it has none; RFC 9110 §8.6.
             framing.kind = BodyKind::Length(0);
         }
-        if kind == BodyKind::None || self.target.protected_form_args.is_empty() {
+        if !filters_form(self.target, self.head, kind)? {
             return Ok(framing);
-        }
-        match reading(self.head) {
-            BodyReading::Form => {}
-            BodyReading::NoForm => return Ok(framing),
-            BodyReading::Unclear => return Err(ForwardError::UnclearForm),
         }
         if !self.buffered.complete {
             return Ok(Framing { kind: BodyKind::Stream, filter: true });
@@ -205,21 +217,6 @@ impl Forward<'_, '_> {
             self.buffered.data = filtered;
         }
         Ok(framing)
-    }
-
-    fn write_target(&self, upstream: &Upstream, out: &mut Vec<u8>) {
-        out.clear();
-        if self.target.is_default_url {
-            return upstream.url.write_default_url_target(out, self.head, self.path, self.placeholders);
-        }
-        let input = TargetInput {
-            path: self.path,
-            query: self.head.query(),
-            drop_parts: self.target.drop_parts,
-            merge_args: &self.target.merge_query_args,
-            placeholders: self.placeholders,
-        };
-        upstream.url.write_request_target(out, &input);
     }
 
     /// One attempt: at most one more try at the same backend, silently.

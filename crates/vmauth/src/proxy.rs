@@ -4,6 +4,7 @@
 //! access-log entry are values that live until the last byte of the reply was sent or the client has left.
 
 pub mod access_log;
+pub mod decision;
 pub mod error;
 pub mod request_scope;
 pub mod unauthorized;
@@ -14,10 +15,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jwt::VmAccess;
 use tokio::time::Instant;
 use vmkit::exchange::{Deadline, Exchange, HeaderList, ReplyWriter, RequestBody, RequestHead};
-use vmkit::go_regex::TooCostly;
 use vmkit::go_text::quote;
 use vmkit::http_server::{Client, Handler, Request, log_text, send_plain_error};
 use vmkit::redact;
@@ -27,17 +26,17 @@ use crate::admission::body_buffer::{BufferError, buffer};
 use crate::admission::client_address::{ClientIp, TrustedProxies};
 use crate::admission::concurrency::{Limiter, Permit};
 use crate::admission::failed_logins::FailedLogins;
+use crate::authn::authenticate;
 use crate::authn::credentials::AuthHeaders;
-use crate::authn::jwt_users::AcceptedToken;
+use crate::authn::trace::Silent;
 use crate::authn::verified_tokens::VerifiedTokens;
-use crate::authn::{Verdict, authenticate};
 use crate::forward::{Forward, ForwardSettings, is_form};
 use crate::generation::{Generation, Seen, Serving};
 use crate::metrics::ProxyMetrics;
 use crate::rewrite::target_url::NormalPath;
-use crate::route::matcher::RouteInput;
 use crate::upstream::pool::Pool;
-use crate::user::{Target, User, UserIpFilter};
+use crate::user::User;
+use decision::{Denial, Nobody, Principal, Subject};
 use error::ProxyError;
 use request_scope::RequestScope;
 use watched::Watched;
@@ -76,26 +75,6 @@ pub struct Proxy {
     seen: Rc<Seen<Generation>>,
 }
 
-/// Who sends a request.
-struct Principal<'g> {
-    user: &'g User,
-    /// Whether the request has credentials, even if they belong to nobody.
-    had_credentials: bool,
-    /// The token that was accepted.
-    token: Option<Arc<AcceptedToken>>,
-}
-
-impl Principal<'_> {
-    /// Nobody guesses the signature of a token.
-    fn may_be_guessed(&self) -> bool {
-        !self.user.is_anonymous && self.token.is_none()
-    }
-
-    fn placeholders(&self) -> Option<&VmAccess> {
-        self.token.as_deref().map(|token| &token.placeholders)
-    }
-}
-
 /// The parts of a request that are used up on its way.
 struct Io<'a, 'c> {
     body: &'a mut RequestBody<'c>,
@@ -119,7 +98,7 @@ impl Handler for Proxy {
         let generation = self.seen.current();
         let Some(filter) = &generation.ip_filter else { return true };
         let (head, client) = (request.exchange.head, request.client);
-        if self.shared.passes(filter, head, client) {
+        if self.shared.subject(head, client).passes(filter) {
             return true;
         }
         self.shared.metrics.global_ip_denies.inc();
@@ -133,30 +112,21 @@ impl Handler for Proxy {
         let Exchange { head, mut body, reply } = exchange;
         let facts = Facts { head, client, path, started, common_lines };
         let mut io = Io { body: &mut body, reply, deadline };
-        let verdict = authenticate(&generation.directory, &self.shared.auth_headers, &self.tokens, head, client).await;
-        let principal = match verdict {
-            Verdict::User { user, token } => {
-                generation.user(user).map(|user| Principal { user, had_credentials: true, token })
-            }
-            Verdict::Anybody { had_credentials } => {
-                let user = generation.unauthorized_user.as_deref();
-                user.map(|user| Principal { user, had_credentials, token: None })
-            }
-            Verdict::Missing => None,
-            Verdict::Invalid(refusals) => {
+        let (directory, headers) = (&generation.directory, &self.shared.auth_headers);
+        let verdict = authenticate(directory, headers, &self.tokens, head, client, &mut Silent).await;
+        let principal = match Principal::of(&generation, verdict) {
+            Ok(principal) => principal,
+            Err(Nobody::Missing) => return unauthorized::missing(&generation, facts.into(), io.reply).await,
+            Err(Nobody::Invalid(refusals)) => {
                 let refused = unauthorized::Refused { shared: &self.shared, generation: &generation, refusals };
                 return refused.answer(facts.into(), io.body, io.reply).await;
             }
         };
-        if let Some(principal) = principal.as_ref().filter(|principal| principal.may_be_guessed())
-            && !unauthorized::admit(&self.shared, principal.user, facts.into(), io.body).await
+        if principal.may_be_guessed() && !unauthorized::admit(&self.shared, principal.user, facts.into(), io.body).await
         {
             return io.reply.set_close();
         }
-        match principal {
-            Some(principal) => self.serve(&generation, &principal, facts, &mut io).await,
-            None => unauthorized::missing(&generation, facts.into(), io.reply).await,
-        }
+        self.serve(&generation, &principal, facts, &mut io).await;
     }
 }
 
@@ -201,7 +171,8 @@ impl Proxy {
     ) -> Result<(), ProxyError> {
         let user = principal.user;
         let deadline = facts.started + self.shared.max_queue.as_std();
-        self.shared.check_ip(user, user.ip_filter.as_ref(), facts)?;
+        let subject = self.shared.subject(facts.head, facts.client);
+        subject.check_address(user.ip_filter.as_ref()).map_err(|denial| self.denied(denial, user, facts))?;
         // Who sends slowly holds no slot, and who waits for a slot of the user none that others need. A client that
         // waits for 100 Continue is asked for its body once it is admitted.
         let early = match facts.head.expect_continue() {
@@ -215,10 +186,8 @@ impl Proxy {
             None => self.read_ahead(facts, io.body, deadline, scope).await?,
         };
         let path = NormalPath::of(facts.path);
-        if user.deny_paths.contains(path.decoded()) {
-            return Err(path_denied(generation, user));
-        }
-        let target = self.route(generation, principal, facts, &path)?;
+        let (_, target) = subject.choose(generation, principal, &path);
+        let target = target.map_err(|denial| self.denied(denial, user, facts))?;
         let watched = Watched { proxy: self, scope, generation, principal, head: facts.head, client: facts.client };
         let forward = Forward {
             settings: &self.shared.forward,
@@ -281,40 +250,13 @@ impl Proxy {
         }
     }
 
-    /// Stage 3: which backends serve the path.
-    fn route<'u>(
-        &self,
-        generation: &Generation,
-        principal: &Principal<'u>,
-        facts: Facts<'_>,
-        path: &NormalPath<'_>,
-    ) -> Result<&'u Target, ProxyError> {
-        let user = principal.user;
-        let input =
-            RouteInput { host: facts.head.host(), path: path.decoded(), query: facts.head.query(), head: facts.head };
-        let selected = user.table.select(&input).map_err(|TooCostly| ProxyError::CostlyRequest)?;
-        if let Some(route) = selected.and_then(|index| user.routes.get(index)) {
-            self.shared.check_ip(user, route.ip_filter.as_ref(), facts)?;
-            if route.deny_paths.contains(path.decoded()) {
-                return Err(path_denied(generation, user));
-            }
-            return Ok(&route.target);
-        }
-        if let Some(target) = user.url_prefix.as_deref().or(user.default_url.as_deref()) {
-            return Ok(target);
-        }
-        if user.is_anonymous && generation.has_static_users() {
-            return Err(if principal.had_credentials {
-                ProxyError::InvalidCredentials
-            } else {
-                ProxyError::CredentialsNeeded
-            });
-        }
-        let mut url = Vec::new();
-        crate::rewrite::client_url::push(&mut url, facts.head, path);
-        let url = redact::url_args(&url).into_owned();
-        let dump = if user.dump_request_on_errors { self.dump(facts.head, path) } else { String::new() };
-        Err(ProxyError::MissingRoute { url, dump })
+    /// The error of a request that goes nowhere.
+    fn denied(&self, denial: Denial, user: &User, facts: Facts<'_>) -> ProxyError {
+        denial.error(|| {
+            let path = NormalPath::of(facts.path);
+            let url = self.shared.subject(facts.head, facts.client).shown_url(&path);
+            (url, if user.dump_request_on_errors { self.dump(facts.head, &path) } else { String::new() })
+        })
     }
 
     /// The request for people who look for the reason of a missing route; credentials are left out.
@@ -359,7 +301,8 @@ impl Proxy {
             ProxyError::MissingRoute { .. } => metrics.missing_route.inc(),
             ProxyError::SlowBody { .. } => metrics.slow_client.inc(),
             ProxyError::UserLimit { .. } => user.metrics.limit_reached.inc(),
-            ProxyError::IpDenied | ProxyError::GlobalLimit { .. } => {} // counted where they are decided
+            ProxyError::IpDenied => user.metrics.ip_denies.inc(),
+            ProxyError::GlobalLimit { .. } => {} // counted where it is decided
             ProxyError::PathDenied { .. }
             | ProxyError::CostlyRequest
             | ProxyError::UnclearForm
@@ -400,14 +343,9 @@ impl Proxy {
     }
 }
 
-fn path_denied(generation: &Generation, user: &User) -> ProxyError {
-    ProxyError::PathDenied { ask: user.is_anonymous && !generation.users.is_empty() }
-}
-
 impl ProxyShared {
-    fn passes(&self, filter: &UserIpFilter, head: &RequestHead, client: &Client) -> bool {
-        let header = filter.real_ip_header.as_deref();
-        filter.filter.allows(self.trusted_proxies.client_ip(head, header, client.addr.ip()))
+    fn subject<'c>(&'c self, head: &'c RequestHead, client: &'c Client) -> Subject<'c> {
+        Subject { head, client, trusted_proxies: &self.trusted_proxies }
     }
 
     /// The address that failed logins are counted for.
@@ -416,16 +354,6 @@ impl ProxyShared {
         match self.trusted_proxies.client_ip(head, self.real_ip_header.as_deref(), peer) {
             ClientIp::Known(ip) => ip,
             ClientIp::Unknown => peer,
-        }
-    }
-
-    fn check_ip(&self, user: &User, filter: Option<&UserIpFilter>, facts: Facts<'_>) -> Result<(), ProxyError> {
-        match filter {
-            Some(filter) if !self.passes(filter, facts.head, facts.client) => {
-                user.metrics.ip_denies.inc();
-                Err(ProxyError::IpDenied)
-            }
-            _ => Ok(()),
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use jwt::VmAccess;
+use vmkit::exchange::RequestHead;
 use vmkit::metrics::{Counter, Set, Summary};
 
 use crate::admission::concurrency::Limiter;
 use crate::admission::ip_filter::IpFilter;
 use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
-use crate::rewrite::target_url::TargetUrl;
+use crate::rewrite::target_url::{NormalPath, TargetInput, TargetUrl};
 use crate::route::matcher::RouteTable;
 use crate::upstream::backend::{DialAddress, HealthTarget};
 use crate::upstream::balance::BackendSet;
@@ -89,6 +91,8 @@ impl DeniedPaths {
 
 /// An entry of `url_map`.
 pub struct Route {
+    /// Its place in `url_map`, from 0; entries that can never match are left out of [`User::routes`].
+    pub number: usize,
     /// Where its requests go.
     pub target: Arc<Target>,
     /// Paths that are refused although the entry matches them.
@@ -117,6 +121,30 @@ pub struct Target {
     pub protected_form_args: ProtectedArgs,
     /// Whether this is a `default_url`: its path is used as it is, and `request_path` is added.
     pub is_default_url: bool,
+}
+
+impl Target {
+    /// Appends what a backend is asked for: path and query.
+    pub fn write_target(
+        &self,
+        url: &TargetUrl,
+        out: &mut Vec<u8>,
+        head: &RequestHead,
+        path: &NormalPath<'_>,
+        placeholders: Option<&VmAccess>,
+    ) {
+        if self.is_default_url {
+            return url.write_default_url_target(out, head, path, placeholders);
+        }
+        let input = TargetInput {
+            path,
+            query: head.query(),
+            drop_parts: self.drop_parts,
+            merge_args: &self.merge_query_args,
+            placeholders,
+        };
+        url.write_request_target(out, &input);
+    }
 }
 
 /// Where the backends of a target come from.

@@ -5,6 +5,8 @@
 
 use vmkit::tls::client_identity::Subject;
 
+use super::trace::Trace;
+
 /// Names that the subject of a certificate must have; `None` = any.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateNames {
@@ -27,17 +29,19 @@ impl ClientCertUsers {
     }
 
     /// The first user whose names fit.
-    pub fn find(&self, subject: &Subject) -> Option<u32> {
+    pub fn find(&self, subject: &Subject, trace: &mut impl Trace) -> Option<u32> {
         let fits = |wanted: &Option<String>, names: &[String]| match wanted {
             Some(wanted) => names.iter().any(|name| name == wanted),
             None => true,
         };
         self.0
             .iter()
-            .find(|(spec, _)| {
-                fits(&spec.organizational_unit, &subject.organizational_units)
+            .find(|(spec, user)| {
+                let fits = fits(&spec.organizational_unit, &subject.organizational_units)
                     && fits(&spec.organization, &subject.organizations)
-                    && fits(&spec.common_name, subject.common_name.as_slice())
+                    && fits(&spec.common_name, subject.common_name.as_slice());
+                trace.certificate_user(*user, fits);
+                fits
             })
             .map(|(_, user)| *user)
     }
@@ -46,6 +50,7 @@ impl ClientCertUsers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authn::trace::Silent;
 
     #[test]
     fn all_fields_must_fit() {
@@ -63,7 +68,7 @@ mod tests {
                 organizations: list(organizations),
                 common_name: name.map(str::to_owned),
             };
-            assert_eq!(users.find(&subject), want);
+            assert_eq!(users.find(&subject, &mut Silent), want);
         };
         f(&["x", "finance"], &["Acme"], Some("alice"), Some(0));
         f(&["finance"], &["Globex"], Some("bob"), Some(1));

@@ -17,8 +17,9 @@ use std::time::Duration;
 use jwt::{ClaimMatcher, ClaimPath, Claims, KeySet, Token, VmAccess};
 use smallvec::SmallVec;
 
+use super::trace::{Belief, Trace};
 use crate::oidc::KeyLocation;
-use refusal::Miss;
+use refusal::{Miss, PassedOver};
 
 pub use crate::oidc::IssuerKeys;
 pub use refusal::Refusal;
@@ -53,6 +54,9 @@ pub enum KeyInput {
     Static(Arc<KeySet>),
     /// Keys of a provider; if it has an issuer, tokens must name it byte for byte.
     Provider(Arc<IssuerKeys>),
+    /// A provider that is not asked, for `explain -offline`: tokens must name its issuer and are believed then. No config
+    /// file leads here.
+    Unasked(KeyLocation),
 }
 
 /// A token that was accepted.
@@ -137,7 +141,7 @@ impl JwtUsers {
         let mut known = HashSet::new();
         let providers = users.iter().filter_map(|user| match &user.keys {
             KeyInput::Provider(keys) => Some(keys),
-            KeyInput::SkipVerify | KeyInput::Static(_) => None,
+            KeyInput::SkipVerify | KeyInput::Static(_) | KeyInput::Unasked(_) => None,
         });
         let issuers = providers.filter(|keys| known.insert(Arc::as_ptr(keys))).cloned().collect();
         Self { users, issuers, max_skew }
@@ -164,14 +168,14 @@ impl JwtUsers {
     }
 
     /// Decides on a header value (`Bearer …`) at `now`, in seconds since 1970. Never waits.
-    pub fn accept(&self, header_value: &[u8], now: u64) -> JwtOutcome {
+    pub fn accept(&self, header_value: &[u8], now: u64, trace: &mut impl Trace) -> JwtOutcome {
         let text = std::str::from_utf8(header_value).ok().and_then(jwt::bearer_jwt);
         let Some(text) = text.filter(|_| !self.is_empty()) else { return JwtOutcome::NotAToken };
         let token = match Token::parse(text) {
             Ok(token) => token,
             Err(error) => return JwtOutcome::Refused(Refusal::malformed(text, &error), Vec::new()),
         };
-        match self.choose(&token, now) {
+        match self.choose(&token, now, trace) {
             Ok(accepted) => JwtOutcome::Accepted(Arc::new(accepted)),
             Err(Rejection { miss, user, refetch }) => {
                 JwtOutcome::Refused(Refusal::new(text, &token, miss, user), refetch)
@@ -179,7 +183,7 @@ impl JwtUsers {
         }
     }
 
-    fn choose(&self, token: &Token, now: u64) -> Result<AcceptedToken, Rejection<'_>> {
+    fn choose(&self, token: &Token, now: u64, trace: &mut impl Trace) -> Result<AcceptedToken, Rejection<'_>> {
         let mut rejection = Rejection { miss: Miss::Claims, user: None, refetch: Vec::new() };
         // The most lenient user decides first: tokens that nobody accepts cost no more.
         if let Err(error) = token.claims().check_time(now, self.max_skew) {
@@ -188,12 +192,17 @@ impl JwtUsers {
         let mut verdicts = Verdicts::new();
         for user in &self.users {
             match user.check(token, now, &mut verdicts, &mut rejection.refetch) {
-                Ok(values) => return Ok(user.accepted(token.claims(), values)),
-                Err(miss) if miss.rank() > rejection.miss.rank() => {
-                    rejection.miss = miss;
-                    rejection.user = Some(user);
+                Ok(values) => {
+                    trace.token_user(user.user, Ok(user.belief()));
+                    return Ok(user.accepted(token.claims(), values));
                 }
-                Err(_) => {}
+                Err(miss) => {
+                    trace.token_user(user.user, Err(&PassedOver { miss, user, token }));
+                    if miss.rank() > rejection.miss.rank() {
+                        rejection.miss = miss;
+                        rejection.user = Some(user);
+                    }
+                }
             }
         }
         Err(rejection)
@@ -249,7 +258,15 @@ impl JwtUser {
     fn location(&self) -> Option<&KeyLocation> {
         match &self.keys {
             KeyInput::Provider(keys) => Some(keys.location()),
+            KeyInput::Unasked(location) => Some(location),
             KeyInput::SkipVerify | KeyInput::Static(_) => None,
+        }
+    }
+
+    fn belief(&self) -> Belief {
+        match &self.keys {
+            KeyInput::SkipVerify | KeyInput::Unasked(_) => Belief::Unchecked,
+            KeyInput::Static(_) | KeyInput::Provider(_) => Belief::Signature,
         }
     }
 
@@ -269,7 +286,7 @@ impl JwtUser {
         refetch: &mut Vec<Arc<IssuerKeys>>,
     ) -> Result<(), Miss> {
         let address = match &self.keys {
-            KeyInput::SkipVerify => return Ok(()),
+            KeyInput::SkipVerify | KeyInput::Unasked(_) => return Ok(()),
             KeyInput::Static(keys) => Arc::as_ptr(keys).addr(),
             KeyInput::Provider(keys) => Arc::as_ptr(keys).addr(),
         };
@@ -277,7 +294,7 @@ impl JwtUser {
             return *verdict;
         }
         let verdict = match &self.keys {
-            KeyInput::SkipVerify => Ok(()),
+            KeyInput::SkipVerify | KeyInput::Unasked(_) => Ok(()),
             KeyInput::Static(keys) => keys.verify(token).map_err(|error| Miss::Signature { error, is_provider: false }),
             KeyInput::Provider(issuer) => check_provider(issuer, token, refetch),
         };

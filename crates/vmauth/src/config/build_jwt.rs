@@ -191,9 +191,10 @@ impl<'t> Builder<'t, '_> {
         let claims = claims.join(",");
         let issuer = match keys {
             KeySource::Provider(KeyLocation::Oidc { issuer }) => issuer.clone(),
-            KeySource::Provider(KeyLocation::JwksUrl(_)) | KeySource::SkipVerify | KeySource::Static(_) => {
-                String::new()
-            }
+            KeySource::Provider(KeyLocation::JwksUrl(_))
+            | KeySource::Unasked(_)
+            | KeySource::SkipVerify
+            | KeySource::Static(_) => String::new(),
         };
         match self.claim_sets.entry((issuer, claims)) {
             std::collections::hash_map::Entry::Vacant(entry) => {

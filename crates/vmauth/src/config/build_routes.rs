@@ -34,13 +34,14 @@ impl Builder<'_, '_> {
         entries
             .filter_map(|(index, raw)| {
                 let place = map.index(index);
-                self.route(raw, user, real_ip_header, UserContext { place: &place, ..context })
+                self.route(index, raw, user, real_ip_header, UserContext { place: &place, ..context })
             })
             .collect()
     }
 
     fn route(
         &mut self,
+        number: usize,
         raw: &RawRoute<'_>,
         user: &Level,
         real_ip_header: Option<&str>,
@@ -76,7 +77,17 @@ impl Builder<'_, '_> {
             return None;
         }
         let place = place.to_string();
-        Some(RouteSpec { place, src_paths, src_hosts, src_query_args, src_headers, deny_paths, target, ip_filters })
+        Some(RouteSpec {
+            place,
+            number,
+            src_paths,
+            src_hosts,
+            src_query_args,
+            src_headers,
+            deny_paths,
+            target,
+            ip_filters,
+        })
     }
 
     /// Builds a criterion; true = it was written but no item can match.

@@ -170,7 +170,7 @@ impl Writer {
                 let kinds: Vec<_> = keys.kinds().map(|kind| kind.name()).collect();
                 self.field("public_keys", format!("[{}]", kinds.join(", ")));
             }
-            KeySource::Provider(location) => {
+            KeySource::Provider(location) | KeySource::Unasked(location) => {
                 let name = if location.issuer().is_some() { "issuer" } else { "jwks_url" };
                 self.field(name, quote(location.shown()));
             }
@@ -208,8 +208,17 @@ impl Writer {
     }
 
     fn route(&mut self, route: &RouteSpec) {
-        let RouteSpec { place: _, src_paths, src_hosts, src_query_args, src_headers, deny_paths, target, ip_filters } =
-            route;
+        let RouteSpec {
+            place: _,
+            number: _,
+            src_paths,
+            src_hosts,
+            src_query_args,
+            src_headers,
+            deny_paths,
+            target,
+            ip_filters,
+        } = route;
         self.list("src_paths", src_paths, |pattern| quote(pattern.as_str()));
         self.list("src_hosts", src_hosts, |pattern| quote(pattern.as_str()));
         self.list("src_query_args", src_query_args, |arg| match &arg.value {

@@ -67,6 +67,21 @@ pub struct AuthConfig {
     pub lookup_keys: usize,
 }
 
+impl AuthConfig {
+    /// The same config for explanations offline: no provider is asked for keys, its tokens are believed.
+    #[must_use]
+    pub fn without_providers(mut self) -> Self {
+        for user in &mut self.users {
+            if let Credential::Jwt(jwt) = &mut user.credential
+                && let KeySource::Provider(location) = &jwt.keys
+            {
+                jwt.keys = KeySource::Unasked(location.clone());
+            }
+        }
+        self
+    }
+}
+
 /// One entry of `users`, or `unauthorized_user`.
 #[derive(Debug)]
 pub struct UserSpec {
@@ -163,6 +178,8 @@ pub struct MtlsSpec {
 pub struct RouteSpec {
     /// Where it stands: `users[3].url_map[0]`.
     pub place: String,
+    /// Its place in `url_map`, from 0.
+    pub number: usize,
     /// Full match with the normalised path.
     pub src_paths: Vec<Arc<GoRegex>>,
     /// Full match with the Host header.
@@ -273,6 +290,8 @@ pub enum KeySource {
     Static(Arc<KeySet>),
     /// `oidc` or `jwks_url`.
     Provider(KeyLocation),
+    /// A provider that is not asked: what [`AuthConfig::without_providers`] makes of it.
+    Unasked(KeyLocation),
 }
 
 /// One pair of `match_claims`.

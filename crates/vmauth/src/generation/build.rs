@@ -107,8 +107,17 @@ impl Builder<'_> {
         let mut matchers = Vec::with_capacity(spec.routes.len());
         let mut routes = Vec::with_capacity(spec.routes.len());
         for route in spec.routes {
-            let RouteSpec { src_paths, src_hosts, src_query_args, src_headers, deny_paths, target, ip_filters, .. } =
-                route;
+            let RouteSpec {
+                number,
+                src_paths,
+                src_hosts,
+                src_query_args,
+                src_headers,
+                deny_paths,
+                target,
+                ip_filters,
+                ..
+            } = route;
             matchers.push(RouteMatcher {
                 paths: src_paths.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
                 hosts: src_hosts.iter().map(|pattern| GoRegex::clone(pattern)).collect(),
@@ -117,7 +126,7 @@ impl Builder<'_> {
             });
             let target = Arc::new(self.target(target, tls_options, false));
             let ip_filter = ip_filters.as_ref().map(ip_filter);
-            routes.push(Route { target, deny_paths: DeniedPaths::new(deny_paths), ip_filter });
+            routes.push(Route { number, target, deny_paths: DeniedPaths::new(deny_paths), ip_filter });
         }
         User {
             display_name: spec.display_name,

@@ -24,6 +24,7 @@ fn input(user: u32, spec: &UserSpec, jwt: &JwtSpec, issuers: &Issuers) -> JwtUse
         KeySource::SkipVerify => KeyInput::SkipVerify,
         KeySource::Static(keys) => KeyInput::Static(keys.clone()),
         KeySource::Provider(location) => KeyInput::Provider(issuers.get_or_create(location.clone())),
+        KeySource::Unasked(location) => KeyInput::Unasked(location.clone()),
     };
     let claims = jwt.match_claims.iter().map(|claim| {
         let regex = Arc::clone(&claim.value);
@@ -45,6 +46,7 @@ fn input(user: u32, spec: &UserSpec, jwt: &JwtSpec, issuers: &Issuers) -> JwtUse
 mod tests {
     use super::*;
     use crate::authn::jwt_users::JwtOutcome;
+    use crate::authn::trace::Silent;
     use crate::config::{ConfigDefaults, Inputs, parse};
     use crate::oidc::test_provider::{Provider, Signer};
 
@@ -76,11 +78,11 @@ users:
         assert_eq!((users.len(), users.issuers().len(), users.key_epoch()), (4, 2, 0));
         let token =
             |role: &str| format!("Bearer {}", Signer::new().token("", &format!(r#"{{"exp":9,"role":"{role}"}}"#)));
-        match users.accept(token("ad").as_bytes(), 1) {
+        match users.accept(token("ad").as_bytes(), 1, &mut Silent) {
             JwtOutcome::Accepted(token) => assert_eq!((token.user, token.placeholders.metrics_account_id), (4, 5)),
             other => panic!("{other:?}"),
         }
-        let f = |role: &str, want: &str| match users.accept(token(role).as_bytes(), 1) {
+        let f = |role: &str, want: &str| match users.accept(token(role).as_bytes(), 1, &mut Silent) {
             JwtOutcome::Refused(refusal, _) => assert_eq!(refusal.cause.label(), want, "{role}"),
             other => panic!("{other:?}"),
         };

@@ -11,9 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use vmkit::exchange::RequestHead;
 use vmkit::http_server::Client;
 
+use super::Proxy;
+use super::decision::Principal;
 use super::request_scope::RequestScope;
-use super::{Principal, Proxy};
-use crate::authn::{Verdict, authenticate};
+use crate::authn::authenticate;
+use crate::authn::trace::Silent;
 use crate::forward::Observer;
 use crate::generation::Generation;
 
@@ -52,11 +54,8 @@ impl Watched<'_, '_> {
             return true;
         }
         let (headers, tokens) = (&self.proxy.shared.auth_headers, &self.proxy.tokens);
-        let user = match authenticate(&current.directory, headers, tokens, self.head, self.client).await {
-            Verdict::User { user, .. } => current.user(user),
-            Verdict::Anybody { .. } => current.unauthorized_user.as_deref(),
-            Verdict::Missing | Verdict::Invalid(_) => None,
-        };
-        user.is_some_and(|user| user.name() == self.principal.user.name())
+        let directory = &current.directory;
+        let verdict = authenticate(directory, headers, tokens, self.head, self.client, &mut Silent).await;
+        Principal::of(&current, verdict).is_ok_and(|now| now.user.name() == self.principal.user.name())
     }
 }

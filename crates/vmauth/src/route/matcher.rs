@@ -40,6 +40,31 @@ pub struct RouteMatcher {
     pub headers: Vec<(String, String)>,
 }
 
+/// What an entry may ask for, by the names of the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criterion {
+    /// `src_paths`
+    Paths,
+    /// `src_hosts`
+    Hosts,
+    /// `src_query_args`
+    QueryArgs,
+    /// `src_headers`
+    Headers,
+}
+
+impl Criterion {
+    /// Its field in the config.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Paths => "src_paths",
+            Self::Hosts => "src_hosts",
+            Self::QueryArgs => "src_query_args",
+            Self::Headers => "src_headers",
+        }
+    }
+}
+
 /// What routes look at.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteInput<'a> {
@@ -109,6 +134,11 @@ impl RouteTable {
         table.query_args = query_args.into_iter().map(|(name, list)| (name, PatternIndex::new(list))).collect();
         table.entries = entries.into();
         table
+    }
+
+    /// The criteria of all entries, in file order.
+    pub fn entries(&self) -> &[RouteMatcher] {
+        &self.entries
     }
 
     /// Index of the first entry that matches.
@@ -183,10 +213,29 @@ impl RouteMatcher {
     }
 
     fn matches_besides(&self, known: Filed, input: &RouteInput<'_>) -> Result<bool, TooCostly> {
-        Ok((known == Filed::Header || self.headers.is_empty() || self.has_header(input.head))
-            && (known == Filed::Host || any(&self.hosts, input.host)?)
-            && (known == Filed::QueryArg || self.query_args.is_empty() || self.has_query_arg(input.query)?)
-            && (known == Filed::Path || any(&self.paths, input.path)?))
+        Ok(self.miss_besides(known, input)?.is_none())
+    }
+
+    /// The criterion that does not match; `None` if all do.
+    ///
+    /// # Errors
+    /// A pattern cannot be decided within the bound.
+    pub fn miss(&self, input: &RouteInput<'_>) -> Result<Option<Criterion>, TooCostly> {
+        self.miss_besides(Filed::Nowhere, input)
+    }
+
+    fn miss_besides(&self, known: Filed, input: &RouteInput<'_>) -> Result<Option<Criterion>, TooCostly> {
+        Ok(if known != Filed::Header && !self.headers.is_empty() && !self.has_header(input.head) {
+            Some(Criterion::Headers)
+        } else if known != Filed::Host && !any(&self.hosts, input.host)? {
+            Some(Criterion::Hosts)
+        } else if known != Filed::QueryArg && !self.query_args.is_empty() && !self.has_query_arg(input.query)? {
+            Some(Criterion::QueryArgs)
+        } else if known != Filed::Path && !any(&self.paths, input.path)? {
+            Some(Criterion::Paths)
+        } else {
+            None
+        })
     }
 
     fn has_header(&self, head: &RequestHead) -> bool {

@@ -67,6 +67,14 @@ impl<T> Backend<T> {
         }
     }
 
+    /// A backend without a target in the state of this one, to try out what would be chosen.
+    pub(super) fn state_copy(&self) -> Backend<()> {
+        let copy = Backend::new(());
+        copy.in_flight.store(self.in_flight(), Relaxed);
+        copy.broken.store(self.is_broken(), Relaxed);
+        copy
+    }
+
     /// Sets the flag; for the one caller that changed it, how often that has happened since the backend served a
     /// request. Requests go through the health checker instead, which also sees to it that the flag is cleared again.
     pub(super) fn set_broken(&self) -> Option<u32> {

@@ -117,6 +117,28 @@ impl<T> BackendSet<T> {
         backends.get(index).map(|backend| Lease::of_claimed(Arc::clone(backend)))
     }
 
+    /// The backends that a request would try now, one after the other, if each of them failed and was found broken. Changes
+    /// nothing.
+    pub fn preview(&self) -> Vec<Arc<Backend<T>>> {
+        let backends = self.backends.load();
+        let copies: Vec<_> = backends.iter().map(|backend| Arc::new(backend.state_copy())).collect();
+        let turn = AtomicU32::new(self.turn.load(Relaxed));
+        let mut order = Vec::with_capacity(backends.len());
+        for _ in 0..backends.len() {
+            let Some(index) = select(self.policy, &copies, &turn) else { break };
+            let (Some(copy), Some(backend)) = (copies.get(index), backends.get(index)) else { break };
+            drop(Lease::of_claimed(Arc::clone(copy)));
+            copy.set_broken();
+            order.push(Arc::clone(backend));
+        }
+        order
+    }
+
+    /// How backends are chosen.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
     /// Puts another list in place. Backends found in both lists by the caller keep their state by being the same `Arc`.
     pub fn replace(&self, backends: Vec<Arc<Backend<T>>>) {
         self.backends.store(Arc::new(backends));
@@ -175,6 +197,39 @@ mod tests {
         f(FirstAvailable, 3, &[0, 1], &[2, 2]);
         f(FirstAvailable, 3, &[0, 1, 2], &[0, 0]);
         f(FirstAvailable, 1, &[0], &[0]);
+    }
+
+    #[test]
+    fn a_preview_is_what_failing_requests_try() {
+        for policy in [Policy::LeastLoaded, Policy::FirstAvailable] {
+            let set = set(policy, 4);
+            for round in 0..9 {
+                if round == 5 {
+                    mark(&set, &[2]);
+                }
+                let held = pick_all(&set, round % 3);
+                let preview: Vec<_> = set.preview().iter().map(|backend| *backend.target()).collect();
+                let before: Vec<_> = set.snapshot().iter().map(|backend| backend.is_broken()).collect();
+                let tried: Vec<_> = (0..4)
+                    .map(|_| {
+                        let lease = set.pick().unwrap();
+                        lease.set_broken();
+                        *lease.target()
+                    })
+                    .collect();
+                assert_eq!(preview, tried, "{policy:?} round {round}");
+                for (backend, broken) in set.snapshot().iter().zip(before) {
+                    if !broken {
+                        backend.clear_broken();
+                    }
+                }
+                drop(held);
+            }
+        }
+    }
+
+    fn pick_all(set: &BackendSet<usize>, count: usize) -> Vec<Lease<usize>> {
+        (0..count).map(|_| set.pick().unwrap()).collect()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The line names what an operator needs to find the token at its issuer: `iss`, `kid`, `sub`, `exp` and a
 //! fingerprint. It never holds the token, and foreign text in it is quoted and short.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use jwt::{RefusalCause, TimeError, Token, TokenError, VerifyError};
 use vmkit::go_text::quote;
@@ -79,6 +79,22 @@ impl Miss {
     }
 }
 
+/// A user that a token does not stand for, and why: the text has the words of [`Refusal`].
+pub(super) struct PassedOver<'a> {
+    pub(super) miss: Miss,
+    pub(super) user: &'a JwtUser,
+    pub(super) token: &'a Token,
+}
+
+impl fmt::Display for PassedOver<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.miss {
+            Miss::Claims => out.write_str("claims do not match `match_claims`"),
+            miss => out.write_str(&miss.text(self.token, Some(self.user))),
+        }
+    }
+}
+
 /// A refused token, without the token.
 #[derive(Debug)]
 pub struct Refusal {
@@ -125,6 +141,11 @@ impl Refusal {
             user: user.map(|user| cut(&user.name)),
             text: miss.text(token, user),
         }
+    }
+
+    /// What is wrong, without what the token says.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The line for `-logInvalidAuthTokens`.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::authn::trace::Silent;
 use crate::metrics::TokenRefusalMetrics;
 use crate::oidc::refetch_all;
 use crate::oidc::test_provider::{ISSUER, Provider, Signer};
@@ -44,7 +45,7 @@ impl std::ops::Deref for Refused {
 }
 
 fn outcome(users: &JwtUsers, token: &str) -> Result<Arc<AcceptedToken>, Box<Refused>> {
-    match users.accept(format!("Bearer {token}").as_bytes(), NOW) {
+    match users.accept(format!("Bearer {token}").as_bytes(), NOW, &mut Silent) {
         JwtOutcome::Accepted(accepted) => Ok(accepted),
         JwtOutcome::Refused(refusal, refetch) => Err(Box::new(Refused { refusal, refetch })),
         JwtOutcome::NotAToken => panic!("not a token: {token}"),
@@ -60,7 +61,7 @@ fn other_credentials_are_left_alone() {
     let users = JwtUsers::build(vec![user(1, KeyInput::SkipVerify, &[])]);
     let token = Signer::new().token("", r#"{"exp":2000,"vm_access":{}}"#);
     let f = |value: &[u8], is_token: bool| {
-        assert_eq!(!matches!(users.accept(value, NOW), JwtOutcome::NotAToken), is_token, "{value:?}");
+        assert_eq!(!matches!(users.accept(value, NOW, &mut Silent), JwtOutcome::NotAToken), is_token, "{value:?}");
     };
     f(format!("Bearer {token}").as_bytes(), true);
     f(format!("bEaReR {token}").as_bytes(), true);
@@ -72,7 +73,7 @@ fn other_credentials_are_left_alone() {
     f(b"Bearer \xff.b.c", false);
     f(b"", false);
     let nobody = JwtUsers::build(Vec::new());
-    assert!(matches!(nobody.accept(format!("Bearer {token}").as_bytes(), NOW), JwtOutcome::NotAToken));
+    assert!(matches!(nobody.accept(format!("Bearer {token}").as_bytes(), NOW, &mut Silent), JwtOutcome::NotAToken));
 }
 
 #[test]
