@@ -36,7 +36,7 @@ use crate::tls::client_identity::Subject;
 
 pub use app_route::{AppRoute, PIECE_TIMEOUT, ReadBodyError, Reply, ReplyFuture};
 pub use builtin_routes::OnlyRoutes;
-pub use metrics::{PprofMetrics, ServerMetrics};
+pub use metrics::{MalformedMetrics, PprofMetrics, ServerMetrics};
 pub use options::{BasicGate, Listener, PageSource, ServerOptions};
 pub use pages::{Line, push_line, send_plain_error};
 pub use request_text::{log_text, push_remote_addr, push_request_uri};

@@ -264,3 +264,19 @@ fn odd_but_unambiguous_framing_is_forwarded_in_plain_form() {
     }
     assert_eq!(backend.connections(), 1);
 }
+
+#[test]
+fn refused_heads_are_counted_by_reason() {
+    let backend = Backend::saying("ok");
+    let proxy = Vmauth::start(&one_user(&[&backend], ""), &[]);
+    for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"] {
+        let mut client = proxy.client();
+        client.send(head);
+        client.reply().expect(400);
+    }
+    proxy.expect_metrics(&[
+        ("vm_http_malformed_requests_total{reason=\"missing_host\"}", 1.0),
+        ("vm_http_malformed_requests_total{reason=\"content_length\"}", 1.0),
+        ("vm_http_malformed_requests_total{reason=\"bad_host\"}", 0.0),
+    ]);
+}

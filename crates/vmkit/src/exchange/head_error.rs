@@ -41,6 +41,50 @@ pub enum HeadError {
 }
 
 impl HeadError {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 17] = [
+        Self::Malformed,
+        Self::BadHeaderName,
+        Self::BadHeaderValue,
+        Self::BareLf,
+        Self::TooManyHeaders,
+        Self::MissingHost,
+        Self::ManyHosts,
+        Self::BadHost,
+        Self::BadTarget,
+        Self::BadContentLength,
+        Self::LengthAndCoding,
+        Self::CodingInHttp10,
+        Self::UnsupportedCoding,
+        Self::BadVersion,
+        Self::BadExpect,
+        Self::TooLarge,
+        Self::ConnectionHeader,
+    ];
+
+    /// Word for metrics; stays as it is.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "syntax",
+            Self::BadHeaderName => "header_name",
+            Self::BadHeaderValue => "header_value",
+            Self::BareLf => "bare_lf",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::MissingHost => "missing_host",
+            Self::ManyHosts => "many_hosts",
+            Self::BadHost => "bad_host",
+            Self::BadTarget => "bad_target",
+            Self::BadContentLength => "content_length",
+            Self::LengthAndCoding => "length_and_coding",
+            Self::CodingInHttp10 => "coding_in_http10",
+            Self::UnsupportedCoding => "unsupported_coding",
+            Self::BadVersion => "version",
+            Self::BadExpect => "expect",
+            Self::TooLarge => "too_large",
+            Self::ConnectionHeader => "connection_header",
+        }
+    }
+
     /// Status of the answer: 400, 417, 431, 501 or 505.
     pub fn status(self) -> u16 {
         match self {
@@ -60,6 +104,22 @@ impl HeadError {
             | Self::LengthAndCoding
             | Self::CodingInHttp10
             | Self::ConnectionHeader => 400,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_word() {
+        let labels: HashSet<_> = HeadError::ALL.iter().map(|error| error.label()).collect();
+        assert_eq!(labels.len(), HeadError::ALL.len());
+        for (place, error) in HeadError::ALL.iter().enumerate() {
+            assert_eq!(*error as usize, place, "{error}");
         }
     }
 }

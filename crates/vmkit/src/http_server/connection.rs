@@ -114,7 +114,7 @@ impl<H: Handler> Connection<H> {
             match next_head(http, &mut deadline, &self.idle).await {
                 Some(Ok(())) => {}
                 Some(Err(NoRequest::Refused(error))) => {
-                    metrics.malformed_requests.inc();
+                    metrics.malformed_requests.count(error);
                     // A client that does not take its refusal must not hold a connection for ever.
                     let _ = tokio::time::timeout(HEAD_TIMEOUT, refuse(http, error)).await;
                     return;
@@ -170,7 +170,7 @@ impl<H: Handler> Exchanges for Connection<H> {
     }
 
     fn refused(&self) {
-        self.context.shared.metrics.malformed_requests.inc();
+        self.context.shared.metrics.malformed_requests.count_protocol();
     }
 
     fn draining(&self) -> &Rc<Draining> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::exchange::HeadError;
 use crate::metrics::{Counter, Histogram, Set};
 
 /// Counters of the server.
@@ -17,7 +18,7 @@ pub struct ServerMetrics {
     pub wrong_basic_auth: Arc<Counter>,
     pub metrics_duration: Arc<Histogram>,
     pub conn_timeout_closed: Arc<Counter>,
-    pub malformed_requests: Arc<Counter>,
+    pub malformed_requests: MalformedMetrics,
 }
 
 /// `vm_http_requests_total` of the profiling pages.
@@ -31,6 +32,37 @@ pub struct PprofMetrics {
     pub trace: Arc<Counter>,
     pub mutex: Arc<Counter>,
     pub default: Arc<Counter>,
+}
+
+/// `vm_http_malformed_requests_total{reason="…"}`, all reasons from the start.
+#[derive(Debug)]
+pub struct MalformedMetrics {
+    heads: [Arc<Counter>; HeadError::ALL.len()],
+    protocol: Arc<Counter>,
+}
+
+impl MalformedMetrics {
+    fn register(set: &Set) -> Self {
+        let reason = |reason: &str| set.counter(&format!("vm_http_malformed_requests_total{{reason=\"{reason}\"}}"));
+        Self { heads: HeadError::ALL.map(|error| reason(error.label())), protocol: reason("protocol") }
+    }
+
+    /// Counts a head that was refused.
+    pub fn count(&self, error: HeadError) {
+        if let Some(counter) = self.heads.get(error as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts what was refused by a codec that tells no reason.
+    pub fn count_protocol(&self) {
+        self.protocol.inc();
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.heads.iter().map(|counter| counter.get()).sum::<u64>() + self.protocol.get()
+    }
 }
 
 impl ServerMetrics {
@@ -59,7 +91,7 @@ impl ServerMetrics {
             wrong_basic_auth: error("wrong_basic_auth"),
             metrics_duration,
             conn_timeout_closed: set.counter("vm_http_conn_timeout_closed_conns_total"),
-            malformed_requests: set.counter("vm_http_malformed_requests_total"),
+            malformed_requests: MalformedMetrics::register(set),
         })
     }
 }

@@ -117,7 +117,7 @@ async fn a_malformed_request_is_refused_and_ends_the_connection() {
     };
     let (_, _, context) = serve_plain(options(), act).await;
     let metrics = &context.shared.metrics;
-    assert_eq!((metrics.malformed_requests.get(), metrics.requests_all.get()), (1, 0));
+    assert_eq!((metrics.malformed_requests.total(), metrics.requests_all.get()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
