@@ -160,7 +160,7 @@ fn rules(list: &[&str]) -> Vec<HeaderRule> {
 
 fn request_headers(count: u32) {
     let rules = HeaderRules::new(&rules(&["AccountID: 7", "Authorization: Basic Zm9vOmJhcg=="]), false);
-    let context = ForwardContext { client_ip: "10.1.2.3", remove_xff: false, placeholders: None };
+    let context = ForwardContext { client_ip: "10.1.2.3", remove_xff: false, placeholders: None, request_id: None };
     let (head, mut out) = (parsed_request(), Vec::with_capacity(1024));
     for _ in 0..count {
         out.clear();

@@ -32,6 +32,11 @@ impl ClaimPath {
         Self(segments.into())
     }
 
+    /// Its segments, joined by dots.
+    pub fn text(&self) -> String {
+        self.0.join(".")
+    }
+
     /// Says whether `matches` accepts one of the values at this path.
     pub fn any_value(&self, claims: &Claims, mut matches: impl FnMut(&[u8]) -> bool) -> bool {
         let Some((first, rest)) = self.0.split_first() else { return false };
@@ -60,6 +65,11 @@ impl<F: Fn(&[u8]) -> bool> ClaimMatcher<F> {
     /// Matches when `pattern` accepts a value at `path`; the pattern must match whole values.
     pub fn new(path: ClaimPath, pattern: F) -> Self {
         Self { path, pattern }
+    }
+
+    /// Where it looks.
+    pub fn path(&self) -> &ClaimPath {
+        &self.path
     }
 
     /// Says whether the claims have such a value.

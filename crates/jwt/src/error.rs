@@ -17,8 +17,10 @@ pub enum RefusalCause {
     NotYetValid,
     /// No key fits the token's `alg` and `kid`.
     UnknownKey,
-    /// No fitting key verifies the signature, or `alg` is not supported.
+    /// No fitting key verifies the signature.
     BadSignature,
+    /// `alg` is absent or not supported, such as `none` and HS256.
+    UnsupportedAlgorithm,
     /// `iss` is not the configured issuer.
     WrongIssuer,
     /// `aud` names none of the configured audiences.
@@ -33,12 +35,13 @@ pub enum RefusalCause {
 
 impl RefusalCause {
     /// All causes, in the order of the checks.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Expired,
         Self::NotYetValid,
         Self::UnknownKey,
         Self::BadSignature,
+        Self::UnsupportedAlgorithm,
         Self::WrongIssuer,
         Self::WrongAudience,
         Self::NoMatchingUser,
@@ -54,6 +57,7 @@ impl RefusalCause {
             Self::NotYetValid => "not_yet_valid",
             Self::UnknownKey => "unknown_key",
             Self::BadSignature => "bad_signature",
+            Self::UnsupportedAlgorithm => "unsupported_algorithm",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
             Self::NoMatchingUser => "no_matching_user",
@@ -208,7 +212,8 @@ impl VerifyError {
     pub fn cause(self) -> RefusalCause {
         match self {
             Self::UnknownKey => RefusalCause::UnknownKey,
-            Self::UnsupportedAlgorithm | Self::BadSignature => RefusalCause::BadSignature,
+            Self::BadSignature => RefusalCause::BadSignature,
+            Self::UnsupportedAlgorithm => RefusalCause::UnsupportedAlgorithm,
         }
     }
 }
@@ -220,8 +225,8 @@ mod tests {
     #[test]
     fn labels_are_stable_and_distinct() {
         let labels = RefusalCause::ALL.map(RefusalCause::label);
-        let want = "malformed expired not_yet_valid unknown_key bad_signature wrong_issuer wrong_audience \
-                    no_matching_user missing_vm_access keys_not_loaded";
+        let want = "malformed expired not_yet_valid unknown_key bad_signature unsupported_algorithm \
+                    wrong_issuer wrong_audience no_matching_user missing_vm_access keys_not_loaded";
         assert_eq!(labels.join(" "), want);
     }
 }

@@ -35,6 +35,8 @@ use crate::generation::{BuildContext, Generation, Serving};
 use crate::metrics::{ProxyMetrics, register_limiter};
 use crate::oidc::{HttpFetcher, Issuers};
 use crate::options::Options;
+use crate::proxy::failed_login::{LineLimit, LoginFailureMetrics};
+use crate::proxy::worker_counters::AllCounters;
 use crate::proxy::{Proxy, ProxyShared};
 use crate::upstream::health_check::TcpProbe;
 use crate::upstream::pool::{DialStats, Pool, PoolOptions};
@@ -140,6 +142,8 @@ impl App {
         codec: Option<Arc<dyn ClientCodec>>,
     ) -> impl Fn(vmkit::http_server::WorkerPlan) -> Proxy + Clone + Send + 'static {
         let shared = Arc::new(self.proxy_shared(&start.options, service));
+        let counted = shared.clone();
+        service.registry.add_writer(move |page| counted.counters.write_metrics(page));
         let pools = PoolFactory {
             options: start.options.backends.clone(),
             ipv6: start.service.listeners.enable_tcp6,
@@ -167,6 +171,10 @@ impl App {
             auth_headers: AuthHeaders::new(auth.headers.clone()),
             max_queue: GoDuration::from(limits.max_queue_duration),
             log_invalid_tokens: auth.log_invalid_tokens,
+            login_failures: LoginFailureMetrics::register(metrics),
+            login_lines: LineLimit::default(),
+            counters: AllCounters::default(),
+            request_id_header: auth.request_id_header.clone(),
             real_ip_header: auth.real_ip_header.clone(),
             failed_logins: FailedLogins::new(u32::try_from(auth.max_failed_logins).unwrap_or(u32::MAX)),
             trusted_proxies: TrustedProxies::new(auth.trusted_proxies.clone()),

@@ -25,7 +25,7 @@ use trace::Trace;
 use verified_tokens::VerifiedTokens;
 
 /// Whom credentials belong to: all that this stage knows of a config. Users are numbers here.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Directory {
     /// Grows with every config of the process.
     pub id: u64,
@@ -117,11 +117,13 @@ async fn find_token(
             match users.accept(value, now, trace) {
                 JwtOutcome::NotAToken => None,
                 JwtOutcome::Accepted(token) => {
+                    tokens.count_miss();
                     tokens.insert(value, epoch, &token);
                     Some(token)
                 }
                 JwtOutcome::Refused(refusal, refetch) => {
-                    refused.push(refusal);
+                    tokens.count_miss();
+                    refused.push(*refusal);
                     unknown.extend(refetch);
                     None
                 }

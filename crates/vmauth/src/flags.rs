@@ -62,6 +62,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("oidc.tlsCAFile", Text, "", "CA bundle (path or URL) for identity providers of the config; default: the authorities of the system"),
     FlagDef::new("removeXFFHTTPHeaderValue", Bool, "", "Drop what clients send in X-Forwarded-For instead of appending to it"),
     FlagDef::new("requestBufferSize", Bytes, "32768", "How much of a request body is read before a backend is contacted, so that slow clients do not occupy backends. 0 turns it off"),
+    FlagDef::new("requestIDHeader", Text, "", "Request header in which backends get the ID of each request, such as X-Request-ID. The ID of a client is taken over, a missing one is made up. When not set, clients' X-Request-ID passes as it is, and made-up IDs are only shown in the log"),
     FlagDef::new("responseTimeout", Duration, "5m", "How long a backend may take until its response begins; 0 means no limit"),
     FlagDef::new("retryOnlyIdempotent", Bool, "", "Send a request whose method is not idempotent (POST, PATCH and unknown ones) a second time only if no backend can have read it, that is when connecting has failed; its -retryStatusCodes responses are passed on. By default any request is repeated whose body is still at hand"),
     FlagDef::new("retryStatusCodes", IntList, "", "Response codes of a backend after which the request is sent to another one. An own retry_status_codes of a user or route goes first"),

@@ -7,15 +7,18 @@ pub mod attempt;
 pub mod error;
 pub mod form_stream;
 mod personal;
+pub mod record;
 pub mod reply;
 pub mod retry_policy;
 mod trailers;
 pub mod tunnel;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use vmkit::exchange::{BodyKind, Deadline, HeaderList, ReplyWriter, RequestBody, RequestHead, RequestLine};
 use vmkit::http_server::Client;
 
@@ -30,6 +33,7 @@ use crate::user::{Target, Upstream, User};
 use attempt::{Outgoing, Sent, TryError, attempt};
 use error::ForwardError;
 use jwt::VmAccess;
+use record::{End, Record};
 use reply::RelayError;
 use retry_policy::{Failure, Outcome, Situation, Step, is_idempotent, next_step};
 use tunnel::TunnelLimits;
@@ -83,6 +87,12 @@ pub struct Forward<'r, 'c> {
     pub common_lines: &'c HeaderList,
     /// Is told what happens.
     pub observer: &'r dyn Observer,
+    /// Where it is noted.
+    pub record: &'r Record,
+    /// Header and id that are passed on.
+    pub request_id: Option<(&'r str, &'r str)>,
+    /// When its head was complete.
+    pub waited_since: Instant,
 }
 
 impl std::fmt::Debug for Forward<'_, '_> {
@@ -145,6 +155,15 @@ enum FailureText {
     Status(u16),
 }
 
+impl FailureText {
+    fn shown(&self) -> Cow<'_, str> {
+        match self {
+            Self::Cause(cause) => cause.into(),
+            Self::Status(status) => format!("status {status}").into(),
+        }
+    }
+}
+
 enum Attempted {
     Replied(Pooled, Sent),
     NextBackend,
@@ -173,6 +192,7 @@ impl Forward<'_, '_> {
         reply: &mut ReplyWriter,
         deadline: &mut Deadline,
     ) -> Result<(), ForwardError> {
+        self.record.begin(self.waited_since);
         let framing = self.filter_form(body.kind())?;
         if let Some(values) = self.placeholders {
             self.target.request_rules.check_values(values).map_err(ForwardError::BadHeaderValue)?;
@@ -249,12 +269,14 @@ impl Forward<'_, '_> {
                 client_ip: &self.client.ip_text,
                 remove_xff: self.settings.remove_xff,
                 placeholders: self.placeholders,
+                request_id: self.request_id,
             },
             kind: framing.kind,
             buffered: &self.buffered.data,
             filter: if framing.filter { Some(&self.target.protected_form_args) } else { None },
             complete: self.buffered.complete,
             response_timeout: self.settings.response_timeout,
+            record: self.record,
         };
         let harms_twice = self.target.retry_only_idempotent && !is_idempotent(self.head.method());
         let mut situation = Situation {
@@ -266,6 +288,7 @@ impl Forward<'_, '_> {
         };
         loop {
             metrics.backend_requests.inc();
+            self.record.attempt(upstream.url.host());
             let (outcome, text) =
                 match attempt(self.pool, &upstream.peer, situation.repeated, &outgoing, body, deadline).await {
                     Ok((pooled, sent)) => {
@@ -293,6 +316,7 @@ impl Forward<'_, '_> {
                         (Outcome::Failed(failure), FailureText::Cause(cause))
                     }
                 };
+            self.record.failed(&text.shown());
             let step = next_step(outcome, situation);
             if step == Step::Repeat {
                 situation.repeated = true;
@@ -361,15 +385,19 @@ impl Forward<'_, '_> {
         reply::begin(head, reply, own, rules);
         self.observer.replied(status);
         if is_tunnel {
-            tunnel::run(exchange, body, reply, self.settings.tunnels, self.observer).await;
+            self.record
+                .set_end(tunnel::run(exchange, body, reply, self.settings.tunnels, self.observer, self.record).await);
             return Ok(());
         }
-        match reply::relay(&mut exchange.reply, reply, body, |found| trailers::of_reply(found, rules, own)).await {
+        let passing = |found: Option<&HeaderList>| trailers::of_reply(found, rules, own);
+        match reply::relay(&mut exchange.reply, reply, body, passing, self.record).await {
             Ok(()) => {
+                self.record.set_end(End::Complete);
                 self.pool.put(&upstream.peer, pooled);
                 Ok(())
             }
             Err(RelayError::ClientGone) => Err(ForwardError::ClientGone),
+            Err(RelayError::ClientStalled) => Err(ForwardError::ClientStalled),
             Err(RelayError::Backend(error)) => {
                 let target = upstream.url.display(&scratch.target);
                 Err(ForwardError::BrokenReply { target, cause: format!("cannot read data from backend: {error}") })

@@ -17,6 +17,7 @@ pub struct ProxyMetrics {
     pub global_ip_denies: Arc<Counter>,
     pub buffer_duration: Arc<Summary>,
     pub failed_logins_limited: Arc<Counter>,
+    pub missing_credentials: Arc<Counter>,
     pub tokens_refused: TokenRefusalMetrics,
     pub token_cache: CacheMetrics,
 }
@@ -34,6 +35,7 @@ impl ProxyMetrics {
             global_ip_denies: set.counter("vmauth_global_ip_denies_total"),
             buffer_duration: set.summary("vmauth_buffer_request_body_duration_seconds"),
             failed_logins_limited: set.counter("vmauth_failed_logins_limited_total"),
+            missing_credentials: set.counter("vmauth_missing_credentials_total"),
             tokens_refused: TokenRefusalMetrics::register(set),
             token_cache: CacheMetrics::register(set),
         }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vmkit::exchange::HeaderId;
 use vmkit::flags::FlagSet;
 use vmkit::tls::client_config::ClientTlsOptions;
 
@@ -76,6 +77,8 @@ pub struct AuthOptions {
     pub max_failed_logins: usize,
     /// `-removeXFFHTTPHeaderValue`.
     pub remove_xff: bool,
+    /// `-requestIDHeader`.
+    pub request_id_header: Option<String>,
     /// `-oidc.tlsCAFile`.
     pub oidc_ca_file: Option<String>,
     /// `-oidc.bearerTokenFile`.
@@ -163,9 +166,21 @@ impl Check<'_> {
             trusted_proxies: self.trusted_proxies(),
             max_failed_logins: self.not_negative("maxFailedLoginsPerIP"),
             remove_xff: flags.bool("removeXFFHTTPHeaderValue"),
+            request_id_header: self.header_name("requestIDHeader"),
             oidc_ca_file: given(flags, "oidc.tlsCAFile"),
             oidc_token_file: given(flags, "oidc.bearerTokenFile"),
         }
+    }
+
+    /// A header that requests may carry; not one whose meaning is settled.
+    fn header_name(&mut self, flag: &str) -> Option<String> {
+        let name = given(self.flags, flag)?;
+        let is_token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !is_token || HeaderId::of(name.as_bytes()) != HeaderId::Other {
+            self.problems
+                .push(format!("-{flag} must be the name of a header of its own, such as X-Request-ID; got {name:?}"));
+        }
+        Some(name)
     }
 
     fn trusted_proxies(&mut self) -> Vec<IpNet> {

@@ -6,9 +6,12 @@
 pub mod access_log;
 pub mod decision;
 pub mod error;
+pub mod failed_login;
+mod request_id;
 pub mod request_scope;
 pub mod unauthorized;
 mod watched;
+pub mod worker_counters;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -38,8 +41,10 @@ use crate::upstream::pool::Pool;
 use crate::user::User;
 use decision::{Denial, Nobody, Principal, Subject};
 use error::ProxyError;
+use failed_login::{LineLimit, LoginFailureMetrics};
 use request_scope::RequestScope;
 use watched::Watched;
+use worker_counters::{AllCounters, WorkerCounters};
 
 /// What all workers share.
 pub struct ProxyShared {
@@ -59,6 +64,14 @@ pub struct ProxyShared {
     pub failed_logins: FailedLogins,
     /// `-maxQueueDuration`
     pub max_queue: GoDuration,
+    /// Failed logins by cause.
+    pub login_failures: LoginFailureMetrics,
+    /// Bounds the lines about failed logins.
+    pub login_lines: LineLimit,
+    /// Numbers that each worker keeps for itself.
+    pub counters: AllCounters,
+    /// `-requestIDHeader`
+    pub request_id_header: Option<String>,
     /// `-logInvalidAuthTokens`
     pub log_invalid_tokens: bool,
     /// Sizes and timeouts of forwarding.
@@ -69,6 +82,7 @@ pub struct ProxyShared {
 pub struct Proxy {
     shared: Arc<ProxyShared>,
     pool: Rc<Pool>,
+    counters: Arc<WorkerCounters>,
     /// Tokens this worker has verified.
     tokens: VerifiedTokens,
     /// The generation this worker has seen last.
@@ -116,8 +130,12 @@ impl Handler for Proxy {
         let verdict = authenticate(directory, headers, &self.tokens, head, client, &mut Silent).await;
         let principal = match Principal::of(&generation, verdict) {
             Ok(principal) => principal,
-            Err(Nobody::Missing) => return unauthorized::missing(&generation, facts.into(), io.reply).await,
+            Err(Nobody::Missing) => {
+                self.counters.replied(401);
+                return unauthorized::missing(&self.shared, &generation, facts.into(), io.reply).await;
+            }
             Err(Nobody::Invalid(refusals)) => {
+                self.counters.replied(401);
                 let refused = unauthorized::Refused { shared: &self.shared, generation: &generation, refusals };
                 return refused.answer(facts.into(), io.body, io.reply).await;
             }
@@ -142,18 +160,21 @@ impl Proxy {
         let seen = Rc::new(Seen::new(shared.serving.clone()));
         tokio::task::spawn_local(seen.clone().follow());
         let tokens = VerifiedTokens::new(shared.metrics.token_cache.clone());
-        Self { shared, pool, tokens, seen }
+        let counters = shared.counters.worker();
+        Self { shared, pool, counters, tokens, seen }
     }
 
     /// Outer: counts, logs and answers what the inner one refuses.
     async fn serve(&self, generation: &Generation, principal: &Principal<'_>, facts: Facts<'_>, io: &mut Io<'_, '_>) {
         let user = principal.user;
-        let scope = RequestScope::new(user, facts.head, facts.client, facts.started);
+        let id_header = self.shared.request_id_header.as_deref();
+        let scope = RequestScope::new(user, facts.head, facts.client, facts.started, &self.counters, id_header);
         match self.stages(generation, principal, facts, io, &scope).await {
             Ok(()) => {}
             Err(ProxyError::InvalidCredentials) => {
                 let refused = unauthorized::Refused { shared: &self.shared, generation, refusals: Vec::new() };
                 scope.set_status(401);
+                scope.set_error(&ProxyError::InvalidCredentials);
                 refused.delay_and_answer(facts.into(), io.body, io.reply).await;
             }
             Err(error) => self.fail(error, user, facts, io, &scope).await,
@@ -185,6 +206,7 @@ impl Proxy {
             Some(buffered) => buffered,
             None => self.read_ahead(facts, io.body, deadline, scope).await?,
         };
+        scope.record().received(buffered.data.len());
         let path = NormalPath::of(facts.path);
         let (_, target) = subject.choose(generation, principal, &path);
         let target = target.map_err(|denial| self.denied(denial, user, facts))?;
@@ -202,6 +224,9 @@ impl Proxy {
             buffered,
             common_lines: facts.common_lines,
             observer: &watched,
+            record: scope.record(),
+            request_id: scope.id_for_backend(),
+            waited_since: facts.started,
         };
         Ok(forward.run(io.body, io.reply, io.deadline).await?)
     }
@@ -293,18 +318,19 @@ impl Proxy {
         scope: &RequestScope<'_>,
     ) {
         let metrics = &self.shared.metrics;
+        scope.set_error(&error);
         if error.is_request_error() {
             user.metrics.request_errors.inc();
         }
         match &error {
-            ProxyError::ClientGone => metrics.client_canceled.inc(),
+            ProxyError::ClientGone | ProxyError::ClientStalled => metrics.client_canceled.inc(),
+            ProxyError::PathDenied { .. } => user.metrics.path_denies.inc(),
             ProxyError::MissingRoute { .. } => metrics.missing_route.inc(),
             ProxyError::SlowBody { .. } => metrics.slow_client.inc(),
             ProxyError::UserLimit { .. } => user.metrics.limit_reached.inc(),
             ProxyError::IpDenied => user.metrics.ip_denies.inc(),
             ProxyError::GlobalLimit { .. } => {} // counted where it is decided
-            ProxyError::PathDenied { .. }
-            | ProxyError::CostlyRequest
+            ProxyError::CostlyRequest
             | ProxyError::UnclearForm
             | ProxyError::CredentialsNeeded
             | ProxyError::InvalidCredentials

@@ -206,6 +206,8 @@ pub struct UserMetrics {
     pub limit_reached: Arc<Counter>,
     /// Requests denied by an IP filter.
     pub ip_denies: Arc<Counter>,
+    /// Requests denied by `deny_paths`.
+    pub path_denies: Arc<Counter>,
 }
 
 impl UserMetrics {
@@ -221,6 +223,7 @@ impl UserMetrics {
         set.register(&name("request_duration_seconds"), self.duration.clone());
         set.register(&name("concurrent_requests_limit_reached_total"), self.limit_reached.clone());
         set.register(&name("ip_denies_total"), self.ip_denies.clone());
+        set.register(&name("path_denies_total"), self.path_denies.clone());
         let (capacity, current) = (limiter.clone(), limiter.clone());
         set.callback_gauge(&name("concurrent_requests_capacity"), move || capacity.capacity() as f64);
         set.callback_gauge(&name("concurrent_requests_current"), move || current.current() as f64);

@@ -6,6 +6,8 @@
 
 #[path = "behaviour/access_log.rs"]
 mod access_log;
+#[path = "behaviour/access_log_notes.rs"]
+mod access_log_notes;
 #[path = "behaviour/backend_faults.rs"]
 mod backend_faults;
 #[path = "behaviour/backend_replies.rs"]

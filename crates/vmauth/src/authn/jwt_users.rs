@@ -19,10 +19,13 @@ use smallvec::SmallVec;
 
 use super::trace::{Belief, Trace};
 use crate::oidc::KeyLocation;
-use refusal::{Miss, PassedOver};
+use refusal::{Miss, PassedOver, cut};
 
 pub use crate::oidc::IssuerKeys;
 pub use refusal::Refusal;
+
+/// A refusal names so many users whose claims do not fit.
+const MAX_NAMED_USERS: usize = 3;
 
 /// Says whether a pattern of `match_claims` accepts the whole text of a value.
 pub type ClaimPattern = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -102,7 +105,7 @@ pub enum JwtOutcome {
     /// It is the token of a user.
     Accepted(Arc<AcceptedToken>),
     /// It is a token of nobody. Newer keys of these providers may change that.
-    Refused(Refusal, Vec<Arc<IssuerKeys>>),
+    Refused(Box<Refusal>, Vec<Arc<IssuerKeys>>),
 }
 
 /// The users with `jwt` of a configuration.
@@ -173,14 +176,29 @@ impl JwtUsers {
         let Some(text) = text.filter(|_| !self.is_empty()) else { return JwtOutcome::NotAToken };
         let token = match Token::parse(text) {
             Ok(token) => token,
-            Err(error) => return JwtOutcome::Refused(Refusal::malformed(text, &error), Vec::new()),
+            Err(error) => return JwtOutcome::Refused(Box::new(Refusal::malformed(text, &error, now)), Vec::new()),
         };
         match self.choose(&token, now, trace) {
             Ok(accepted) => JwtOutcome::Accepted(Arc::new(accepted)),
             Err(Rejection { miss, user, refetch }) => {
-                JwtOutcome::Refused(Refusal::new(text, &token, miss, user), refetch)
+                let mut refusal = Refusal::new(text, &token, miss, user, now);
+                if miss == Miss::Claims {
+                    refusal.failed_claims = self.failed_claims(token.claims());
+                }
+                JwtOutcome::Refused(Box::new(refusal), refetch)
             }
         }
+    }
+
+    /// For the first few users, the path whose value does not fit; values are not shown.
+    fn failed_claims(&self, claims: &Claims) -> Option<String> {
+        let users = self.users.iter().take(MAX_NAMED_USERS);
+        let failed = users.filter_map(|user| {
+            let claim = user.claims.iter().find(|claim| !claim.matches(claims))?;
+            Some(format!("{}: {}", cut(&user.name), cut(&claim.path().text())))
+        });
+        let failed: Vec<_> = failed.collect();
+        (!failed.is_empty()).then(|| failed.join("; "))
     }
 
     fn choose(&self, token: &Token, now: u64, trace: &mut impl Trace) -> Result<AcceptedToken, Rejection<'_>> {

@@ -2,7 +2,7 @@
 //!
 //! The hash is keyed per process, so nobody can prepare collisions; what it finds is compared in constant time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
@@ -14,6 +14,8 @@ use vmkit::secret::Secret;
 pub struct TokenUsers {
     state: RandomState,
     by_hash: HashMap<u64, SmallVec<[(Secret, u32); 1]>, foldhash::fast::FixedState>,
+    /// Hashes of user names, to tell a wrong password from an unknown user.
+    names: HashSet<u64, foldhash::fast::FixedState>,
 }
 
 impl TokenUsers {
@@ -23,6 +25,16 @@ impl TokenUsers {
             let hash = self.state.hash_one(value.expose().as_bytes());
             self.by_hash.entry(hash).or_default().push((value, user));
         }
+    }
+
+    /// Makes this the name of a user.
+    pub fn add_name(&mut self, name: &str) {
+        self.names.insert(self.state.hash_one(name.as_bytes()));
+    }
+
+    /// Whether a user with a password has this name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.names.contains(&self.state.hash_one(name.as_bytes()))
     }
 
     /// The user whose credentials are exactly this header value.

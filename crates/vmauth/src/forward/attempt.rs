@@ -13,6 +13,7 @@ use vmkit::exchange::{
 };
 
 use super::form_stream::FormStream;
+use super::record::Record;
 use super::trailers;
 use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::form_body::ProtectedArgs;
@@ -41,6 +42,8 @@ pub struct Outgoing<'a> {
     pub complete: bool,
     /// Time for the reply head after the request was sent; zero for no limit.
     pub response_timeout: Duration,
+    /// Where bytes and times are noted.
+    pub record: &'a Record,
 }
 
 impl Outgoing<'_> {
@@ -114,11 +117,13 @@ pub async fn attempt(
     let mut pooled = match pooled {
         Some(pooled) => pooled,
         None => {
+            let began = outgoing.record.now();
             let dialled = tokio::select! {
                 biased;
                 dialled = pool.dial(peer) => dialled,
                 () = body.gone() => return Err(TryError::ClientGone),
             };
+            outgoing.record.connected(began);
             dialled.map_err(|error| match error.is_our_own() {
                 true => TryError::Own(error.to_string()),
                 false => TryError::Backend { cause: error.to_string(), trivial: false, stale: false, reached: false },
@@ -126,8 +131,9 @@ pub async fn attempt(
         }
     };
     outgoing.write_head(&mut pooled.exchange).map_err(TryError::Token)?;
-    let reused = pooled.reused;
+    let (reused, began) = (pooled.reused, outgoing.record.now());
     let sent = exchange(&mut pooled, outgoing, body, deadline).await.map_err(|error| error.on(reused))?;
+    outgoing.record.answered(began);
     Ok((pooled, sent))
 }
 
@@ -198,7 +204,7 @@ async fn exchange(
     if written.is_ok() && !outgoing.complete {
         let rest = async {
             match form {
-                Some(form) => send_form(body, request, form).await,
+                Some(form) => send_form(body, request, form, outgoing.record).await,
                 None => send_rest(body, request, outgoing).await,
             }
         };
@@ -250,6 +256,7 @@ async fn send_rest(
         match body.chunk().await.map_err(RestError::Client)? {
             Some(chunk) => {
                 let last = chunk.last;
+                outgoing.record.received(chunk.data.len());
                 request.send(chunk.data, last).await.map_err(RestError::Backend)?;
                 if last {
                     return Ok(());
@@ -268,10 +275,12 @@ async fn send_form(
     body: &mut RequestBody<'_>,
     request: &mut RequestWriter,
     mut form: FormStream<'_>,
+    record: &Record,
 ) -> Result<(), RestError> {
     let mut out = Vec::new();
     while let Some(chunk) = body.chunk().await.map_err(RestError::Client)? {
         let last = chunk.last;
+        record.received(chunk.data.len());
         form.push(&mut out, chunk.data);
         if last {
             break;

@@ -9,6 +9,8 @@ use crate::rewrite::jwt_placeholders::PlaceholderError;
 pub enum ForwardError {
     /// The client has left: nothing to send, nobody's fault.
     ClientGone,
+    /// The client took nothing of its reply for too long.
+    ClientStalled,
     /// The client's body is malformed or ended too early.
     BadBody(BodyError),
     /// A value from the token cannot be sent in a header.

@@ -7,6 +7,7 @@ use vmkit::exchange::{
     BodyError, BodyKind, HeaderId, HeaderList, ReplyBody, ReplyReader, ReplyWriter, RequestBody, ResponseHead,
 };
 
+use super::record::Record;
 use super::trailers;
 use crate::rewrite::header_rules::ResponseRules;
 use crate::rewrite::response_headers::write_response_headers;
@@ -16,8 +17,16 @@ use crate::rewrite::response_headers::write_response_headers;
 pub enum RelayError {
     /// The client has left.
     ClientGone,
+    /// The client took nothing of the reply for too long.
+    ClientStalled,
     /// The backend broke off.
     Backend(BodyError),
+}
+
+impl RelayError {
+    fn of_client(error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::TimedOut { Self::ClientStalled } else { Self::ClientGone }
+    }
 }
 
 /// Writes the head of the reply; it is sent with the first piece of the body. `own` are fields of every reply.
@@ -53,6 +62,7 @@ pub async fn relay(
     client: &mut ReplyWriter,
     request: &mut RequestBody<'_>,
     passing: impl FnOnce(Option<&HeaderList>) -> HeaderList,
+    record: &Record,
 ) -> Result<(), RelayError> {
     loop {
         let chunk = tokio::select! {
@@ -62,7 +72,8 @@ pub async fn relay(
         };
         let Some(chunk) = chunk else { break };
         let last = chunk.last;
-        client.send(chunk.data, last).await.map_err(|_| RelayError::ClientGone)?;
+        client.send(chunk.data, last).await.map_err(|error| RelayError::of_client(&error))?;
+        record.sent(chunk.data.len());
         if last {
             break;
         }
@@ -71,5 +82,5 @@ pub async fn relay(
         Some(found) if client.takes_trailers() => client.finish_with(&passing(Some(found))).await,
         _ => client.finish().await,
     };
-    finished.map_err(|_| RelayError::ClientGone)
+    finished.map_err(|error| RelayError::of_client(&error))
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use vmkit::exchange::{ClientExchange, HeaderId, ReplyWriter, RequestBody, RequestHead, tokens};
 
 use super::Observer;
+use super::record::{End, Record};
 
 /// The protocols the client wants to switch to, if it may.
 pub fn wanted(head: &RequestHead) -> Option<&[u8]> {
@@ -42,36 +43,46 @@ fn is_http(protocol: &[u8]) -> bool {
         .any(|start| protocol.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)))
 }
 
-/// Passes bytes until both directions have ended, one of the connections fails or the tunnel may not go on.
+/// Passes bytes until both directions have ended, one of the connections fails or the tunnel may not go on; says how it
+/// ended.
 pub async fn run(
     backend: &mut ClientExchange,
     client_body: &mut RequestBody<'_>,
     client: &mut ReplyWriter,
     limits: TunnelLimits,
     observer: &dyn Observer,
-) {
+    record: &Record,
+) -> End {
     client_body.start_tunnel();
     backend.reply.start_tunnel();
     let (request, reply) = (&mut backend.request, &mut backend.reply);
     if client.send(&[], false).await.is_err() {
-        return;
+        return End::ByClient;
     }
     let last_active = Cell::new(Instant::now());
     let up = async {
         loop {
             match client_body.chunk().await {
-                Ok(Some(chunk)) if request.send(chunk.data, false).await.is_ok() => last_active.set(Instant::now()),
-                Ok(None) => return request.shutdown().await.is_ok(),
-                Ok(Some(_)) | Err(_) => return false,
+                Ok(Some(chunk)) => {
+                    request.send(chunk.data, false).await.map_err(|_| End::ByBackend)?;
+                    record.received(chunk.data.len());
+                    last_active.set(Instant::now());
+                }
+                Ok(None) => return request.shutdown().await.map_err(|_| End::ByBackend),
+                Err(_) => return Err(End::ByClient),
             }
         }
     };
     let down = async {
         loop {
             match reply.chunk().await {
-                Ok(Some(chunk)) if client.send(chunk.data, false).await.is_ok() => last_active.set(Instant::now()),
-                Ok(None) => return client.shutdown().await.is_ok(),
-                Ok(Some(_)) | Err(_) => return false,
+                Ok(Some(chunk)) => {
+                    client.send(chunk.data, false).await.map_err(|_| End::ByClient)?;
+                    record.sent(chunk.data.len());
+                    last_active.set(Instant::now());
+                }
+                Ok(None) => return client.shutdown().await.map_err(|_| End::ByClient),
+                Err(_) => return Err(End::ByBackend),
             }
         }
     };
@@ -79,13 +90,19 @@ pub async fn run(
     let passing = async {
         let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
         tokio::select! {
-            clean = &mut up => if clean { down.await; },
-            clean = &mut down => if clean { up.await; },
+            ended = &mut up => match ended {
+                Ok(()) => down.await,
+                failed => failed,
+            },
+            ended = &mut down => match ended {
+                Ok(()) => up.await,
+                failed => failed,
+            },
         }
     };
     tokio::select! {
-        () = passing => {}
-        () = until_it_must_end(limits, &last_active, observer) => {}
+        ended = passing => ended.err().unwrap_or(End::Complete),
+        () = until_it_must_end(limits, &last_active, observer) => End::ByLimit,
     }
 }
 

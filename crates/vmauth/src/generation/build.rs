@@ -47,6 +47,9 @@ impl Generation {
         for spec in config.users {
             let index = u32::try_from(users.len()).unwrap_or(u32::MAX);
             tokens.add(spec.credential.lookup_values(), index);
+            if let Credential::Basic { username, .. } = &spec.credential {
+                tokens.add_name(username);
+            }
             if let Credential::Mtls(mtls) = &spec.credential {
                 let names = CertificateNames {
                     organizational_unit: mtls.organizational_unit.clone(),

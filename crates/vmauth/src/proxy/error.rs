@@ -6,12 +6,15 @@ use vmkit::go_text::quote;
 use vmkit::units::GoDuration;
 
 use crate::forward::error::ForwardError;
+use crate::forward::record::End;
 
 /// A refused or failed request.
 #[derive(Debug)]
 pub enum ProxyError {
     /// The client has left: nothing to send, nobody's fault.
     ClientGone,
+    /// The client took nothing of its reply for too long.
+    ClientStalled,
     /// The address is denied by an IP filter of the user or of its route.
     IpDenied,
     /// The path is one of `deny_paths`.
@@ -92,6 +95,7 @@ impl From<ForwardError> for ProxyError {
     fn from(error: ForwardError) -> Self {
         match error {
             ForwardError::ClientGone => Self::ClientGone,
+            ForwardError::ClientStalled => Self::ClientStalled,
             ForwardError::BadBody(error) => Self::BadBody(error.to_string()),
             ForwardError::BadHeaderValue(error) => Self::BadHeaderValue(error.to_string()),
             ForwardError::UnclearForm => Self::UnclearForm,
@@ -110,7 +114,7 @@ impl ProxyError {
     /// Status of the reply; `None` when nothing can be sent any more.
     pub fn status(&self) -> Option<u16> {
         Some(match self {
-            Self::ClientGone | Self::BrokenReply { .. } => return None,
+            Self::ClientGone | Self::ClientStalled | Self::BrokenReply { .. } => return None,
             Self::IpDenied => 403,
             Self::PathDenied { ask: true } => 401,
             Self::PathDenied { ask: false } => 403,
@@ -126,6 +130,55 @@ impl ProxyError {
         })
     }
 
+    /// How the request ended, for the access log.
+    pub fn end(&self) -> End {
+        match self {
+            Self::ClientGone => End::ByClient,
+            Self::BrokenReply { .. } => End::ByBackend,
+            Self::ClientStalled | Self::GlobalLimit { .. } | Self::UserLimit { .. } | Self::SlowBody { .. } => {
+                End::ByLimit
+            }
+            Self::IpDenied
+            | Self::PathDenied { .. }
+            | Self::CostlyRequest
+            | Self::UnclearForm
+            | Self::CredentialsNeeded
+            | Self::InvalidCredentials
+            | Self::MissingRoute { .. }
+            | Self::BadBody(_)
+            | Self::BadHeaderValue(_) => End::Refused,
+            Self::NoConnection { .. }
+            | Self::NotReplayable { .. }
+            | Self::RetryStatusNotReplayable { .. }
+            | Self::AllBackendsFailed { .. } => End::Failed,
+        }
+    }
+
+    /// Word for the reason in the access log; stays as it is.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::ClientStalled => "client_stalled",
+            Self::IpDenied => "ip_denied",
+            Self::PathDenied { .. } => "path_denied",
+            Self::CostlyRequest => "costly_request",
+            Self::UnclearForm => "unclear_form",
+            Self::CredentialsNeeded => "missing_credentials",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::MissingRoute { .. } => "missing_route",
+            Self::GlobalLimit { .. } => "global_limit",
+            Self::UserLimit { .. } => "user_limit",
+            Self::SlowBody { .. } => "slow_body",
+            Self::BadBody(_) => "bad_body",
+            Self::BadHeaderValue(_) => "bad_header_value",
+            Self::NoConnection { .. } => "no_connection",
+            Self::NotReplayable { .. } => "not_replayable",
+            Self::RetryStatusNotReplayable { .. } => "retry_status",
+            Self::AllBackendsFailed { .. } => "all_backends_failed",
+            Self::BrokenReply { .. } => "broken_reply",
+        }
+    }
+
     /// Whether it counts as an error of the proxy (`*_request_errors_total`).
     pub fn is_request_error(&self) -> bool {
         match self {
@@ -135,6 +188,7 @@ impl ProxyError {
             | Self::AllBackendsFailed { .. }
             | Self::BrokenReply { .. } => true,
             Self::ClientGone
+            | Self::ClientStalled
             | Self::IpDenied
             | Self::PathDenied { .. }
             | Self::CostlyRequest
@@ -153,7 +207,7 @@ impl ProxyError {
     /// Whether a warning is logged; the rest is either no failure or would let anybody fill the log.
     pub fn is_logged(&self) -> bool {
         match self {
-            Self::ClientGone | Self::CredentialsNeeded | Self::InvalidCredentials => false,
+            Self::ClientGone | Self::ClientStalled | Self::CredentialsNeeded | Self::InvalidCredentials => false,
             Self::IpDenied
             | Self::PathDenied { .. }
             | Self::CostlyRequest
@@ -193,6 +247,7 @@ impl ProxyError {
     pub fn text(&self, name: &str, anonymous: bool, max_queue: GoDuration) -> String {
         match self {
             Self::ClientGone => "the client has closed the connection".to_owned(),
+            Self::ClientStalled => "the client took nothing of its reply for -http.writeTimeout".to_owned(),
             Self::IpDenied => format!("access denied for the client address of the user {name}"),
             Self::PathDenied { .. } => format!("access to the path is denied for the user {name}"),
             Self::UnclearForm => format!(

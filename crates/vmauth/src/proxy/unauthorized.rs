@@ -4,14 +4,14 @@
 //! the waiting request holds no slot. Neither reply nor
 //! log ever holds a credential: tokens are named by their fingerprint.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use vmkit::exchange::{HeaderList, ReplyWriter, RequestBody, RequestHead};
 use vmkit::http_server::{Client, log_text, send_plain_error};
 
-use super::ProxyShared;
 use super::access_log::{self, Entry};
+use super::{ProxyShared, failed_login};
 use crate::authn::jwt_users::Refusal;
 use crate::generation::Generation;
 use crate::user::User;
@@ -28,7 +28,8 @@ pub struct Asked<'c> {
 }
 
 /// No credentials, and nothing is served without: asks for them at once.
-pub async fn missing(generation: &Generation, asked: Asked<'_>, reply: &mut ReplyWriter) {
+pub async fn missing(shared: &ProxyShared, generation: &Generation, asked: Asked<'_>, reply: &mut ReplyWriter) {
+    shared.metrics.missing_credentials.inc();
     let extra = [("WWW-Authenticate", "Basic realm=\"Restricted\"")];
     let text = "missing 'Authorization' request header";
     send_plain_error(reply, asked.common_lines, 401, text, &extra).await;
@@ -61,11 +62,13 @@ impl Refused<'_> {
         // Counted before the wait: a client that does not wait for its answer has failed, too.
         let ip = self.shared.login_ip(asked.head, asked.client);
         let factor = self.shared.failed_logins.count(ip, Instant::now());
+        let has_details = self.shared.log_invalid_tokens;
+        self.report(asked, has_details);
         if !wait(self.shared, factor, body).await {
             return reply.set_close();
         }
         let mut text = "Unauthorized".to_owned();
-        if self.shared.log_invalid_tokens {
+        if has_details {
             text = format!("cannot authorize request with auth tokens [{}]", self.candidates(asked.head));
             vmkit::warn!("{}", log_text(asked.head, asked.client, None, &text));
             for refusal in &self.refusals {
@@ -74,6 +77,22 @@ impl Refused<'_> {
             }
         }
         send_plain_error(reply, asked.common_lines, 401, &text, &[]).await;
+    }
+
+    /// Counts the cause and says it in the log, unless more is said there.
+    fn report(&self, asked: Asked<'_>, has_details: bool) {
+        let (shared, directory) = (self.shared, &self.generation.directory);
+        let (cause, text) =
+            failed_login::explain(asked.head, asked.client, &shared.auth_headers, directory, &self.refusals);
+        shared.login_failures.count(cause);
+        if has_details {
+            // The refusals of tokens follow behind the answer, as upstream logs them.
+            if self.refusals.is_empty() {
+                vmkit::info!("{}", log_text(asked.head, asked.client, None, &failed_login::message(&text, 0)));
+            }
+        } else if let Some(dropped) = shared.login_lines.admit(unix_seconds()) {
+            vmkit::warn!("{}", log_text(asked.head, asked.client, None, &failed_login::message(&text, dropped)));
+        }
     }
 
     /// Scheme and fingerprint of every candidate.
@@ -114,8 +133,21 @@ async fn wait(shared: &ProxyShared, factor: u32, body: &mut RequestBody<'_>) -> 
     }
 }
 
+/// The access-log line of a request that was refused before it had a user.
 fn log_refusal(generation: &Generation, asked: Asked<'_>) {
     let Some(spec) = generation.unauthorized_user.as_ref().and_then(|user| user.access_log.as_ref()) else { return };
-    let entry = Entry { status: 401, duration: Duration::ZERO, username: "unauthorized", form: None };
+    let entry = Entry {
+        status: 401,
+        duration: Duration::ZERO,
+        username: "unauthorized",
+        form: None,
+        request_id: None,
+        reason: "",
+        record: None,
+    };
     access_log::write(spec, asked.head, asked.client, &entry);
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -23,6 +23,8 @@ pub struct ForwardContext<'a> {
     pub remove_xff: bool,
     /// Values of the token. Without them placeholders stay text.
     pub placeholders: Option<&'a VmAccess>,
+    /// Header and id of the request, in place of what the client sent there.
+    pub request_id: Option<(&'a str, &'a str)>,
 }
 
 /// Writes all fields but `Host` and those of framing.
@@ -33,6 +35,13 @@ pub fn write_request_headers(
     context: &ForwardContext<'_>,
 ) -> Result<(), PlaceholderError> {
     push_configured(out, rules, context)?;
+    // A header of the config stays what the config says.
+    let request_id =
+        context.request_id.filter(|(name, _)| !rules.overridden.contains(HeaderId::Other, name.as_bytes()));
+    if let Some((name, id)) = request_id {
+        out.line(name.as_bytes(), id.as_bytes());
+    }
+    let is_replaced = |name: &[u8]| request_id.is_some_and(|(own, _)| own.as_bytes().eq_ignore_ascii_case(name));
     let nominated = Nominated::of(head.headers());
     let is_nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.contains(name));
     let mut has_xff = false;
@@ -41,7 +50,7 @@ pub fn write_request_headers(
             HeaderId::Host => {}
             HeaderId::XForwardedFor => has_xff = true,
             id if hop_by_hop::ends_here(id) || rules.overridden.contains(id, line.name) || is_nominated(line.name) => {}
-            HeaderId::Other if HeaderId::of_twin(line.name) != HeaderId::Other => {}
+            HeaderId::Other if HeaderId::of_twin(line.name) != HeaderId::Other || is_replaced(line.name) => {}
             _ => out.copy(&line),
         }
     }

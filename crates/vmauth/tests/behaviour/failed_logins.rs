@@ -80,3 +80,46 @@ fn zero_means_no_limit() {
     proxy.client().get("/", &[OTHER]).expect(200);
     proxy.expect_metrics(&[(LIMITED, 0.0)]);
 }
+
+#[test]
+fn each_kind_is_logged_by_default_with_its_user_and_without_secrets() {
+    let backend = Backend::saying("ok");
+    let proxy = start(&backend, &[]);
+    // u:wrong, nobody:wrong, an unknown bearer token, and nothing.
+    let kinds = [
+        (WRONG, "wrong_password", "user=\"u\""),
+        ("Authorization: Basic bm9ib2R5Ondyb25n", "unknown_user", "user=\"nobody\""),
+        ("Authorization: Bearer wrong", "unknown_token", "scheme=\"Bearer\" fingerprint="),
+    ];
+    for (line, cause, part) in kinds {
+        let mut client = proxy.client();
+        client.request("GET", "/x?authKey=wrong", &[line], None);
+        proxy.program.wait_log(0, &format!("cause={cause} {part}"));
+    }
+    proxy.client().get("/", &[]).expect(401);
+    proxy.expect_metrics(&[
+        ("vmauth_failed_logins_total{cause=\"wrong_password\"}", 1.0),
+        ("vmauth_failed_logins_total{cause=\"unknown_user\"}", 1.0),
+        ("vmauth_failed_logins_total{cause=\"unknown_token\"}", 1.0),
+        ("vmauth_missing_credentials_total", 1.0),
+        ("vmauth_jwt_cache_misses_total", 0.0),
+    ]);
+    let lines = proxy.program.matching(0, "; login failed: ");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    for line in lines {
+        assert!(
+            line.contains("remoteAddr: \"127.0.0.1:") && line.contains("requestURI: /x?authKey=secret; "),
+            "{line}"
+        );
+        assert!(!line.contains("wrong\"") && !line.contains("Ondyb25n"), "{line}");
+    }
+}
+
+#[test]
+fn a_flood_of_failed_logins_is_a_trickle_of_lines() {
+    let backend = Backend::saying("ok");
+    let proxy = start(&backend, &[]);
+    guess(&proxy, 100, &[WRONG]);
+    let lines = proxy.program.matching(0, "; login failed: ").len();
+    assert!((10..100).contains(&lines), "{lines}");
+}

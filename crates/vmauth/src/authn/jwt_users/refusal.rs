@@ -108,6 +108,12 @@ pub struct Refusal {
     pub sub: Option<String>,
     /// `exp` in seconds since 1970.
     pub exp: Option<i64>,
+    /// `nbf` in seconds since 1970.
+    pub nbf: Option<i64>,
+    /// When it was judged, in seconds since 1970.
+    pub now: u64,
+    /// Claims that fit no user: a few users, each with the first path that does not match.
+    pub failed_claims: Option<String>,
     /// A short hash of the token.
     pub fingerprint: String,
     /// The display name of the user that came closest.
@@ -116,20 +122,23 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn malformed(text: &str, error: &TokenError) -> Self {
+    pub(super) fn malformed(text: &str, error: &TokenError, now: u64) -> Self {
         Self {
             cause: error.cause(),
             iss: None,
             kid: None,
             sub: None,
             exp: None,
+            nbf: None,
+            now,
+            failed_claims: None,
             fingerprint: jwt::fingerprint(text),
             user: None,
             text: error.to_string(),
         }
     }
 
-    pub(super) fn new(text: &str, token: &Token, miss: Miss, user: Option<&JwtUser>) -> Self {
+    pub(super) fn new(text: &str, token: &Token, miss: Miss, user: Option<&JwtUser>, now: u64) -> Self {
         let claims = token.claims();
         Self {
             cause: miss.cause(),
@@ -137,6 +146,9 @@ impl Refusal {
             kid: token.header().kid().map(cut),
             sub: claims.sub().map(cut),
             exp: claims.exp(),
+            nbf: claims.nbf(),
+            now,
+            failed_claims: None,
             fingerprint: jwt::fingerprint(text),
             user: user.map(|user| cut(&user.name)),
             text: miss.text(token, user),
@@ -148,23 +160,32 @@ impl Refusal {
         &self.text
     }
 
-    /// The line for `-logInvalidAuthTokens`.
+    /// The line for the log.
     pub fn log_text(&self) -> String {
         let mut line = format!("{}; cause={}", self.text, self.cause);
-        for (name, value) in [("iss", &self.iss), ("kid", &self.kid), ("sub", &self.sub), ("user", &self.user)] {
+        let texts = [
+            ("iss", &self.iss),
+            ("kid", &self.kid),
+            ("sub", &self.sub),
+            ("user", &self.user),
+            ("failed_claims", &self.failed_claims),
+        ];
+        for (name, value) in texts {
             if let Some(value) = value {
                 // Writing to a string cannot fail.
                 let _ = write!(line, " {name}={}", quote(value));
             }
         }
-        if let Some(exp) = self.exp {
-            let _ = write!(line, " exp={exp}");
+        for (name, value) in [("exp", self.exp), ("nbf", self.nbf)] {
+            if let Some(value) = value {
+                let _ = write!(line, " {name}={value}");
+            }
         }
-        let _ = write!(line, " fingerprint={}", self.fingerprint);
+        let _ = write!(line, " now={} fingerprint={}", self.now, self.fingerprint);
         line
     }
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(MAX_SHOWN).collect()
 }

@@ -47,7 +47,7 @@ impl std::ops::Deref for Refused {
 fn outcome(users: &JwtUsers, token: &str) -> Result<Arc<AcceptedToken>, Box<Refused>> {
     match users.accept(format!("Bearer {token}").as_bytes(), NOW, &mut Silent) {
         JwtOutcome::Accepted(accepted) => Ok(accepted),
-        JwtOutcome::Refused(refusal, refetch) => Err(Box::new(Refused { refusal, refetch })),
+        JwtOutcome::Refused(refusal, refetch) => Err(Box::new(Refused { refusal: *refusal, refetch })),
         JwtOutcome::NotAToken => panic!("not a token: {token}"),
     }
 }
@@ -212,7 +212,7 @@ fn unsigned_tokens_need_skip_verify() {
     let token = "eyJhbGciOiJub25lIn0.eyJleHAiOjIwMDAsInZtX2FjY2VzcyI6e319.";
     assert_eq!(verdict(&JwtUsers::build(vec![user(1, KeyInput::SkipVerify, &[])]), token), Ok(1));
     let users = JwtUsers::build(vec![user(1, keys(&[&signer]), &[])]);
-    assert_eq!(verdict(&users, token), Err(RefusalCause::BadSignature));
+    assert_eq!(verdict(&users, token), Err(RefusalCause::UnsupportedAlgorithm));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn log_lines_hold_no_token_and_stay_short() {
     let refusal = outcome(&users, &token).unwrap_err();
     let want = format!(
         "cannot verify jwt token: failed to verify token signature; cause=bad_signature iss=\"a\\\"b\\n\" \
-         kid=\"k\\n\" sub=\"s\" user=\"user-1\" exp=2000 fingerprint={}",
+         kid=\"k\\n\" sub=\"s\" user=\"user-1\" exp=2000 now={NOW} fingerprint={}",
         jwt::fingerprint(&token)
     );
     assert_eq!(refusal.log_text(), want);
@@ -242,7 +242,7 @@ fn refusals_are_counted_by_cause() {
         metrics.count(outcome(&users, &Signer::new().token("", claims)).unwrap_err().cause);
     }
     let f = |cause: &str| set.counter(&format!("vmauth_invalid_auth_tokens_total{{cause=\"{cause}\"}}")).get();
-    assert_eq!((f("expired"), f("bad_signature"), f("malformed"), set.len()), (2, 1, 0, 10));
+    assert_eq!((f("expired"), f("bad_signature"), f("malformed"), set.len()), (2, 1, 0, 11));
 }
 
 /// `users` over one started provider, whose keys are `kid` of `signer`.

@@ -2,7 +2,8 @@ use super::*;
 use crate::rewrite::header_rules::HeaderRule;
 use jwt::VmAccess;
 
-const USUAL: ForwardContext<'_> = ForwardContext { client_ip: "127.0.0.1", remove_xff: false, placeholders: None };
+const USUAL: ForwardContext<'_> =
+    ForwardContext { client_ip: "127.0.0.1", remove_xff: false, placeholders: None, request_id: None };
 
 fn rules(headers: &[(&str, &str)], keep_original_host: bool) -> HeaderRules {
     let rule = |(name, value): &(&str, &str)| HeaderRule::parse(&format!("{name}: {value}")).unwrap();
