@@ -23,6 +23,7 @@ pub fn write_from(root: &SystemRoot, page: &mut Page) {
     write_stat(root, page);
     write_memory(root, page);
     write_io(root, page);
+    write_throttling(root, page);
     write_pressure(root, page);
     write_fds(root, page);
 }
@@ -118,6 +119,21 @@ fn write_io(root: &SystemRoot, page: &mut Page) {
     }
 }
 
+/// How long the quota of a cgroup kept threads from running that wanted to: of the innermost cgroup that counts it.
+fn write_throttling(root: &SystemRoot, page: &mut Page) {
+    // Version 2 counts microseconds, version 1 nanoseconds.
+    let v2 = root.unified_folders().into_iter().map(|folder| (folder, "throttled_usec ", 1e6));
+    let v1 = root.controller_folders("cpu").into_iter().map(|folder| (folder, "throttled_time ", 1e9));
+    let throttled = v2.chain(v1).find_map(|(folder, name, unit)| {
+        let text = fs::read_to_string(folder.join("cpu.stat")).ok()?;
+        let count: u64 = text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()?;
+        Some(count as f64 / unit)
+    });
+    if let Some(seconds) = throttled {
+        page.counter("process_cpu_throttled_seconds_total", seconds);
+    }
+}
+
 fn write_pressure(root: &SystemRoot, page: &mut Page) {
     let Some(folder) = root.unified_folders().into_iter().find(|folder| folder.join("cpu.pressure").exists()) else {
         return;
@@ -197,6 +213,21 @@ mod tests {
             ],
             "process_pressure_cpu_waiting_seconds_total 1.5\nprocess_pressure_io_waiting_seconds_total 1e-06\n\
              process_pressure_io_stalled_seconds_total 2\n",
+        );
+        f(
+            &[
+                ("proc/self/cgroup", "0::/pod/app\n"),
+                ("cgroup/pod/app/cpu.stat", "usage_usec 5\n"),
+                ("cgroup/pod/cpu.stat", "usage_usec 5\nnr_throttled 2\nthrottled_usec 2500000\n"),
+            ],
+            "process_cpu_throttled_seconds_total 2.5\n",
+        );
+        f(
+            &[
+                ("proc/self/cgroup", "3:cpu,cpuacct:/app\n"),
+                ("cgroup/cpu/app/cpu.stat", "nr_periods 1\nthrottled_time 500000000\n"),
+            ],
+            "process_cpu_throttled_seconds_total 0.5\n",
         );
         f(&[("proc/self/limits", "Max open files            1024   4096   files \n")], "process_max_fds 1024\n");
         f(&[("proc/self/limits", "Max open files  unlimited  unlimited  files\n")], "process_max_fds +Inf\n");

@@ -76,7 +76,8 @@ impl SystemRoot {
             .unwrap_or_default()
     }
 
-    fn controller_folders(&self, controller: &str) -> Vec<PathBuf> {
+    /// The same of a controller of version 1.
+    pub(crate) fn controller_folders(&self, controller: &str) -> Vec<PathBuf> {
         let cgroups = self.proc_text("self/cgroup");
         let path = cgroups.lines().find_map(|line| {
             let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
