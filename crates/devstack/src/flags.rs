@@ -1,0 +1,243 @@
+//! The flags of devstack beside those that all programs share, and what they mean.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vmkit::flags::Kind::{Duration as Span, Text, TextList};
+use vmkit::flags::{AppInfo, FlagDef, FlagSet};
+use vmkit::units::GoDuration;
+
+use crate::fault::{Fault, Planned};
+use crate::provider::ClaimForm;
+use crate::tenant::Tenant;
+
+/// What `-help` and `-version` show.
+pub fn app_info() -> AppInfo {
+    AppInfo {
+        name: "devstack",
+        banner: "devstack runs the whole guide on this machine: an identity provider, the real vmagent, the real vmauth \
+                 and a store of many tenants that is kept in memory.",
+        version: vmkit::process::build_info::version("devstack"),
+        defaults: &[
+            ("httpListenAddr", "127.0.0.1:8400"),
+            ("http.disableCORS", "true"),
+            ("http.maxGracefulShutdownDuration", "300ms"),
+            ("loggerLevel", "WARN"),
+        ],
+    }
+}
+
+/// devstack's own flags, by name.
+pub static TABLE: &[FlagDef] = &[
+    FlagDef::new(
+        "claim",
+        Text,
+        "object",
+        "How tokens name the tenant in vm_access: object, or string for what providers do that know texts only",
+    ),
+    FlagDef::new(
+        "clientSecret",
+        Text,
+        "devstack-secret",
+        "Secret of the agent's client at the provider. It is printed: it guards nothing but this demonstration",
+    ),
+    FlagDef::new(
+        "fault",
+        TextList,
+        "",
+        "Faults that come by themselves: NAME@START+LENGTH, such as store-down@10s+15s or rotate-key@30s. The names are those of the table",
+    ),
+    FlagDef::new(
+        "otherTenant",
+        Text,
+        "1:2",
+        "Tenant that tokens name after the fault wrong-tenant, as accountID:projectID",
+    ),
+    FlagDef::new(
+        "providerAddr",
+        Text,
+        "127.0.0.1:3001",
+        "Address of the identity provider, on loopback. Port 0 takes a free one",
+    ),
+    FlagDef::new(
+        "scrapeInterval",
+        Span,
+        "1s",
+        "How often the agent scrapes itself and the proxy. The guide says nothing, which is a minute",
+    ),
+    FlagDef::new(
+        "storeAddr",
+        Text,
+        "127.0.0.1:8480",
+        "Address of the store, on loopback, for writes and reads. Port 0 takes a free one",
+    ),
+    FlagDef::new("tenant", Text, "0:0", "Tenant that tokens name, as accountID:projectID"),
+    FlagDef::new(
+        "tokenLifetime",
+        Span,
+        "20s",
+        "How long a token lives. The agent asks for another 10 seconds before the end. At least 1s",
+    ),
+    FlagDef::new("vmagentAddr", Text, "127.0.0.1:8429", "Address of vmagent, on loopback. Port 0 takes a free one"),
+    FlagDef::new(
+        "vmagentFlag",
+        TextList,
+        "",
+        "A further flag of vmagent, such as -vmagentFlag=-remoteWrite.forcePromProto. Quote a value with commas",
+    ),
+    FlagDef::new("vmauthAddr", Text, "127.0.0.1:8427", "Address of vmauth, on loopback. Port 0 takes a free one"),
+    FlagDef::new(
+        "vmauthFlag",
+        TextList,
+        "",
+        "A further flag of vmauth, such as -vmauthFlag=-logInvalidAuthTokens. Quote a value with commas",
+    ),
+];
+
+/// What devstack's own flags say.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Provider, proxy, agent, store.
+    pub addresses: [SocketAddr; 4],
+    /// `-clientSecret`
+    pub secret: String,
+    /// `-tenant`
+    pub tenant: Tenant,
+    /// `-otherTenant`
+    pub other_tenant: Tenant,
+    /// `-claim`
+    pub claim: ClaimForm,
+    /// `-tokenLifetime`
+    pub token_lifetime: Duration,
+    /// `-scrapeInterval`, as configs have it.
+    pub scrape_interval: String,
+    /// `-vmauthFlag`
+    pub proxy_flags: Vec<String>,
+    /// `-vmagentFlag`
+    pub agent_flags: Vec<String>,
+    /// `-fault`
+    pub planned: Vec<Planned>,
+}
+
+impl Options {
+    /// Checks all flags.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn from_flags(flags: &FlagSet) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let addresses = ["providerAddr", "vmauthAddr", "vmagentAddr", "storeAddr"].map(|name| {
+            let text = flags.text(name);
+            let address = text.parse().map_err(|_| format!("-{name}={text}: write an address such as 127.0.0.1:0"));
+            keep(address, &mut problems).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+        });
+        let mut tenant = |name: &str| {
+            let parsed = flags.text(name).parse().map_err(|error| format!("-{name}: {error}"));
+            keep(parsed, &mut problems).unwrap_or_default()
+        };
+        let (own, other) = (tenant("tenant"), tenant("otherTenant"));
+        let claim = match flags.text("claim") {
+            "object" => ClaimForm::Object,
+            "string" => ClaimForm::Text,
+            claim => {
+                problems.push(format!("-claim={claim}: write object or string"));
+                ClaimForm::Object
+            }
+        };
+        let mut span = |name: &str, least: Duration| {
+            let span = flags.duration(name);
+            if span.as_std() < least {
+                problems.push(format!("-{name}={span}: write {} or more", GoDuration::from(least)));
+            }
+            span
+        };
+        let token_lifetime = span("tokenLifetime", Duration::from_secs(1)).as_std();
+        let scrape_interval = span("scrapeInterval", Duration::from_millis(100)).to_string();
+        let parsed = flags.texts("fault").iter().map(|text| text.parse::<Planned>());
+        let planned = parsed.filter_map(|planned| keep(planned, &mut problems)).collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            addresses,
+            secret: flags.text("clientSecret").to_owned(),
+            tenant: own,
+            other_tenant: other,
+            claim,
+            token_lifetime,
+            scrape_interval,
+            proxy_flags: flags.texts("vmauthFlag").to_vec(),
+            agent_flags: flags.texts("vmagentFlag").to_vec(),
+            planned,
+        })
+    }
+
+    /// Faults that are there when the parts start.
+    pub fn from_the_start(&self) -> Vec<Fault> {
+        self.planned.iter().filter(|planned| planned.begins.is_zero()).map(|planned| planned.fault).collect()
+    }
+}
+
+fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
+/// Content of `docs/flags-devstack.md`.
+pub fn docs_page() -> String {
+    let introduction = "Generated from the flag table; to change a text, change the table and run `UPDATE_DOCS=1 cargo test -p devstack flags`.";
+    vmkit::flags::markdown_page(&app_info(), introduction, &[vmkit::service::flags::COMMON, &[TABLE]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step ends the test")]
+
+    use std::path::Path;
+
+    use vmkit::env_template::Environment;
+
+    use super::*;
+
+    fn options(args: &[&str]) -> Result<Options, Vec<String>> {
+        let args = std::iter::once("devstack").chain(args.iter().copied()).map(str::to_owned);
+        let groups = [vmkit::service::flags::COMMON, &[TABLE]].concat();
+        Options::from_flags(&FlagSet::parse(&groups, &app_info(), args, &Environment::default()).unwrap())
+    }
+
+    #[test]
+    fn problems_are_named_all_at_once() {
+        let options = options(&[
+            "-claim=list",
+            "-tenant=x",
+            "-tokenLifetime=10ms",
+            "-storeAddr=here",
+            "-fault=store-down@1s,nothing@2s",
+        ]);
+        let problems = options.unwrap_err().join("\n");
+        for want in
+            ["-claim=list", "-tenant: \"x\"", "-tokenLifetime=10ms: write 1s or more", "-storeAddr=here", "\"nothing\""]
+        {
+            assert!(problems.contains(want), "{want}: {problems}");
+        }
+    }
+
+    #[test]
+    fn faults_at_zero_are_there_from_the_start() {
+        let options = options(&["-fault=store-down@0s+5s,rotate-key@3s", "-claim=string"]).unwrap();
+        assert_eq!((options.from_the_start(), options.claim), (vec![Fault::StoreDown], ClaimForm::Text));
+    }
+
+    #[test]
+    fn the_page_in_docs_is_what_the_table_generates() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flags-devstack.md");
+        let page = docs_page();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == page,
+            "docs/flags-devstack.md is out of date; run UPDATE_DOCS=1 cargo test -p devstack flags"
+        );
+    }
+}
