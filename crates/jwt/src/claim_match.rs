@@ -54,6 +54,19 @@ impl ClaimPath {
     }
 }
 
+/// The segments, joined by dots.
+impl std::fmt::Display for ClaimPath {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, segment) in self.0.iter().enumerate() {
+            if index > 0 {
+                out.write_str(".")?;
+            }
+            out.write_str(segment)?;
+        }
+        Ok(())
+    }
+}
+
 /// A path with the pattern that its value must match.
 #[derive(Debug, Clone)]
 pub struct ClaimMatcher<F> {

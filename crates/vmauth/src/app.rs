@@ -5,6 +5,7 @@
 
 mod background;
 mod dial_metrics;
+pub mod inspection;
 mod name_lookup;
 #[cfg(test)]
 mod second_codec;
@@ -85,6 +86,28 @@ fn config_path(start: &Start) -> Result<&str, Fatal> {
     }
 }
 
+/// What generations are built with, and the resolver behind it. Starts nothing.
+fn build_context(start: &Start) -> (Arc<Resolver>, Arc<BuildContext>) {
+    let options = &start.options;
+    let servers = &options.backends.dns_servers;
+    let resolver = if servers.is_empty() { Resolver::from_system() } else { Resolver::from_servers(servers) };
+    let resolver = Arc::new(resolver.reporting(|text| vmkit::warn!("{text}")));
+    let lookup = Arc::new(name_lookup::NameLookup::new(resolver.clone(), start.service.listeners.enable_tcp6));
+    let fail_timeout = options.backends.fail_timeout;
+    let context = BuildContext {
+        peers: Arc::default(),
+        client_tls: Default::default(),
+        control: Handle::current(),
+        probe: Arc::new(TcpProbe { lookup: lookup.clone(), dial: name_lookup::probe_dial() }),
+        lookup,
+        fail_timeout,
+        fail_timeout_text: GoDuration::from(fail_timeout).to_string().into(),
+        discovery_interval: options.backends.discover_interval,
+        max_concurrent: options.limits.max_concurrent_requests,
+    };
+    (resolver, Arc::new(context))
+}
+
 /// The parts that live as long as the process.
 struct App {
     resolver: Arc<Resolver>,
@@ -96,22 +119,7 @@ impl App {
     /// Loads the config and builds everything that needs no listener.
     async fn load(start: &Start, service: &Service) -> Result<(Self, Controller), Fatal> {
         let options = &start.options;
-        let servers = &options.backends.dns_servers;
-        let resolver = if servers.is_empty() { Resolver::from_system() } else { Resolver::from_servers(servers) };
-        let resolver = Arc::new(resolver.reporting(|text| vmkit::warn!("{text}")));
-        let lookup = Arc::new(name_lookup::NameLookup::new(resolver.clone(), start.service.listeners.enable_tcp6));
-        let fail_timeout = options.backends.fail_timeout;
-        let environment = Arc::new(BuildContext {
-            peers: Arc::default(),
-            client_tls: Default::default(),
-            control: Handle::current(),
-            probe: Arc::new(TcpProbe { lookup: lookup.clone(), dial: name_lookup::probe_dial() }),
-            lookup,
-            fail_timeout,
-            fail_timeout_text: GoDuration::from(fail_timeout).to_string().into(),
-            discovery_interval: options.backends.discover_interval,
-            max_concurrent: options.limits.max_concurrent_requests,
-        });
+        let (resolver, environment) = build_context(start);
         let (registry, path) = (&service.registry, options.config.auth_config.clone());
         let mut controller = Controller {
             source: ConfigSource::new(&path, &service.client),

@@ -11,8 +11,10 @@
 pub mod admission;
 pub mod app;
 pub mod authn;
+pub mod cli;
 pub mod config;
 pub mod control;
+pub mod explain;
 pub mod flags;
 pub mod forward;
 pub mod generation;

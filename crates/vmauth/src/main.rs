@@ -3,6 +3,10 @@
 use vmauth::options::Options;
 
 fn main() {
+    let args: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if let Some(exit) = vmauth::cli::run(&args) {
+        vmkit::process::exit::leave(&exit);
+    }
     let flags: [&[vmkit::flags::FlagDef]; 1] = [vmauth::flags::TABLE];
     vmkit::service::main(vmauth::flags::app_info(), &flags, Options::from_flags, vmauth::app::run);
 }

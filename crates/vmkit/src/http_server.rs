@@ -35,7 +35,7 @@ use crate::exchange::{Deadline, Exchange, HeadBudget, HeaderList};
 use crate::tls::client_identity::Subject;
 
 pub use app_route::{AppRoute, PIECE_TIMEOUT, ReadBodyError, Reply, ReplyFuture};
-pub use builtin_routes::OnlyRoutes;
+pub use builtin_routes::{OnlyRoutes, OwnAnswer, own_answer, path_after_prefix};
 pub use metrics::{MalformedMetrics, PprofMetrics, ServerMetrics};
 pub use options::{BasicGate, Listener, PageSource, ServerOptions};
 pub use pages::{Line, push_line, send_plain_error};

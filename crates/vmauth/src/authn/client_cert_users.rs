@@ -28,6 +28,11 @@ impl ClientCertUsers {
         self.0.push((names, user));
     }
 
+    /// The users in this order.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().map(|(_, user)| *user)
+    }
+
     /// The first user whose names fit.
     pub fn find(&self, subject: &Subject, trace: &mut impl Trace) -> Option<u32> {
         let fits = |wanted: &Option<String>, names: &[String]| match wanted {

@@ -150,6 +150,11 @@ impl JwtUsers {
         Self { users, issuers, max_skew }
     }
 
+    /// The users in the order in which they are asked.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.users.iter().map(|user| user.user)
+    }
+
     /// The number of users.
     pub fn len(&self) -> usize {
         self.users.len()
@@ -215,7 +220,7 @@ impl JwtUsers {
                     return Ok(user.accepted(token.claims(), values));
                 }
                 Err(miss) => {
-                    trace.token_user(user.user, Err(&PassedOver { miss, user, token }));
+                    trace.token_user(user.user, Err(&PassedOver { miss, user, token, now }));
                     if miss.rank() > rejection.miss.rank() {
                         rejection.miss = miss;
                         rejection.user = Some(user);
@@ -283,7 +288,8 @@ impl JwtUser {
 
     fn belief(&self) -> Belief {
         match &self.keys {
-            KeyInput::SkipVerify | KeyInput::Unasked(_) => Belief::Unchecked,
+            KeyInput::SkipVerify => Belief::Nothing,
+            KeyInput::Unasked(_) => Belief::Assumed,
             KeyInput::Static(_) | KeyInput::Provider(_) => Belief::Signature,
         }
     }

@@ -10,8 +10,10 @@ use std::fmt;
 pub enum Belief {
     /// Its signature was checked.
     Signature,
-    /// Nothing: signatures of this user are not checked.
-    Unchecked,
+    /// Nothing: signatures of this user are never checked.
+    Nothing,
+    /// Its signature would be checked; the keys were not asked for.
+    Assumed,
 }
 
 /// Is told what authentication looks at, in its order. All methods do nothing unless they are overridden.

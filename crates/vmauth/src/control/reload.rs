@@ -109,7 +109,10 @@ fn shown(path: &str) -> String {
 }
 
 /// Parses and checks a config without starting anything; returns it with the key files it has read.
-fn parse(
+///
+/// # Errors
+/// All problems of the config, with the path in front.
+pub fn parse(
     path: &str,
     bytes: &[u8],
     variables: &Variables,

@@ -236,6 +236,11 @@ impl TargetUrl {
         format!("{}://{}{shown}", self.shape.scheme, self.host)
     }
 
+    /// The whole URL as it is asked for, secrets included, given the target that was written for the request.
+    pub fn on_wire(&self, target: &[u8]) -> String {
+        format!("{}://{}{}", self.shape.scheme, self.host, String::from_utf8_lossy(target))
+    }
+
     fn write_path(&self, out: &mut Vec<u8>, placeholders: Option<&VmAccess>, path_follows: bool) {
         let shape = &*self.shape;
         match (&shape.path_template, placeholders) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine;
 
-use super::{Request, Shared};
-use crate::exchange::HeaderId;
+use super::{BasicGate, Request, Shared};
+use crate::exchange::{HeaderId, RequestHead};
 use crate::flags::Password;
 use crate::percent::arg;
 
@@ -52,18 +52,24 @@ async fn form_key(request: &mut Request<'_>) -> Option<Vec<u8>> {
 /// Checks `-httpAuth.*`; answers and returns false when the request may not pass.
 pub(super) async fn pass_gate(request: &mut Request<'_>, shared: &Shared) -> bool {
     let Some(gate) = &shared.options.gate else { return true };
-    let header = request.exchange.head.first(HeaderId::Authorization);
-    if let Some((user, password)) = header.and_then(basic_credentials) {
-        // Both halves are always compared, so that the time does not tell which one was wrong.
-        let user_fits = gate.username.matches(&user);
-        let password_fits = gate.password.secret().matches(&password);
-        if user_fits & password_fits {
-            return true;
-        }
-        shared.metrics.wrong_basic_auth.inc();
+    match gate.opens_for(request.exchange.head) {
+        Some(true) => return true,
+        Some(false) => shared.metrics.wrong_basic_auth.inc(),
+        None => {}
     }
     request.plain_error(401, "", &[("WWW-Authenticate", "Basic realm=\"VictoriaMetrics\"")]).await;
     false
+}
+
+impl BasicGate {
+    /// Whether the credentials of a request are those of the gate; `None` if it has none.
+    pub fn opens_for(&self, head: &RequestHead) -> Option<bool> {
+        let (user, password) = head.first(HeaderId::Authorization).and_then(basic_credentials)?;
+        // Both halves are always compared, so that the time does not tell which one was wrong.
+        let user_fits = self.username.matches(&user);
+        let password_fits = self.password.secret().matches(&password);
+        Some(user_fits & password_fits)
+    }
 }
 
 /// User and password of a `Basic` header (RFC 7617); the scheme is compared without case.

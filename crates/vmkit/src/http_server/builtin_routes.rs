@@ -97,6 +97,43 @@ async fn strip_prefix(request: &mut Request<'_>, shared: &Shared) -> bool {
     }
 }
 
+/// What follows `-http.pathPrefix` in an encoded path; `None` when the path does not begin with it.
+pub fn path_after_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    if prefix.is_empty() { Some(path) } else { after_prefix(path, prefix) }
+}
+
+/// What the server answers by itself, before the application sees the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnAnswer {
+    /// What it is.
+    pub name: &'static str,
+    /// Its status, unless that depends on keys and on the state of the process.
+    pub status: Option<u16>,
+    /// Whether every listener answers so; pages are where internal requests are served only.
+    pub is_everywhere: bool,
+}
+
+/// Whether a request never reaches the application. `path` is that behind `-http.pathPrefix`, still percent-encoded.
+pub fn own_answer(method: &str, path: &[u8]) -> Option<OwnAnswer> {
+    if method == "OPTIONS" {
+        return Some(OwnAnswer { name: "OPTIONS", status: Some(204), is_everywhere: true });
+    }
+    let page = |name, status| Some(OwnAnswer { name, status, is_everywhere: false });
+    match &*decode_strict(path, false)? {
+        b"/health" => page("/health", None),
+        b"/-/healthy" => page("/-/healthy", Some(200)),
+        b"/-/ready" => page("/-/ready", Some(200)),
+        b"/-/reload" => page("/-/reload", None),
+        b"/ping" => page("/ping", None),
+        b"/robots.txt" => page("/robots.txt", Some(200)),
+        b"/metrics" => page("/metrics", None),
+        b"/flags" => page("/flags", None),
+        path if path.ends_with(b"/favicon.ico") => page("/favicon.ico", Some(200)),
+        path if path.starts_with(b"/debug/pprof/") => page("/debug/pprof/", None),
+        _ => None,
+    }
+}
+
 /// What follows the prefix in an encoded path, comparing decoded bytes; an encoded slash ends the prefix too.
 fn after_prefix<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let mut rest = path;

@@ -13,11 +13,10 @@ use super::inherited::Inherited;
 use super::options::ListenerOptions;
 use super::running::Running;
 use super::{Fatal, Service};
-use crate::http_server::{BasicGate, Handler, Listener, Server, ServerMetrics, ServerOptions, WorkerPlan};
+use crate::http_server::{Handler, Listener, Server, ServerMetrics, ServerOptions, WorkerPlan};
 use crate::metrics::clock;
 use crate::metrics::go_runtime::GoRuntime;
 use crate::net::listener::{bind, looks_like_ipv6_warning};
-use crate::secret::Secret;
 use crate::tls::server_config::{ServerTls, ServerTlsOptions};
 
 /// How often certificates and clocks are looked after.
@@ -147,10 +146,7 @@ impl Service {
             max_connections_per_address: listeners.max_connections_per_address,
             max_graceful_shutdown: listeners.max_graceful_shutdown,
             shutdown_delay: listeners.shutdown_delay,
-            gate: (!access.http_auth_username.is_empty()).then(|| BasicGate {
-                username: Secret::from(access.http_auth_username.as_str()),
-                password: access.http_auth_password.clone(),
-            }),
+            gate: access.gate(),
             metrics_key: access.metrics_key.clone(),
             flags_key: access.flags_key.clone(),
             pprof_key: access.pprof_key.clone(),

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use crate::flags::{FlagSet, Password};
+use crate::http_server::BasicGate;
 use crate::metrics::push::PushOptions;
+use crate::secret::Secret;
 
 #[cfg(test)]
 mod tests;
@@ -125,6 +127,14 @@ pub struct AccessOptions {
     pub pprof_key: Password,
     /// `-reloadAuthKey`.
     pub reload_key: Password,
+}
+
+impl AccessOptions {
+    /// The gate of `-httpAuth.*`, if there is one.
+    pub fn gate(&self) -> Option<BasicGate> {
+        let username = Some(self.http_auth_username.as_str()).filter(|name| !name.is_empty())?;
+        Some(BasicGate { username: Secret::from(username), password: self.http_auth_password.clone() })
+    }
 }
 
 /// Metrics page and push.

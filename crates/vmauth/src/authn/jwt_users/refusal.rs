@@ -84,12 +84,26 @@ pub(super) struct PassedOver<'a> {
     pub(super) miss: Miss,
     pub(super) user: &'a JwtUser,
     pub(super) token: &'a Token,
+    pub(super) now: u64,
 }
 
 impl fmt::Display for PassedOver<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let claims = self.token.claims();
+        let shown = |date: Option<i64>| date.map_or_else(|| "none".to_owned(), |date| date.to_string());
         match self.miss {
-            Miss::Claims => out.write_str("claims do not match `match_claims`"),
+            Miss::Claims => match self.user.claims.iter().find(|claim| !claim.matches(claims)) {
+                Some(claim) => write!(out, "match_claims: {} does not match", quote(cut(&claim.path().to_string()))),
+                None => out.write_str("match_claims do not match"),
+            },
+            Miss::Audience => {
+                write!(out, "{}; aud must name one of {:?}", self.miss.text(self.token, None), self.user.audience)
+            }
+            Miss::Time(_) => {
+                let (exp, nbf, skew) = (shown(claims.exp()), shown(claims.nbf()), self.user.skew);
+                let text = self.miss.text(self.token, None);
+                write!(out, "{text}: exp={exp}, nbf={nbf}, now={}, clock_skew={skew}s", self.now)
+            }
             miss => out.write_str(&miss.text(self.token, Some(self.user))),
         }
     }

@@ -1,0 +1,50 @@
+//! A config as commands look at it that serve nothing: read and built, but no listener, no worker, no traffic.
+
+use vmkit::config_source::ConfigSource;
+use vmkit::http_client::Client;
+use vmkit::service::Fatal;
+use vmkit::tls::client_config::ClientTlsOptions;
+
+use std::sync::Arc;
+
+use super::{Start, build_context, config_defaults, config_path, issuers};
+use crate::config::AuthConfig;
+use crate::control::reload::parse;
+use crate::generation::Generation;
+
+/// The text of the config, and how messages name it.
+///
+/// # Errors
+/// There is no `-auth.config`, or it cannot be read.
+pub async fn read(start: &Start) -> Result<(Vec<u8>, String), Fatal> {
+    let path = config_path(start)?;
+    let client = Arc::new(Client::new(ClientTlsOptions::default()));
+    let mut source = ConfigSource::new(path, &client);
+    let shown = source.shown();
+    let read = source.read().await;
+    let bytes = read.map_err(|cause| format!("failed to read -auth.config={shown}: {cause}"))?;
+    Ok((bytes, shown))
+}
+
+/// The config as the flags complete it.
+///
+/// # Errors
+/// All its problems.
+pub fn parsed(start: &Start, bytes: &[u8]) -> Result<AuthConfig, Fatal> {
+    let path = config_path(start)?;
+    let (config, _) =
+        parse(path, bytes, &start.variables, &config_defaults(start)).map_err(|error| error.to_string())?;
+    Ok(config)
+}
+
+/// The config ready to serve. Providers are asked for their keys with `ask`; `offline` believes their tokens.
+pub async fn built(start: &Start, config: AuthConfig, offline: bool, ask: bool) -> Generation {
+    let issuers = issuers(&start.options);
+    let config = if offline { config.without_providers() } else { config };
+    let (_, context) = build_context(start);
+    let generation = Generation::build(config, &issuers, &context, None);
+    if ask && let Some(users) = &generation.directory.jwt_users {
+        issuers.start(users.issuers()).await;
+    }
+    generation
+}

@@ -1,0 +1,65 @@
+//! `vmauth explain`.
+
+use vmkit::tls::client_identity::Subject;
+
+use super::words::Words;
+use super::{CommandError, Output};
+use crate::app::{Start, inspection};
+use crate::explain::{self, Asked, Settings};
+
+pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandError> {
+    let usage = |text: String| CommandError::Usage(text, "explain");
+    let request = request(words).map_err(usage)?;
+    let asked = Asked::new(&request).map_err(|error| usage(error.to_string()))?;
+    let (bytes, _) = inspection::read(start).await?;
+    let config = inspection::parsed(start, &bytes)?;
+    let offline = words.is_set("offline");
+    let settings = Settings::new(&start.options, &start.service, offline);
+    // Providers are only asked when something hangs on their keys.
+    let asks_providers = !offline && asked.brings_token(&settings);
+    let generation = inspection::built(start, config, offline, asks_providers).await;
+    let answer = explain::explain(&settings, &generation, &asked).await;
+    let with_secrets = words.is_set("secrets");
+    let stdout = match words.is_set("json") {
+        true => format!("{:#}\n", answer.json(with_secrets)),
+        false => answer.text(with_secrets),
+    };
+    Ok(Output { code: i32::from(!answer.is_allowed()), stdout })
+}
+
+fn request(words: &Words) -> Result<explain::Words, String> {
+    let (method, url) = match words.operands.as_slice() {
+        [url] => (None, url),
+        [method, url] => (Some(method.as_str()), url),
+        _ => return Err("which request? Write a URL such as http://host/path or /path".to_owned()),
+    };
+    let owned = |name: &str| words.value(name).map(str::to_owned);
+    Ok(explain::Words {
+        method: words.value("method").or(method).unwrap_or_default().to_owned(),
+        url: url.clone(),
+        headers: words.values("header").to_vec(),
+        basic: owned("user"),
+        bearer: owned("bearer"),
+        body: owned("data"),
+        client: match words.value("client") {
+            Some(text) => Some(text.parse().map_err(|_| format!("-client: {text:?} is no IP address"))?),
+            None => None,
+        },
+        certificate: words.value("cert").map(subject).transpose()?,
+    })
+}
+
+/// Reads `CN=bob,O=Acme,OU=finance`.
+fn subject(text: &str) -> Result<Subject, String> {
+    let mut subject = Subject::default();
+    for part in text.split(',') {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name.trim() {
+            "CN" => subject.common_name = Some(value.to_owned()),
+            "O" => subject.organizations.push(value.to_owned()),
+            "OU" => subject.organizational_units.push(value.to_owned()),
+            _ => return Err(format!("-cert: {part:?} is none of CN=…, O=…, OU=…")),
+        }
+    }
+    Ok(subject)
+}
