@@ -7,6 +7,8 @@
 //! Everything about the stack happens in one task of the control plane, one thing after another; the pages ask it by
 //! message. A signal ends the task first, then the listeners.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use vmkit::http_server::OnlyRoutes;
 use vmkit::service::{Fatal, Service};
 
 use crate::console::{self, Switch};
+use crate::embedded::Reserved;
 use crate::fault::Fault;
 use crate::figures::{Collector, Figures};
 use crate::flags::Options;
@@ -41,13 +44,14 @@ pub type Start = vmkit::service::Start<Options>;
 ///
 /// # Errors
 /// What keeps it from starting.
-pub async fn run(start: Start) -> Result<(), Fatal> {
+pub async fn run(mut start: Start) -> Result<(), Fatal> {
+    let console = take_console(&mut start)?;
     let mut service = Service::open(&start).await?;
     let dir = tempfile::Builder::new()
         .prefix("devstack-")
         .tempdir()
         .map_err(|error| format!("cannot make a folder: {error}"))?;
-    let stack = Stack::start(stack_options(&start, dir.path())?).await?;
+    let stack = Stack::start(stack_options(&start, dir.path(), console.address)?).await?;
     let output = Output::start().map_err(|error| format!("cannot write to standard output: {error}"))?;
     let (publish, figures) = watch::channel(Arc::<Figures>::default());
     let (sender, switches) = mpsc::channel(1);
@@ -69,14 +73,23 @@ pub async fn run(start: Start) -> Result<(), Fatal> {
     output.flush(LAST_WORDS);
     // The end of the process drops nothing.
     drop(dir);
+    drop(console);
     ended
 }
 
-fn stack_options(start: &Start, dir: &std::path::Path) -> Result<StackOptions, Fatal> {
+/// The address of the page, which the service opens later.
+fn take_console(start: &mut Start) -> Result<Reserved, Fatal> {
+    let [listener] = start.service.listeners.public.as_mut_slice() else {
+        return Err("write one -httpListenAddr, such as 127.0.0.1:8400".to_owned());
+    };
+    let reserved = Reserved::take(&listener.addr, "httpListenAddr")?;
+    listener.addr = reserved.address.to_string();
+    Ok(reserved)
+}
+
+fn stack_options(start: &Start, dir: &Path, console: SocketAddr) -> Result<StackOptions, Fatal> {
     let options = &start.options;
     let [provider, proxy, agent, store] = options.addresses;
-    let console = start.service.listeners.public.first().and_then(|listener| listener.addr.parse().ok());
-    let console = console.ok_or("write -httpListenAddr as an address such as 127.0.0.1:8400")?;
     let binary = std::env::current_exe().map_err(|error| format!("cannot find devstack itself: {error}"))?;
     Ok(StackOptions {
         binary,

@@ -17,6 +17,9 @@ use vmkit::net::listener::bind;
 
 /// How long requests may still run when the server goes away.
 const GRACE: Duration = Duration::from_millis(300);
+/// How long closing the listener may take, and how often it is looked at.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(5);
 
 /// An address on loopback that belongs to us.
 #[derive(Debug)]
@@ -115,7 +118,21 @@ impl Embedded {
         if let Some(server) = self.server.take() {
             // What even then goes on ends with the process.
             let _ = server.stop().await;
+            self.closed().await;
         }
+    }
+}
+
+impl Embedded {
+    /// Waits until the worker has closed the listener, which it does when it comes to that.
+    async fn closed(&self) {
+        let free = async {
+            while listen(self.reserved.address).is_err() {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        // Whoever starts it again is told if it is not free even then.
+        let _ = tokio::time::timeout(CLOSE_LIMIT, free).await;
     }
 }
 

@@ -69,7 +69,7 @@ pub struct TenantFigures {
     pub last_write: Option<Duration>,
 }
 
-/// A request that brought samples, as far as tests and pages want to know it.
+/// A request to write, as far as tests and pages want to know it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
     /// Path as it came.
@@ -153,7 +153,7 @@ impl Store {
         self.lock().refused_series
     }
 
-    /// The newest requests that brought samples or descriptions, oldest first.
+    /// The newest requests to write, those without samples too, oldest first.
     pub fn writes(&self) -> Vec<Write> {
         self.lock().writes.iter().cloned().collect()
     }

@@ -19,9 +19,6 @@ impl Store {
             Ok(body) => body,
             Err(error) => return Reply::error(error.status(), &error.to_string()),
         };
-        if body.is_empty() {
-            return Reply::no_content();
-        }
         let block = match read(&body) {
             Ok(block) => block,
             Err(error) => return Reply::error(400, &error),
@@ -40,6 +37,9 @@ impl Store {
 }
 
 fn read(body: &[u8]) -> Result<SeriesBlock, String> {
+    if body.is_empty() {
+        return Ok(SeriesBlock::new());
+    }
     let message =
         unpack(Encoding::of(body), body, MAX_BODY).map_err(|error| format!("cannot unpack the body: {error}"))?;
     let mut block = SeriesBlock::new();
