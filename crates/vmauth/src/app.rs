@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use vmkit::config_source::ConfigSource;
-use vmkit::exchange::ClientCodec;
+use vmkit::exchange::{ClientCodec, Http2Client};
 use vmkit::http_client::Client;
 use vmkit::net::dns::Resolver;
 use vmkit::service::{Fatal, Service};
@@ -142,7 +142,7 @@ impl App {
     }
 
     /// What makes the proxy of each worker, with connections of its own. `codec` is what backends may speak besides
-    /// HTTP/1.
+    /// HTTP/1, instead of HTTP/2.
     fn proxies(
         &self,
         start: &Start,
@@ -158,7 +158,8 @@ impl App {
             resolver: self.resolver.clone(),
             stats: Arc::new(dial_metrics::dial_stats(service.registry.common())),
             control: Handle::current(),
-            codec,
+            codec: codec
+                .unwrap_or_else(|| Arc::new(Http2Client { ping_interval: start.options.backends.http2_ping_interval })),
         };
         move |plan| {
             let pool = std::rc::Rc::new(Pool::new(pools.options(plan.count)));
@@ -204,7 +205,7 @@ struct PoolFactory {
     resolver: Arc<Resolver>,
     stats: Arc<DialStats>,
     control: Handle,
-    codec: Option<Arc<dyn ClientCodec>>,
+    codec: Arc<dyn ClientCodec>,
 }
 
 impl PoolFactory {
@@ -218,6 +219,7 @@ impl PoolFactory {
             control: self.control.clone(),
             resolver: self.resolver.clone(),
             codec: self.codec.clone(),
+            offers_http2: !self.options.http2_disabled,
         }
     }
 }

@@ -304,7 +304,12 @@ async fn send(
     let Some(first) = order.first() else { return answer.deny(502, "there is no backend") };
     let mut room = Vec::new();
     let (mut fields, url) = (HeaderList::default(), &first.target().url);
-    let context = ForwardContext { client_ip: &subject.client.ip_text, remove_xff: settings.remove_xff, placeholders };
+    let context = ForwardContext {
+        client_ip: &subject.client.ip_text,
+        remove_xff: settings.remove_xff,
+        placeholders,
+        request_id: None,
+    };
     let result = write_request_headers(&mut HeaderWriter::List(&mut fields), head, rules, &context)
         .and_then(|()| authority(head, rules, url.host(), placeholders, &mut room));
     match result {

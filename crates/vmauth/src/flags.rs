@@ -37,6 +37,8 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("backend.TLSCertFile", Text, "", "Path or URL of the client certificate shown to https backends. A user's tls_cert_file goes first").aliases(&["backend.tlsCertFile"]),
     FlagDef::new("backend.TLSKeyFile", Text, "", "Path or URL of the private key of -backend.TLSCertFile. A user's tls_key_file goes first").aliases(&["backend.tlsKeyFile"]),
     FlagDef::new("backend.TLSServerName", Text, "", "Host name to ask https backends for and to expect in their certificates. A user's tls_server_name goes first").aliases(&["backend.tlsServerName"]),
+    FlagDef::new("backend.http2.disable", Bool, "", "Do not offer HTTP/2 to https backends. Backends whose URL begins with h2c:// or h2:// are spoken to in HTTP/2 all the same"),
+    FlagDef::new("backend.http2.pingInterval", Duration, "15s", "After how much silence on an HTTP/2 connection with open requests the backend is asked whether it lives, and how long it may take to answer. 0 means never"),
     FlagDef::new("backend.tlsInsecureSkipVerify", Bool, "", "Accept any certificate of https backends. A user's tls_insecure_skip_verify goes first").aliases(&["backend.TLSInsecureSkipVerify"]),
     FlagDef::new("configCheckInterval", Duration, "", "How often -auth.config is read again. With 0 only SIGHUP and /-/reload do that"),
     FlagDef::new("dialTimeout", Duration, "5s", "How long opening a connection to a backend may take before the next backend is tried; the TLS handshake has as long again. Must be positive"),

@@ -12,6 +12,7 @@ pub mod reply;
 pub mod retry_policy;
 mod trailers;
 pub mod tunnel;
+mod upload;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -23,6 +24,7 @@ use vmkit::exchange::{BodyKind, Deadline, HeaderList, ReplyWriter, RequestBody, 
 use vmkit::http_server::Client;
 
 use crate::admission::body_buffer::{BufferLimits, BufferedBody};
+use crate::admission::grpc;
 use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::rewrite::form_body::{BodyReading, reading};
 use crate::rewrite::target_url::NormalPath;
@@ -37,6 +39,7 @@ use record::{End, Record};
 use reply::RelayError;
 use retry_policy::{Failure, Outcome, Situation, Step, is_idempotent, next_step};
 use tunnel::TunnelLimits;
+use upload::{Kept, Source};
 
 /// What forwarding needs besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +86,8 @@ pub struct Forward<'r, 'c> {
     pub placeholders: Option<&'r VmAccess>,
     /// What was read of the body.
     pub buffered: BufferedBody,
+    /// What is read of it later, if that is worth keeping. `None` at first.
+    pub kept: Option<RefCell<Kept>>,
     /// Header fields of every reply.
     pub common_lines: &'c HeaderList,
     /// Is told what happens.
@@ -164,8 +169,8 @@ impl FailureText {
     }
 }
 
-enum Attempted {
-    Replied(Pooled, Sent),
+enum Attempted<'a> {
+    Replied(Pooled, Sent<'a>),
     NextBackend,
 }
 
@@ -196,6 +201,10 @@ impl Forward<'_, '_> {
         let framing = self.filter_form(body.kind())?;
         if let Some(values) = self.placeholders {
             self.target.request_rules.check_values(values).map_err(ForwardError::BadHeaderValue)?;
+        }
+        if !self.buffered.complete && grpc::is_call(self.head) {
+            // A call is not read ahead to its end; what is sent of it meanwhile is kept as far as a whole one would be.
+            self.kept = Some(RefCell::new(Kept::new(self.buffered.data.len(), self.settings.limits.retry)));
         }
         let backends = self.target.backends.fresh().await;
         let attempts = backends.len();
@@ -240,18 +249,17 @@ impl Forward<'_, '_> {
     }
 
     /// One attempt: at most one more try at the same backend, silently.
-    async fn try_backend(
-        &self,
+    async fn try_backend<'s>(
+        &'s self,
         lease: &Lease<Upstream>,
         framing: &Framing,
         scratch: &mut Scratch,
         attempts_left: usize,
         body: &mut RequestBody<'_>,
         deadline: &mut Deadline,
-    ) -> Result<Attempted, ForwardError> {
+    ) -> Result<Attempted<'s>, ForwardError> {
         let upstream = lease.target();
         let metrics = &self.user.metrics;
-        let replayable = self.buffered.is_replayable(self.settings.limits);
         let rules = &self.target.request_rules;
         let Scratch { target, authority: room } = &mut *scratch;
         let outgoing = Outgoing {
@@ -260,27 +268,30 @@ impl Forward<'_, '_> {
                 target,
                 authority: authority(self.head, rules, upstream.url.host(), self.placeholders, room)
                     .map_err(ForwardError::BadHeaderValue)?,
-                upgrade: tunnel::wanted(self.head),
+                upgrade: tunnel::wanted(self.head).filter(|_| upstream.peer.takes_upgrades()),
                 wants_trailers: self.head.takes_trailers(),
             },
-            head: self.head,
-            rules,
+            source: Source {
+                head: self.head,
+                rules,
+                kind: framing.kind,
+                buffered: &self.buffered.data,
+                complete: self.buffered.complete,
+                kept: self.kept.as_ref(),
+                filter: if framing.filter { Some(&self.target.protected_form_args) } else { None },
+                record: self.record,
+            },
             context: ForwardContext {
                 client_ip: &self.client.ip_text,
                 remove_xff: self.settings.remove_xff,
                 placeholders: self.placeholders,
                 request_id: self.request_id,
             },
-            kind: framing.kind,
-            buffered: &self.buffered.data,
-            filter: if framing.filter { Some(&self.target.protected_form_args) } else { None },
-            complete: self.buffered.complete,
             response_timeout: self.settings.response_timeout,
-            record: self.record,
         };
         let harms_twice = self.target.retry_only_idempotent && !is_idempotent(self.head.method());
         let mut situation = Situation {
-            body_replayable: replayable,
+            body_replayable: self.is_replayable(),
             attempts_left: u32::try_from(attempts_left).unwrap_or(u32::MAX),
             stale_connection: false,
             only_once: false,
@@ -289,13 +300,14 @@ impl Forward<'_, '_> {
         loop {
             metrics.backend_requests.inc();
             self.record.attempt(upstream.url.host());
+            let mut lives = false;
             let (outcome, text) =
                 match attempt(self.pool, &upstream.peer, situation.repeated, &outgoing, body, deadline).await {
                     Ok((pooled, sent)) => {
                         let head = pooled.exchange.reply.head();
                         let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
                         let retried = !harms_twice && self.target.retry_status_codes.contains(&status);
-                        if is_tunnel && (outgoing.line.upgrade.is_none() || sent == Sent::Partly) {
+                        if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
                             situation.only_once = harms_twice;
                             let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
                             (Outcome::Failed(Failure::Other), FailureText::Cause(cause))
@@ -309,9 +321,11 @@ impl Forward<'_, '_> {
                     Err(TryError::ClientBody(error)) => return Err(ForwardError::of_body(error)),
                     Err(TryError::Token(error)) => return Err(ForwardError::BadHeaderValue(error)),
                     Err(TryError::Own(cause)) => return Err(ForwardError::NoConnection { cause }),
-                    Err(TryError::Backend { cause, trivial, stale, reached }) => {
-                        situation.only_once = harms_twice && reached;
-                        situation.stale_connection = stale && replayable;
+                    Err(TryError::Backend { cause, trivial, stale, reached, refused, alive }) => {
+                        lives = alive;
+                        situation.body_replayable = self.is_replayable();
+                        situation.only_once = harms_twice && reached && !refused;
+                        situation.stale_connection = (stale || refused) && situation.body_replayable;
                         let failure = if trivial { Failure::Cut } else { Failure::Other };
                         (Outcome::Failed(failure), FailureText::Cause(cause))
                     }
@@ -322,22 +336,32 @@ impl Forward<'_, '_> {
                 situation.repeated = true;
                 continue;
             }
-            return self.after_failure(lease, scratch, step, text).map(|()| Attempted::NextBackend);
+            return self.after_failure(lease, scratch, step, lives, text).map(|()| Attempted::NextBackend);
         }
     }
 
-    /// Counts and reports a failed attempt; an error ends the request.
+    /// Whether everything that was read of the body can be sent again.
+    fn is_replayable(&self) -> bool {
+        match &self.kept {
+            Some(kept) => kept.borrow().is_whole(),
+            None => self.buffered.is_replayable(self.settings.limits),
+        }
+    }
+
+    /// Counts and reports a failed attempt; an error ends the request. A backend that `lives` has failed this request
+    /// only.
     fn after_failure(
         &self,
         lease: &Lease<Upstream>,
         scratch: &Scratch,
         step: Step,
+        lives: bool,
         failure: FailureText,
     ) -> Result<(), ForwardError> {
         if step.counts_backend_error() {
             self.user.metrics.backend_errors.inc();
         }
-        if step.marks_broken() {
+        if step.marks_broken() && !lives {
             self.health.mark_broken(lease);
         }
         let target = lease.target().url.display(&scratch.target);
@@ -367,7 +391,7 @@ impl Forward<'_, '_> {
         lease: &Lease<Upstream>,
         scratch: &Scratch,
         mut pooled: Pooled,
-        sent: Sent,
+        sent: Sent<'_>,
         body: &mut RequestBody<'_>,
         reply: &mut ReplyWriter,
     ) -> Result<(), ForwardError> {
@@ -377,8 +401,8 @@ impl Forward<'_, '_> {
         let head = exchange.reply.head();
         pooled.is_personal = personal::is_sent(self.head) || personal::is_asked_for(head);
         let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
-        if sent == Sent::Partly {
-            // The rest of the body is not wanted: the connections on both sides end with this exchange.
+        if !matches!(sent, Sent::Whole) && !reply.is_stream() {
+            // The rest of the body may not be wanted: the connections on both sides end with this exchange.
             reply.set_close();
         }
         let (own, rules) = (self.common_lines, &self.target.response_rules);
@@ -390,7 +414,16 @@ impl Forward<'_, '_> {
             return Ok(());
         }
         let passing = |found: Option<&HeaderList>| trailers::of_reply(found, rules, own);
-        match reply::relay(&mut exchange.reply, reply, body, passing, self.record).await {
+        let relayed = match sent {
+            Sent::Going(upload) => {
+                Box::pin(reply::relay_both(exchange, reply, body, Some(upload), passing, self.record)).await
+            }
+            _ if exchange.is_stream() => {
+                Box::pin(reply::relay_both(exchange, reply, body, None, passing, self.record)).await
+            }
+            Sent::Whole | Sent::Partly => reply::relay(&mut exchange.reply, reply, body, passing, self.record).await,
+        };
+        match relayed {
             Ok(()) => {
                 self.record.set_end(End::Complete);
                 self.pool.put(&upstream.peer, pooled);
@@ -398,6 +431,7 @@ impl Forward<'_, '_> {
             }
             Err(RelayError::ClientGone) => Err(ForwardError::ClientGone),
             Err(RelayError::ClientStalled) => Err(ForwardError::ClientStalled),
+            Err(RelayError::ClientBody(error)) => Err(ForwardError::of_body(error)),
             Err(RelayError::Backend(error)) => {
                 let target = upstream.url.display(&scratch.target);
                 Err(ForwardError::BrokenReply { target, cause: format!("cannot read data from backend: {error}") })

@@ -112,6 +112,10 @@ pub struct Backends {
     pub retry_status_codes: Vec<u16>,
     /// `-retryOnlyIdempotent`.
     pub retry_only_idempotent: bool,
+    /// `-backend.http2.disable`.
+    pub http2_disabled: bool,
+    /// `-backend.http2.pingInterval`; `None` = never.
+    pub http2_ping_interval: Option<Duration>,
     /// `-backend.TLS*`.
     pub tls: ClientTlsOptions,
 }
@@ -225,6 +229,8 @@ impl Check<'_> {
             merge_query_args: non_empty(flags.texts("mergeQueryArgs")),
             retry_only_idempotent: flags.bool("retryOnlyIdempotent"),
             retry_status_codes: self.retry_status_codes(),
+            http2_disabled: flags.bool("backend.http2.disable"),
+            http2_ping_interval: flags.duration("backend.http2.pingInterval").positive(),
             tls: ClientTlsOptions {
                 ca_file: given(flags, "backend.TLSCAFile"),
                 cert_file: given(flags, "backend.TLSCertFile"),

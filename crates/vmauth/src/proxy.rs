@@ -25,10 +25,11 @@ use vmkit::http_server::{Client, Handler, Request, log_text, send_plain_error};
 use vmkit::redact;
 use vmkit::units::GoDuration;
 
-use crate::admission::body_buffer::{BufferError, buffer};
+use crate::admission::body_buffer::{BufferError, buffer, buffer_ready};
 use crate::admission::client_address::{ClientIp, TrustedProxies};
 use crate::admission::concurrency::{Limiter, Permit};
 use crate::admission::failed_logins::FailedLogins;
+use crate::admission::grpc;
 use crate::authn::authenticate;
 use crate::authn::credentials::AuthHeaders;
 use crate::authn::trace::Silent;
@@ -222,6 +223,7 @@ impl Proxy {
             path: &path,
             placeholders: principal.placeholders(),
             buffered,
+            kept: None,
             common_lines: facts.common_lines,
             observer: &watched,
             record: scope.record(),
@@ -247,6 +249,9 @@ impl Proxy {
         scope: &RequestScope<'_>,
     ) -> Result<crate::admission::body_buffer::BufferedBody, ProxyError> {
         let limits = self.shared.forward.limits;
+        if !body.is_done() && grpc::is_call(facts.head) {
+            return buffer_ready(body, limits).await.map_err(|error| self.buffer_error(&error));
+        }
         if limits.buffer == 0 && limits.retry == 0 {
             return buffer(body, limits, deadline).await.map_err(|error| self.buffer_error(&error));
         }

@@ -36,8 +36,12 @@ mod expect_continue;
 mod failed_logins;
 #[path = "behaviour/forms.rs"]
 mod forms;
+#[path = "behaviour/frames.rs"]
+mod frames;
 #[path = "behaviour/framing.rs"]
 mod framing;
+#[path = "behaviour/http2_backends.rs"]
+mod http2_backends;
 #[path = "behaviour/identity_provider.rs"]
 mod identity_provider;
 #[path = "behaviour/limits.rs"]

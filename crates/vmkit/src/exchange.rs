@@ -55,6 +55,7 @@ pub use head_lines::{HeaderId, HeaderLine, same_or_twin, tokens};
 pub use header_list::HeaderList;
 pub use header_writer::HeaderWriter;
 pub use http1_server::{Exchange, Http1Server, NoRequest};
+pub use http2::client::Http2Client;
 pub use message::{Chunk, HeadOut, ReplyBody, RequestLine};
 pub use reply_error::ReplyError;
 pub use reply_writer::ReplyWriter;

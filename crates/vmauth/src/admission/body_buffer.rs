@@ -43,6 +43,28 @@ impl BufferedBody {
     }
 }
 
+/// Takes what has arrived of a body and waits for nothing: its sender may wait for an answer before it sends more.
+///
+/// Up to `limits.retry` bytes and one piece.
+pub async fn buffer_ready(body: &mut RequestBody<'_>, limits: BufferLimits) -> Result<BufferedBody, BufferError> {
+    let mut found = BufferedBody::default();
+    while !found.complete && found.data.len() < limits.retry {
+        let chunk = tokio::select! {
+            biased;
+            chunk = body.chunk() => chunk.map_err(BufferError::Broken)?,
+            () = std::future::ready(()) => return Ok(found),
+        };
+        match chunk {
+            Some(chunk) => {
+                found.data.extend_from_slice(chunk.data);
+                found.complete = chunk.last;
+            }
+            None => found.complete = true,
+        }
+    }
+    Ok(found)
+}
+
 /// Reads up to `max(limits.buffer, limits.retry)` bytes; a body of exactly that size counts as incomplete.
 pub async fn buffer(
     body: &mut RequestBody<'_>,

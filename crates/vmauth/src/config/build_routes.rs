@@ -210,7 +210,7 @@ impl Builder<'_, '_> {
                 return None;
             }
         };
-        if !matches!(url.scheme(), "http" | "https") {
+        if !matches!(url.scheme(), "http" | "https" | "h2c" | "h2") {
             let scheme = quote(url.scheme());
             let message = format!("unsupported scheme for `url_prefix: {shown}`: {scheme}; must be `http` or `https`");
             self.problems.push(stage, place, mark, message, hint);

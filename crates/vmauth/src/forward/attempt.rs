@@ -8,64 +8,44 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vmkit::exchange::{
-    BodyError, BodyKind, ClientExchange, Deadline, HeaderList, ReplyError, RequestBody, RequestHead, RequestLine,
+    BodyError, BodyKind, ClientExchange, Deadline, HeaderList, ReplyError, ReplyReader, RequestBody, RequestLine,
     RequestWriter,
 };
 
 use super::form_stream::FormStream;
 use super::record::Record;
 use super::trailers;
+use super::upload::{Source, Upload, UploadError};
 use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
-use crate::rewrite::form_body::ProtectedArgs;
-use crate::rewrite::header_rules::HeaderRules;
 use crate::rewrite::jwt_placeholders::PlaceholderError;
 use crate::upstream::pool::{Peer, Pool, Pooled};
 
 /// A request ready to be sent, as often as needed, over whatever protocol the backend speaks.
 #[derive(Debug)]
-pub struct Outgoing<'a> {
+pub struct Outgoing<'l, 'a> {
     /// What the backend is asked for.
-    pub line: RequestLine<'a>,
-    /// The client's head, the source of the fields.
-    pub head: &'a RequestHead,
-    /// Rules of the route; what they decide cannot be changed by a trailer.
-    pub rules: &'a HeaderRules,
+    pub line: RequestLine<'l>,
+    /// The client's head, the rules of the route, and the body.
+    pub source: Source<'a>,
     /// What the fields depend on besides.
-    pub context: ForwardContext<'a>,
-    /// What body the head announces.
-    pub kind: BodyKind,
-    /// What was read of the body.
-    pub buffered: &'a [u8],
-    /// Args to remove from the rest of a form on its way; `kind` is a stream then.
-    pub filter: Option<&'a ProtectedArgs>,
-    /// Whether `buffered` is all of it.
-    pub complete: bool,
+    pub context: ForwardContext<'l>,
     /// Time for the reply head after the request was sent; zero for no limit.
     pub response_timeout: Duration,
-    /// Where bytes and times are noted.
-    pub record: &'a Record,
 }
 
-impl Outgoing<'_> {
+impl Outgoing<'_, '_> {
     /// Writes the head into what is sent.
     fn write_head(&self, exchange: &mut ClientExchange) -> Result<(), PlaceholderError> {
+        let Source { head, rules, kind, .. } = self.source;
         let mut fields = exchange.begin(&self.line);
-        write_request_headers(&mut fields, self.head, self.rules, &self.context)?;
-        if self.kind == BodyKind::Stream {
-            for name in trailers::announced_by_request(self.head, self.rules) {
+        write_request_headers(&mut fields, head, rules, &self.context)?;
+        if kind == BodyKind::Stream {
+            for name in trailers::announced_by_request(head, rules) {
                 exchange.request.announce_trailer(name);
             }
         }
-        exchange.request.end_head(self.kind);
+        exchange.request.end_head(kind);
         Ok(())
-    }
-
-    /// Trailers of a body that was read to its end.
-    fn trailers(&self, body: &RequestBody<'_>) -> HeaderList {
-        match self.kind {
-            BodyKind::Stream => trailers::of_request(body.trailers(), self.head, self.rules),
-            BodyKind::None | BodyKind::Length(_) => HeaderList::default(),
-        }
     }
 }
 
@@ -90,50 +70,68 @@ pub enum TryError {
         stale: bool,
         /// A connection was there, so the backend may have read the request.
         reached: bool,
+        /// The backend has said that it did not take the request.
+        refused: bool,
+        /// The connection goes on: the backend lives, whatever became of this request.
+        alive: bool,
     },
 }
 
+impl TryError {
+    /// A failed try before there was a connection.
+    fn unreached(cause: String) -> Self {
+        Self::Backend { cause, trivial: false, stale: false, reached: false, refused: false, alive: false }
+    }
+}
+
 /// How far the request got when the reply head arrived.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Sent {
+#[derive(Debug)]
+pub enum Sent<'a> {
     /// Completely.
     Whole,
     /// The backend answered before the end of the body; the rest was not sent.
     Partly,
+    /// The same, and the rest can be sent beside the reply.
+    Going(Box<Upload<'a>>),
 }
 
 /// Sends the request over a pooled or a new connection and waits for the reply head.
 ///
 /// `fresh` forbids a pooled connection.
-pub async fn attempt(
+pub async fn attempt<'a>(
     pool: &Pool,
     peer: &Peer,
     fresh: bool,
-    outgoing: &Outgoing<'_>,
+    outgoing: &Outgoing<'_, 'a>,
     body: &mut RequestBody<'_>,
     deadline: &mut Deadline,
-) -> Result<(Pooled, Sent), TryError> {
-    let pooled = if fresh { None } else { pool.take(peer) };
-    let mut pooled = match pooled {
+) -> Result<(Pooled, Sent<'a>), TryError> {
+    let only_http1 = outgoing.line.upgrade.is_some();
+    let mut pooled = match pool.take(peer, fresh, only_http1) {
         Some(pooled) => pooled,
         None => {
-            let began = outgoing.record.now();
+            let began = outgoing.source.record.now();
             let dialled = tokio::select! {
                 biased;
-                dialled = pool.dial(peer) => dialled,
+                dialled = pool.dial(peer, only_http1) => dialled,
                 () = body.gone() => return Err(TryError::ClientGone),
             };
-            outgoing.record.connected(began);
+            outgoing.source.record.connected(began);
             dialled.map_err(|error| match error.is_our_own() {
                 true => TryError::Own(error.to_string()),
-                false => TryError::Backend { cause: error.to_string(), trivial: false, stale: false, reached: false },
+                false => TryError::unreached(error.to_string()),
             })?
         }
     };
     outgoing.write_head(&mut pooled.exchange).map_err(TryError::Token)?;
-    let (reused, began) = (pooled.reused, outgoing.record.now());
-    let sent = exchange(&mut pooled, outgoing, body, deadline).await.map_err(|error| error.on(reused))?;
-    outgoing.record.answered(began);
+    let (reused, began) = (pooled.reused, outgoing.source.record.now());
+    let sent = match pooled.exchange.is_stream() {
+        false => exchange(&mut pooled, outgoing, body, deadline).await,
+        // Boxed, so that an exchange in HTTP/1 needs no room for it.
+        true => Box::pin(exchange_on_stream(&mut pooled, outgoing, body, deadline)).await,
+    };
+    let sent = sent.map_err(|error| error.on(reused))?;
+    outgoing.source.record.answered(began);
     Ok((pooled, sent))
 }
 
@@ -153,11 +151,15 @@ impl Failure {
                 trivial: false,
                 stale: false,
                 reached: true,
+                refused: false,
+                alive: false,
             },
             Self::Reply(error) => TryError::Backend {
                 trivial: is_trivial(&error),
                 stale: reused && error.is_before_reply(),
                 reached: true,
+                refused: matches!(error, ReplyError::Refused { .. }),
+                alive: matches!(error, ReplyError::Refused { .. } | ReplyError::Reset { .. }),
                 cause: error.to_string(),
             },
         }
@@ -168,30 +170,37 @@ fn is_trivial(error: &ReplyError) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
     match error {
         ReplyError::Io { source, .. } => matches!(source.kind(), BrokenPipe | ConnectionReset),
-        ReplyError::Eof { .. } | ReplyError::Malformed(_) => false,
+        ReplyError::Eof { .. } | ReplyError::Refused { .. } | ReplyError::Reset { .. } | ReplyError::Malformed(_) => {
+            false
+        }
     }
 }
 
-async fn exchange(
+async fn exchange<'a>(
     pooled: &mut Pooled,
-    outgoing: &Outgoing<'_>,
+    outgoing: &Outgoing<'_, 'a>,
     body: &mut RequestBody<'_>,
     deadline: &mut Deadline,
-) -> Result<Sent, Failure> {
+) -> Result<Sent<'a>, Failure> {
     let ClientExchange { request, reply } = &mut *pooled.exchange;
-    let mut form = outgoing.filter.map(FormStream::new);
+    let source = &outgoing.source;
+    let mut form = source.filter.map(FormStream::new);
     let mut filtered = Vec::new();
     let buffered = match &mut form {
         Some(form) => {
-            form.push(&mut filtered, outgoing.buffered);
+            form.push(&mut filtered, source.buffered);
             &filtered
         }
-        None => outgoing.buffered,
+        None => source.buffered,
     };
-    let trailers = if outgoing.complete { outgoing.trailers(body) } else { HeaderList::default() };
+    let kept = source.kept.map(|kept| kept.borrow().data().to_vec()).unwrap_or_default();
+    let trailers = if source.complete { source.trailers(body) } else { HeaderList::default() };
     let first = async {
-        let ends = outgoing.complete && trailers.is_empty();
+        let ends = source.complete && trailers.is_empty();
         request.send(buffered, ends).await?;
+        if !kept.is_empty() {
+            request.send(&kept, false).await?;
+        }
         if trailers.is_empty() { Ok(()) } else { request.finish_with(&trailers).await }
     };
     let mut written = tokio::select! {
@@ -201,11 +210,11 @@ async fn exchange(
         // A backend that answers without reading may wait for its answer to be read: both would wait for ever.
         head = reply.read_head() => return head.map(|()| Sent::Partly).map_err(Failure::Reply),
     };
-    if written.is_ok() && !outgoing.complete {
+    if written.is_ok() && !source.complete {
         let rest = async {
             match form {
-                Some(form) => send_form(body, request, form, outgoing.record).await,
-                None => send_rest(body, request, outgoing).await,
+                Some(form) => send_form(body, request, form, source.record).await,
+                None => send_rest(body, request, source).await,
             }
         };
         let rest = pin!(rest);
@@ -219,14 +228,57 @@ async fn exchange(
             head = reply.read_head() => return head.map(|()| Sent::Partly).map_err(Failure::Reply),
         }
     }
-    // A backend that stops reading may have answered already, such as 413: its reply says more than the failed write.
     if let Err(source) = written {
-        let grace = tokio::time::timeout(Duration::from_secs(1), reply.read_head()).await;
-        return match grace {
-            Ok(Ok(())) => Ok(Sent::Partly),
-            Ok(Err(_)) | Err(_) => Err(Failure::Reply(ReplyError::Io { begun: reply.has_begun(), source })),
+        return after_failed_write(reply, source).await;
+    }
+    await_head(outgoing, reply, body, deadline).await
+}
+
+/// The same where both directions are independent: the rest of the body may be sent beside the reply.
+async fn exchange_on_stream<'a>(
+    pooled: &mut Pooled,
+    outgoing: &Outgoing<'_, 'a>,
+    body: &mut RequestBody<'_>,
+    deadline: &mut Deadline,
+) -> Result<Sent<'a>, Failure> {
+    let ClientExchange { request, reply } = &mut *pooled.exchange;
+    let mut upload = Box::new(Upload::new(outgoing.source, body));
+    let mut written = tokio::select! {
+        biased;
+        written = upload.send_at_hand(request) => written,
+        () = body.gone() => return Err(Failure::Client(TryError::ClientGone)),
+        head = reply.read_head() => return head.map(|()| Sent::Going(upload)).map_err(Failure::Reply),
+    };
+    if written.is_ok() {
+        written = tokio::select! {
+            biased;
+            written = upload.send_rest(body, request) => written,
+            head = reply.read_head() => return head.map(|()| Sent::Going(upload)).map_err(Failure::Reply),
         };
     }
+    match written {
+        Ok(()) => await_head(outgoing, reply, body, deadline).await,
+        Err(UploadError::Client(error)) => Err(Failure::Client(TryError::ClientBody(error))),
+        Err(UploadError::Backend(error)) => after_failed_write(reply, error).await,
+    }
+}
+
+/// A backend that stops reading may have answered already, such as 413: its reply says more than the failed write.
+async fn after_failed_write<'a>(reply: &mut ReplyReader, source: std::io::Error) -> Result<Sent<'a>, Failure> {
+    match tokio::time::timeout(Duration::from_secs(1), reply.read_head()).await {
+        Ok(Ok(())) => Ok(Sent::Partly),
+        Ok(Err(error @ (ReplyError::Refused { .. } | ReplyError::Reset { .. }))) => Err(Failure::Reply(error)),
+        Ok(Err(_)) | Err(_) => Err(Failure::Reply(ReplyError::Io { begun: reply.has_begun(), source })),
+    }
+}
+
+/// Waits for the head of the reply to a request that was sent whole.
+async fn await_head<'a>(
+    outgoing: &Outgoing<'_, '_>,
+    reply: &mut ReplyReader,
+    body: &mut RequestBody<'_>,
+    deadline: &mut Deadline,
+) -> Result<Sent<'a>, Failure> {
     let timeout = outgoing.response_timeout;
     deadline.set(if timeout.is_zero() { None } else { Some(Instant::now() + timeout) });
     let head = std::future::poll_fn(|cx| {
@@ -250,20 +302,23 @@ enum RestError {
 async fn send_rest(
     body: &mut RequestBody<'_>,
     request: &mut RequestWriter,
-    outgoing: &Outgoing<'_>,
+    source: &Source<'_>,
 ) -> Result<(), RestError> {
     loop {
         match body.chunk().await.map_err(RestError::Client)? {
             Some(chunk) => {
                 let last = chunk.last;
-                outgoing.record.received(chunk.data.len());
+                source.record.received(chunk.data.len());
+                if let Some(kept) = source.kept {
+                    kept.borrow_mut().push(chunk.data);
+                }
                 request.send(chunk.data, last).await.map_err(RestError::Backend)?;
                 if last {
                     return Ok(());
                 }
             }
             None => {
-                let sent = request.finish_with(&outgoing.trailers(body)).await;
+                let sent = request.finish_with(&source.trailers(body)).await;
                 return sent.map_err(RestError::Backend);
             }
         }

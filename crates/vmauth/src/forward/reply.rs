@@ -3,12 +3,16 @@
 //! Every piece is sent as soon as it is read, and the next one is read only when it was sent. While the backend is
 //! silent the client is watched: when it leaves, the backend connection is dropped.
 
+use std::pin::pin;
+
 use vmkit::exchange::{
-    BodyError, BodyKind, HeaderId, HeaderList, ReplyBody, ReplyReader, ReplyWriter, RequestBody, ResponseHead,
+    BodyError, BodyKind, ClientExchange, HeaderId, HeaderList, ReplyBody, ReplyReader, ReplyWriter, RequestBody,
+    ResponseHead,
 };
 
 use super::record::Record;
 use super::trailers;
+use super::upload::{Upload, UploadError};
 use crate::rewrite::header_rules::ResponseRules;
 use crate::rewrite::response_headers::write_response_headers;
 
@@ -19,6 +23,8 @@ pub enum RelayError {
     ClientGone,
     /// The client took nothing of the reply for too long.
     ClientStalled,
+    /// The client's body is malformed.
+    ClientBody(BodyError),
     /// The backend broke off.
     Backend(BodyError),
 }
@@ -78,6 +84,78 @@ pub async fn relay(
             break;
         }
     }
+    finish(reply, client, passing).await
+}
+
+/// The same where both directions are independent, while the rest of the request is sent if there is one.
+pub async fn relay_both(
+    exchange: &mut ClientExchange,
+    client: &mut ReplyWriter,
+    request: &mut RequestBody<'_>,
+    upload: Option<Box<Upload<'_>>>,
+    passing: impl FnOnce(Option<&HeaderList>) -> HeaderList,
+    record: &Record,
+) -> Result<(), RelayError> {
+    let ClientExchange { request: backend, reply } = exchange;
+    let mut down = pin!(relay_alone(reply, client, passing, record));
+    if let Some(mut upload) = upload {
+        tokio::select! {
+            biased;
+            done = &mut down => return done,
+            sent = upload.send_rest(request, backend) => match sent {
+                // A backend may have enough before the end, and answer all the same.
+                Ok(()) | Err(UploadError::Backend(_)) => {}
+                Err(UploadError::Client(BodyError::UnexpectedEof | BodyError::Io(_))) => {
+                    return Err(RelayError::ClientGone);
+                }
+                Err(UploadError::Client(error)) => return Err(RelayError::ClientBody(error)),
+            },
+        }
+    }
+    tokio::select! {
+        biased;
+        done = down => done,
+        () = request.gone() => Err(RelayError::ClientGone),
+    }
+}
+
+/// Streams a reply without a look at the client's side.
+async fn relay_alone(
+    reply: &mut ReplyReader,
+    client: &mut ReplyWriter,
+    passing: impl FnOnce(Option<&HeaderList>) -> HeaderList,
+    record: &Record,
+) -> Result<(), RelayError> {
+    let mut is_first = true;
+    loop {
+        let mut next = pin!(reply.chunk());
+        let chunk = tokio::select! {
+            biased;
+            chunk = &mut next => chunk,
+            // The head does not wait for the body: a client may wait for the head before it sends more.
+            () = std::future::ready(()), if is_first => {
+                client.send(&[], false).await.map_err(|error| RelayError::of_client(&error))?;
+                next.await
+            }
+        };
+        is_first = false;
+        let Some(chunk) = chunk.map_err(RelayError::Backend)? else { break };
+        let last = chunk.last;
+        client.send(chunk.data, last).await.map_err(|error| RelayError::of_client(&error))?;
+        record.sent(chunk.data.len());
+        if last {
+            break;
+        }
+    }
+    finish(reply, client, passing).await
+}
+
+/// Ends the reply, with the trailers that may pass.
+async fn finish(
+    reply: &ReplyReader,
+    client: &mut ReplyWriter,
+    passing: impl FnOnce(Option<&HeaderList>) -> HeaderList,
+) -> Result<(), RelayError> {
     let finished = match reply.trailers() {
         Some(found) if client.takes_trailers() => client.finish_with(&passing(Some(found))).await,
         _ => client.finish().await,

@@ -215,7 +215,7 @@ fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) 
     let srv = url.is_srv();
     let host = if srv { url.hostname().trim_start_matches("srv+") } else { url.hostname() };
     let tls = if url.is_https() { tls } else { None };
-    let peer = peers.peer(host, url.port().unwrap_or(0), srv, tls);
+    let peer = peers.peer(host, url.port().unwrap_or(0), srv, url.is_http2(), tls);
     Upstream { url, peer }
 }
 

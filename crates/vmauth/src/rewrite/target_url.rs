@@ -107,9 +107,14 @@ impl TargetUrl {
         &self.shape.scheme
     }
 
-    /// Whether the backend is spoken to over TLS.
+    /// Whether the backend is spoken to over TLS: `https` and `h2`.
     pub fn is_https(&self) -> bool {
-        self.shape.scheme == "https"
+        matches!(&*self.shape.scheme, "https" | "h2")
+    }
+
+    /// Whether the backend is spoken to in HTTP/2 without asking it: `h2c` and `h2`.
+    pub fn is_http2(&self) -> bool {
+        matches!(&*self.shape.scheme, "h2c" | "h2")
     }
 
     /// Authority as written, with the port if there is one: the default `Host` header.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use vmkit::net::dial::dial_error_text;
 
 /// A failed dial. The texts are those users know from logs.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The configured name cannot be asked for in a certificate, or the TLS files cannot be used.
     #[error("{0}")]
@@ -32,6 +32,12 @@ pub enum ConnectError {
     /// The handshake was not finished in time.
     #[error("net/http: TLS handshake timeout")]
     HandshakeTimeout,
+    /// The backend does not speak the protocol that was negotiated or that its URL names.
+    #[error("{0}")]
+    Protocol(String),
+    /// The backend takes connections and says nothing on them.
+    #[error("http2: timeout awaiting the settings of the backend")]
+    ProtocolTimeout,
 }
 
 impl ConnectError {
@@ -45,7 +51,13 @@ impl ConnectError {
     pub fn is_our_own(&self) -> bool {
         match self {
             Self::NoDescriptor(_) | Self::ShuttingDown => true,
-            Self::OwnTls(_) | Self::Lookup(_) | Self::Tcp(_) | Self::Handshake(_) | Self::HandshakeTimeout => false,
+            Self::OwnTls(_)
+            | Self::Lookup(_)
+            | Self::Tcp(_)
+            | Self::Handshake(_)
+            | Self::HandshakeTimeout
+            | Self::Protocol(_)
+            | Self::ProtocolTimeout => false,
         }
     }
 }

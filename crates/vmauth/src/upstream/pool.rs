@@ -3,19 +3,24 @@
 //! One pool per backend address and TLS identity a worker, shared by all users and kept over reloads: the key is a
 //! [`Peer`], and two configs that name the same backend get the same peer. Idle connections are used last in, first
 //! out, so that surplus ones age and are closed. Nothing here is shared between workers but counters.
+//!
+//! A backend that speaks HTTP/2 is spoken to over shared connections (`pool/shared.rs`): by prior knowledge, or because
+//! TLS has negotiated it. Requests that want to leave HTTP go over HTTP/1 wherever there is a choice.
+
+mod shared;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-use vmkit::exchange::{ClientCodec, ClientExchange, SharedConnection, Stream, Wire, WireStats};
+use vmkit::exchange::{ClientCodec, ClientExchange, Stream, Wire, WireStats};
 use vmkit::metrics::Counter;
 use vmkit::net::dial::dial;
 use vmkit::net::dns::Resolver;
@@ -24,6 +29,7 @@ use vmkit::tls::client_config::ClientTls;
 use vmkit::tls::handshake_error;
 
 use super::connect_error::ConnectError;
+use shared::SharedConnections;
 
 /// Time for the lookup of a name: two name servers with the usual timeout of 5 s.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(11);
@@ -39,6 +45,8 @@ pub struct PeerKey {
     pub port: u16,
     /// Whether the address comes from an SRV record at every new connection.
     pub srv: bool,
+    /// Whether HTTP/2 is spoken without asking: `h2c` and `h2`.
+    pub http2: bool,
     /// Number of the TLS identity, 0 for plain TCP. See [`PeerRegistry`].
     tls: u64,
 }
@@ -50,6 +58,19 @@ pub struct Peer {
     /// What makes it what it is.
     pub key: PeerKey,
     tls: Option<Arc<ClientTls>>,
+    /// Whether the last connection has negotiated HTTP/2.
+    chose_http2: AtomicBool,
+}
+
+impl Peer {
+    /// Whether a request may change to another protocol, such as WebSocket.
+    pub fn takes_upgrades(&self) -> bool {
+        !self.key.http2
+    }
+
+    fn shares_connections(&self) -> bool {
+        self.key.http2 || self.chose_http2.load(Relaxed)
+    }
 }
 
 /// All peers in use; the same key is the same peer, also across configs.
@@ -62,9 +83,9 @@ pub struct PeerRegistry {
 
 impl PeerRegistry {
     /// The peer for an address; `tls` must be an identity shared by all that use it.
-    pub fn peer(&self, host: &str, port: u16, srv: bool, tls: Option<&Arc<ClientTls>>) -> Arc<Peer> {
+    pub fn peer(&self, host: &str, port: u16, srv: bool, http2: bool, tls: Option<&Arc<ClientTls>>) -> Arc<Peer> {
         let tls_id = tls.map_or(0, |tls| self.tls_id(tls));
-        let key = PeerKey { host: host.to_owned(), port, srv, tls: tls_id };
+        let key = PeerKey { host: host.to_owned(), port, srv, http2, tls: tls_id };
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = peers.get(&key).and_then(Weak::upgrade) {
             return peer;
@@ -73,7 +94,7 @@ impl PeerRegistry {
             peers.retain(|_, peer| peer.strong_count() > 0);
         }
         let id = self.next.fetch_add(1, Relaxed);
-        let peer = Arc::new(Peer { id, key: key.clone(), tls: tls.cloned() });
+        let peer = Arc::new(Peer { id, key: key.clone(), tls: tls.cloned(), chose_http2: AtomicBool::new(false) });
         peers.insert(key, Arc::downgrade(&peer));
         peer
     }
@@ -117,8 +138,10 @@ pub struct PoolOptions {
     pub control: Handle,
     /// Resolver of host names.
     pub resolver: Arc<Resolver>,
-    /// A protocol besides HTTP/1, spoken on the connections that it takes.
-    pub codec: Option<Arc<dyn ClientCodec>>,
+    /// The protocol besides HTTP/1, spoken on the connections that it takes and where the URL asks for it.
+    pub codec: Arc<dyn ClientCodec>,
+    /// Whether HTTP/2 is offered to https backends.
+    pub offers_http2: bool,
 }
 
 /// The backend connections of one worker.
@@ -126,7 +149,7 @@ pub struct Pool {
     options: PoolOptions,
     idle: RefCell<HashMap<u64, Vec<Idle>, RandomState>>,
     /// Connections that carry many exchanges at once.
-    shared: RefCell<HashMap<u64, Vec<Shared>, RandomState>>,
+    shared: SharedConnections,
 }
 
 #[derive(Debug)]
@@ -134,13 +157,6 @@ struct Idle {
     exchange: Box<ClientExchange>,
     tls_generation: u64,
     since: Instant,
-}
-
-#[derive(Debug)]
-struct Shared {
-    connection: Rc<dyn SharedConnection>,
-    tls_generation: u64,
-    last_used: Instant,
 }
 
 /// A connection, or one stream of a shared one, that is in use, with what is needed to give it back.
@@ -158,13 +174,15 @@ pub struct Pooled {
 impl Pool {
     /// An empty pool.
     pub fn new(options: PoolOptions) -> Self {
-        Self { options, idle: RefCell::default(), shared: RefCell::default() }
+        Self { options, idle: RefCell::default(), shared: SharedConnections::default() }
     }
 
-    /// A connection that is open and may carry another exchange, if there is one.
-    pub fn take(&self, peer: &Peer) -> Option<Pooled> {
-        let generation = peer.tls.as_ref().map_or(0, |tls| tls.current().map_or(u64::MAX, |loaded| loaded.generation));
-        if let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id) {
+    /// A connection that is open and may carry another exchange, or a stream of one, if there is one.
+    ///
+    /// `fresh` forbids a connection that was idle; `only_http1` is for requests that cannot go over another protocol.
+    pub fn take(&self, peer: &Peer, fresh: bool, only_http1: bool) -> Option<Pooled> {
+        let generation = tls_generation(peer);
+        if !fresh && let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id) {
             while let Some(mut found) = connections.pop() {
                 if found.tls_generation == generation && found.exchange.is_idle_and_open() {
                     return Some(Pooled {
@@ -176,26 +194,30 @@ impl Pool {
                 }
             }
         }
-        self.take_stream(peer, generation)
+        if only_http1 { None } else { self.take_stream(peer, generation) }
     }
 
-    /// A stream of a shared connection; the one with the fewest streams that has room.
-    fn take_stream(&self, peer: &Peer, generation: u64) -> Option<Pooled> {
-        let mut shared = self.shared.borrow_mut();
-        let connections = shared.get_mut(&peer.id)?;
-        connections.sort_by_key(|shared| shared.connection.streams());
-        for found in connections.iter_mut().filter(|shared| shared.tls_generation == generation) {
-            if let Some((send, receive)) = found.connection.open() {
-                found.last_used = Instant::now();
-                let exchange = Box::new(ClientExchange::stream(send, receive));
-                return Some(Pooled { exchange, reused: true, is_personal: false, tls_generation: generation });
+    fn take_stream(&self, peer: &Peer, tls_generation: u64) -> Option<Pooled> {
+        let exchange = self.shared.take(peer.id, tls_generation)?;
+        Some(Pooled { exchange, reused: true, is_personal: false, tls_generation })
+    }
+
+    /// Opens a connection, or waits for one that is being opened and can be shared.
+    pub async fn dial(&self, peer: &Peer, only_http1: bool) -> Result<Pooled, ConnectError> {
+        while peer.shares_connections() && !only_http1 {
+            match self.shared.turn(peer.id) {
+                Ok(turn) => return self.open(peer, false).await.inspect_err(|error| turn.fail(error)),
+                Err(opening) => opening.wait().await?,
+            }
+            if let Some(pooled) = self.take_stream(peer, tls_generation(peer)) {
+                return Ok(pooled);
             }
         }
-        None
+        self.open(peer, only_http1).await
     }
 
     /// Opens a connection.
-    pub async fn dial(&self, peer: &Peer) -> Result<Pooled, ConnectError> {
+    async fn open(&self, peer: &Peer, only_http1: bool) -> Result<Pooled, ConnectError> {
         let stats = &self.options.stats;
         let tls = match &peer.tls {
             None => None,
@@ -211,7 +233,12 @@ impl Pool {
                 tls_generation = loaded.generation;
                 let name = identity.options().server_name_for(&peer.key.host);
                 let name = name.map_err(|error| ConnectError::OwnTls(error.to_string()))?;
-                let connecting = tokio_rustls::TlsConnector::from(loaded.config.clone()).connect(name, tcp);
+                let config = match peer.key.http2 {
+                    true => &loaded.http2,
+                    false if only_http1 || !self.options.offers_http2 => &loaded.config,
+                    false => &loaded.http2_or_http1,
+                };
+                let connecting = tokio_rustls::TlsConnector::from(config.clone()).connect(name, tcp);
                 match tokio::time::timeout(self.options.dial_timeout, connecting).await {
                     Ok(Ok(stream)) => Stream::Opened(Box::new(stream)),
                     Ok(Err(error)) => return Err(ConnectError::Handshake(handshake_error::client_text(&error))),
@@ -220,31 +247,34 @@ impl Pool {
             }
             _ => Stream::Plain(tcp),
         };
-        Ok(self.start(peer, Wire::new(stream, stats.wire.clone()), tls_generation))
+        let wire = Wire::new(stream, stats.wire.clone());
+        if only_http1 { Ok(http1(wire, tls_generation)) } else { self.start(peer, wire, tls_generation).await }
     }
 
     /// Begins to speak on a new connection.
-    fn start(&self, peer: &Peer, wire: Wire, tls_generation: u64) -> Pooled {
-        let codec = self.options.codec.as_ref().filter(|codec| codec.takes(wire.alpn().as_deref()));
-        let Some(codec) = codec else {
-            let exchange = Box::new(ClientExchange::http1(wire));
-            return Pooled { exchange, reused: false, is_personal: false, tls_generation };
-        };
-        // Another request may have dialled at the same time; one connection is enough.
-        if let Some(pooled) = self.take_stream(peer, tls_generation) {
-            return pooled;
+    async fn start(&self, peer: &Peer, wire: Wire, tls_generation: u64) -> Result<Pooled, ConnectError> {
+        let codec = &self.options.codec;
+        let takes = codec.takes(wire.alpn().as_deref());
+        peer.chose_http2.store(takes, Relaxed);
+        if !takes && !peer.key.http2 {
+            return Ok(http1(wire, tls_generation));
         }
         let connection = codec.start(wire);
+        let ready = poll_fn(|cx| connection.poll_ready(cx));
+        match tokio::time::timeout(self.options.dial_timeout, ready).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(ConnectError::Protocol(error.to_string())),
+            Err(_) => return Err(ConnectError::ProtocolTimeout),
+        }
+        // Another request may have dialled at the same time, not knowing what the backend speaks; one connection is enough.
+        if let Some(pooled) = self.take_stream(peer, tls_generation) {
+            return Ok(pooled);
+        }
         // A new connection without room for one stream is broken; its first use says so.
         let exchange = connection.open().map(|(send, receive)| ClientExchange::stream(send, receive));
-        let shared = Shared { connection, tls_generation, last_used: Instant::now() };
-        self.shared.borrow_mut().entry(peer.id).or_default().push(shared);
-        Pooled {
-            exchange: Box::new(exchange.unwrap_or_else(ClientExchange::closed)),
-            reused: false,
-            is_personal: false,
-            tls_generation,
-        }
+        self.shared.add(peer.id, connection, tls_generation, self.options.max_idle);
+        let exchange = Box::new(exchange.unwrap_or_else(ClientExchange::closed));
+        Ok(Pooled { exchange, reused: false, is_personal: false, tls_generation })
     }
 
     async fn connect(&self, peer: &Peer) -> Result<tokio::net::TcpStream, ConnectError> {
@@ -302,17 +332,19 @@ impl Pool {
             connections.shrink_to(8);
             !connections.is_empty()
         });
-        self.shared.borrow_mut().retain(|_, connections| {
-            connections.retain_mut(|shared| {
-                if shared.connection.streams() > 0 {
-                    shared.last_used = now;
-                }
-                let is_fresh = now.saturating_duration_since(shared.last_used) < self.options.idle_timeout;
-                is_fresh && shared.connection.is_open()
-            });
-            !connections.is_empty()
-        });
+        self.shared.sweep(now, self.options.idle_timeout, self.options.max_idle);
     }
+}
+
+/// A new connection that speaks HTTP/1.
+fn http1(wire: Wire, tls_generation: u64) -> Pooled {
+    let exchange = Box::new(ClientExchange::http1(wire));
+    Pooled { exchange, reused: false, is_personal: false, tls_generation }
+}
+
+/// The generation of the TLS files that new connections to this peer use.
+fn tls_generation(peer: &Peer) -> u64 {
+    peer.tls.as_ref().map_or(0, |tls| tls.current().map_or(u64::MAX, |loaded| loaded.generation))
 }
 
 /// A random target of the SRV records; weights and priorities do not count, as in the original.

@@ -100,6 +100,11 @@ impl ClientExchange {
         }
     }
 
+    /// Whether this is one stream of a connection: both directions are independent of each other.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.request.0, Sender::Stream(_))
+    }
+
     /// Whether another exchange may follow on this connection, which nobody shares.
     pub fn is_reusable(&mut self) -> bool {
         match (&self.request.0, &mut self.reply.0) {
@@ -140,6 +145,15 @@ impl RequestWriter {
         match &mut self.0 {
             Sender::Http1(request) => request.send(data, last).await,
             Sender::Stream(request) => request.sender.send(data, last).await,
+        }
+    }
+
+    /// Sends some bytes of a piece of the body and says how many; `last` when nothing follows the piece. Dropping the
+    /// future has sent nothing on a stream; elsewhere the exchange is over.
+    pub async fn send_some(&mut self, data: &[u8], last: bool) -> io::Result<usize> {
+        match &mut self.0 {
+            Sender::Http1(request) => request.send(data, last).await.map(|()| data.len()),
+            Sender::Stream(request) => request.sender.send_some(data, last).await,
         }
     }
 

@@ -21,6 +21,18 @@ pub enum ReplyError {
         /// What the system says.
         source: io::Error,
     },
+    /// The peer has not taken the request: it may be sent again, whatever its method.
+    #[error("{text}")]
+    Refused {
+        /// What has happened.
+        text: String,
+    },
+    /// The peer has given up this stream; its connection goes on.
+    #[error("{text}")]
+    Reset {
+        /// What has happened.
+        text: String,
+    },
     /// The reply is no HTTP, or ambiguous.
     #[error("net/http: HTTP/1.x transport connection broken: malformed HTTP response: {0}")]
     Malformed(HeadError),
@@ -31,7 +43,7 @@ impl ReplyError {
     pub fn is_before_reply(&self) -> bool {
         match self {
             Self::Eof { begun } | Self::Io { begun, .. } => !begun,
-            Self::Malformed(_) => false,
+            Self::Refused { .. } | Self::Reset { .. } | Self::Malformed(_) => false,
         }
     }
 }

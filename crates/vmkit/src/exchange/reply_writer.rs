@@ -50,6 +50,11 @@ impl ReplyWriter {
         }
     }
 
+    /// Whether this is one stream of a connection: the client may send on while the reply comes.
+    pub fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::Stream(_))
+    }
+
     /// Whether the reply has been sent to its end.
     pub fn is_finished(&self) -> bool {
         each!(&self.0, reply => reply.is_finished())

@@ -62,6 +62,11 @@ pub trait SharedConnection: Debug {
     fn is_open(&self) -> bool;
     /// Streams in use.
     fn streams(&self) -> usize;
+    /// Resolves when the peer of a new connection has shown that it speaks the protocol; before that nothing is sent to
+    /// it. One task waits.
+    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), ReplyError>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// A codec of the backend's side.

@@ -85,6 +85,37 @@ impl StreamSender {
         Ok(())
     }
 
+    /// As much as the stream takes at once, and how much that was; has sent nothing when the future is dropped.
+    pub(super) async fn send_some(&mut self, data: &[u8], last: bool) -> io::Result<usize> {
+        let left = match self.state {
+            State::Idle | State::Broken => return Err(io::ErrorKind::BrokenPipe.into()),
+            State::Finished => return Ok(data.len()),
+            State::Body(left) => left,
+        };
+        let room = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let part = data.get(..room).unwrap_or(data);
+        let ends = left.map_or(last, |left| left <= data.len() as u64);
+        let mut stall = Stall::new(self.write_limit);
+        let taken = poll_fn(|cx| {
+            let written = self.stream.poll_send(cx, part, ends);
+            stall.watch(cx, written)
+        });
+        match taken.await {
+            Ok(taken) if ends && taken == part.len() => {
+                self.state = State::Finished;
+                Ok(data.len())
+            }
+            Ok(taken) => {
+                self.state = State::Body(left.map(|left| left - taken as u64));
+                Ok(taken)
+            }
+            Err(error) => {
+                self.state = State::Broken;
+                Err(error)
+            }
+        }
+    }
+
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         if self.state == State::Finished {
             return Ok(());

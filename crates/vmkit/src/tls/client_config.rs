@@ -38,8 +38,12 @@ pub struct ClientTlsOptions {
 /// One usable configuration.
 #[derive(Debug)]
 pub struct LoadedClientTls {
-    /// For `TlsConnector::from`.
+    /// For `TlsConnector::from`; offers HTTP/1 only.
     pub config: Arc<ClientConfig>,
+    /// The same, offering HTTP/2 before HTTP/1.
+    pub http2_or_http1: Arc<ClientConfig>,
+    /// The same, offering HTTP/2 only.
+    pub http2: Arc<ClientConfig>,
     /// 1 for the first; grows with each change of CA, certificate or key.
     pub generation: u64,
 }
@@ -264,7 +268,12 @@ impl ClientTls {
             }
             Ok(Some((fingerprint, config))) => {
                 let generation = self.current().map_or(0, |loaded| loaded.generation).saturating_add(1);
-                let loaded = LoadedClientTls { config: Arc::new(config), generation };
+                let loaded = LoadedClientTls {
+                    http2_or_http1: Arc::new(offering(&config, &[HTTP_2, HTTP_1])),
+                    http2: Arc::new(offering(&config, &[HTTP_2])),
+                    config: Arc::new(config),
+                    generation,
+                };
                 self.current.store(Arc::new(Ok(Arc::new(loaded))));
                 *state = State { loaded: Some(fingerprint), failure: LastFailure::default() };
                 Ok(Refreshed::Replaced)
@@ -310,8 +319,20 @@ fn build(options: &ClientTlsOptions, files: &Files) -> Result<ClientConfig, Clie
         None => builder.with_no_client_auth(),
         Some(pair) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))),
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP_1.to_vec()];
     Ok(config)
+}
+
+/// Names of protocols (RFC 7301 §6).
+const HTTP_1: &[u8] = b"http/1.1";
+const HTTP_2: &[u8] = b"h2";
+
+/// The configuration with other protocols. Its sessions are resumed together with those of the first: a resumed one
+/// negotiates the protocol anew.
+fn offering(config: &ClientConfig, protocols: &[&[u8]]) -> ClientConfig {
+    let mut config = config.clone();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    config
 }
 
 fn own_roots(options: &ClientTlsOptions, pem: &[u8]) -> Result<Roots, ClientTlsFault> {

@@ -83,18 +83,24 @@ pub(in super::super) fn read_reply(
     parts: ResponseParts,
 ) -> Result<(), HeadError> {
     let fields = ReceivedFields::new(fields)?;
-    head.build(ResponseParts { status: status.as_u16(), ..parts }, fields.iter())
+    head.build(ResponseParts { status: status.as_u16(), ..parts }, fields.iter().map(trimmed))
 }
 
 /// Trailers that `h2` has read.
 pub(in super::super) fn read_trailers(fields: &HeaderMap) -> Result<HeaderList, HeadError> {
     let fields = ReceivedFields::new(fields)?;
     let mut list = HeaderList::default();
-    for (name, value) in fields.iter() {
+    for (name, value) in fields.iter().map(trimmed) {
         check_field(name, value)?;
         list.push(name, value);
     }
     Ok(list)
+}
+
+/// Blanks around a value are no part of it. They must not be sent (RFC 9113 §8.2.1), but servers of gRPC put the text of
+/// an error into a field as it is.
+fn trimmed<'f>((name, value): (&'f [u8], &'f [u8])) -> (&'f [u8], &'f [u8]) {
+    (name, value.trim_ascii())
 }
 
 /// Whether a field belongs to an HTTP/1 connection, or is said by a pseudo field.
@@ -246,7 +252,7 @@ mod tests {
 
     #[test]
     fn trailers() {
-        assert_eq!(read_trailers(&map(&[("x-sum", "1")])).unwrap().as_http1(), b"x-sum: 1\r\n");
+        assert_eq!(read_trailers(&map(&[("x-sum", " 1 ")])).unwrap().as_http1(), b"x-sum: 1\r\n");
         assert!(read_trailers(&map(&[("connection", "x")])).is_err());
     }
 }
