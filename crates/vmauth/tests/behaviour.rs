@@ -40,8 +40,14 @@ mod forms;
 mod frames;
 #[path = "behaviour/framing.rs"]
 mod framing;
+#[path = "behaviour/http2.rs"]
+mod http2;
 #[path = "behaviour/http2_backends.rs"]
 mod http2_backends;
+#[path = "behaviour/http2_client.rs"]
+mod http2_client;
+#[path = "behaviour/http2_limits.rs"]
+mod http2_limits;
 #[path = "behaviour/identity_provider.rs"]
 mod identity_provider;
 #[path = "behaviour/limits.rs"]

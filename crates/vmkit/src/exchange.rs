@@ -56,6 +56,7 @@ pub use header_list::HeaderList;
 pub use header_writer::HeaderWriter;
 pub use http1_server::{Exchange, Http1Server, NoRequest};
 pub use http2::client::Http2Client;
+pub use http2::{Http2Server, Http2Settings};
 pub use message::{Chunk, HeadOut, ReplyBody, RequestLine};
 pub use reply_error::ReplyError;
 pub use reply_writer::ReplyWriter;

@@ -37,13 +37,16 @@ use crate::tls::client_identity::Subject;
 pub use app_route::{AppRoute, PIECE_TIMEOUT, ReadBodyError, Reply, ReplyFuture};
 pub use builtin_routes::{OnlyRoutes, OwnAnswer, own_answer, path_after_prefix};
 pub use metrics::{MalformedMetrics, PprofMetrics, ServerMetrics};
-pub use options::{BasicGate, Listener, PageSource, ServerOptions};
+pub use options::{BasicGate, Http2Options, Listener, PageSource, ServerOptions};
 pub use pages::{Line, push_line, send_plain_error};
 pub use request_text::{log_text, push_remote_addr, push_request_uri};
 pub use threads::WorkerPlan;
 
 /// So many heads of the largest size may be in memory at once.
 const HEADS_OF_FULL_SIZE: usize = 64;
+
+/// Bodies of HTTP/2 connections may take so much memory beyond the first 64 KiB of each.
+const HTTP2_WINDOWS: usize = 256 * 1024 * 1024;
 
 /// What the application does with a request that no built-in route has taken.
 pub trait Handler: Sized + 'static {
@@ -118,6 +121,8 @@ pub(crate) struct Shared {
     common_lines: HeaderList,
     /// Memory for the heads of requests.
     heads: HeadBudget,
+    /// Memory for bodies of HTTP/2 connections, beyond what each of them may always send.
+    windows: HeadBudget,
     /// Whether paths of public requests must be compared with routes.
     has_public_routes: bool,
     started: Instant,
@@ -131,6 +136,7 @@ impl Shared {
         Self {
             common_lines: options.common_lines(),
             heads: HeadBudget::new(options.max_header_bytes, heads),
+            windows: HeadBudget::new(0, HTTP2_WINDOWS),
             has_public_routes: options.app_routes.iter().any(|route| route.is_public),
             options,
             metrics,

@@ -82,7 +82,8 @@ fn may_be_refused(end: End) -> bool {
             | HeadError::CodingInHttp10
             | HeadError::BadVersion
             | HeadError::TooLarge
-            | HeadError::ConnectionHeader => false,
+            | HeadError::ConnectionHeader
+            | HeadError::UnknownProtocol => false,
         },
         // Trailers that are no header fields.
         End::BadBody => true,

@@ -77,6 +77,7 @@ fn options() -> ServerOptions {
         idle_conn_timeout: Duration::from_secs(60),
         write_limit: None,
         max_header_bytes: 1 << 20,
+        http2: Default::default(),
         max_connections: 0,
         max_connections_per_address: 0,
         max_graceful_shutdown: Duration::from_secs(7),

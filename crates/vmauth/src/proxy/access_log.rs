@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use vmkit::exchange::{HeaderId, RequestHead, push_decimal};
+use vmkit::exchange::{HeaderId, RequestHead, Version, push_decimal};
 use vmkit::go_text::push_quoted;
 use vmkit::http_server::{Client, push_remote_addr, push_request_uri};
 use vmkit::redact;
@@ -57,6 +57,11 @@ pub fn write(spec: &AccessLog, head: &RequestHead, client: &Client, entry: &Entr
     push_decimal(&mut line, u64::try_from(entry.duration.as_millis()).unwrap_or(u64::MAX));
     line.extend_from_slice(b" username=");
     push_quoted(&mut line, entry.username.as_bytes());
+    // Upstream speaks HTTP/1 only, and those lines stay as they are.
+    if head.version() == Version::Http2 {
+        line.extend_from_slice(b" protocol=");
+        push_quoted(&mut line, head.version().name().as_bytes());
+    }
     if let Some(record) = entry.record {
         push_notes(&mut line, head, entry, record);
     }

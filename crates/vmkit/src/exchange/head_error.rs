@@ -38,11 +38,13 @@ pub enum HeadError {
     TooLarge,
     #[error("connection-specific header")]
     ConnectionHeader,
+    #[error("unknown protocol of CONNECT")]
+    UnknownProtocol,
 }
 
 impl HeadError {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::BadHeaderName,
         Self::BadHeaderValue,
@@ -60,6 +62,7 @@ impl HeadError {
         Self::BadExpect,
         Self::TooLarge,
         Self::ConnectionHeader,
+        Self::UnknownProtocol,
     ];
 
     /// Word for metrics; stays as it is.
@@ -82,6 +85,7 @@ impl HeadError {
             Self::BadExpect => "expect",
             Self::TooLarge => "too_large",
             Self::ConnectionHeader => "connection_header",
+            Self::UnknownProtocol => "connect_protocol",
         }
     }
 
@@ -90,7 +94,7 @@ impl HeadError {
         match self {
             Self::BadExpect => 417,
             Self::TooLarge | Self::TooManyHeaders => 431,
-            Self::UnsupportedCoding => 501,
+            Self::UnsupportedCoding | Self::UnknownProtocol => 501,
             Self::BadVersion => 505,
             Self::Malformed
             | Self::BadHeaderName

@@ -19,6 +19,7 @@ use super::http1::body::Http1Body;
 use super::http1::body_decoder::Delimiter;
 use super::http1::message_reader::{MAX_DRAINED, MessageReader};
 use super::http1::reply::{BodyDuty, Http1Reply};
+use super::http2::PREFACE;
 use super::reply_writer::ReplyWriter;
 use super::request_body::RequestBody;
 use super::request_head::RequestHead;
@@ -89,6 +90,33 @@ impl Http1Server {
     /// Whether bytes of the next request have arrived.
     pub fn has_begun(&self) -> bool {
         !self.reader.unread().is_empty()
+    }
+
+    /// Waits until it is clear whether the client begins with the preface of HTTP/2 (RFC 9113 §3.4); `None` when it
+    /// closes before. Asked before anything else.
+    pub fn poll_is_http2(&mut self, cx: &mut Context<'_>) -> Poll<Option<bool>> {
+        loop {
+            let received = self.reader.unread();
+            if received.starts_with(PREFACE) {
+                return Poll::Ready(Some(true));
+            }
+            if !received.is_empty() && !PREFACE.starts_with(received) {
+                return Poll::Ready(Some(false));
+            }
+            match self.reader.poll_more(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Gives the connection to another codec, with what was read of it.
+    pub fn into_parts(self) -> Option<(Wire, Vec<u8>)> {
+        let received = self.reader.unread().to_vec();
+        let Self { wire, reader, reply, .. } = self;
+        drop((reader, reply));
+        Some((Rc::into_inner(wire)?, received))
     }
 
     /// Waits for the next request head.

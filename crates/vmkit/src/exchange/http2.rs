@@ -1,12 +1,28 @@
 //! HTTP/2 on either side of the seam (RFC 9113), with frames, HPACK and flow control by the `h2` crate.
 //!
-//! `fields.rs` translates heads and trailers for both sides; `client.rs` is the side of the backends. The limits are set
-//! here and never left to the defaults of the crate, which are made for clients.
+//! ```text
+//! server.rs         one connection of a client: its streams, its limits, its end
+//! server_stream.rs  one exchange: the body that is read, the reply that is sent
+//! websocket.rs      extended CONNECT as an upgrade of HTTP/1 (RFC 8441)
+//! frame_meter.rs    what no stream holds is bounded here; metered_io.rs lets all bytes pass it
+//! client.rs         one connection to a backend, with its first frames (greeting.rs), its end (life.rs) and pings (ping.rs)
+//! client_stream.rs  one exchange with it
+//! fields.rs         heads and trailers, for clients and for backends
+//! ```
+//!
+//! Limits are set by us and never left to the defaults of the crate, which are made for clients.
 
 pub(super) mod client;
 mod client_stream;
-#[allow(dead_code, reason = "the codec of the clients' side uses more of it")]
 pub(super) mod fields;
+mod frame_meter;
 mod greeting;
 mod life;
+mod metered_io;
 mod ping;
+mod server;
+mod server_stream;
+mod websocket;
+
+pub(super) use frame_meter::PREFACE;
+pub use server::{Http2Server, Http2Settings};

@@ -93,8 +93,7 @@ impl<'c> RequestBody<'c> {
     pub fn start_tunnel(&mut self) {
         match &mut self.0 {
             Kind::Http1(body) => body.start_tunnel(),
-            // The bytes of a tunnel are the body of such a stream from the beginning.
-            Kind::Stream { .. } => {}
+            Kind::Stream { stream, .. } => stream.start_tunnel(),
         }
     }
 }

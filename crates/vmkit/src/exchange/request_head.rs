@@ -251,6 +251,11 @@ impl RequestHead {
         }
     }
 
+    /// Bytes that the head takes.
+    pub(super) fn size(&self) -> usize {
+        self.raw.capacity() + self.lines.len() * size_of::<Line>()
+    }
+
     /// Method in the client's letter case, such as `GET`.
     pub fn method(&self) -> &str {
         str::from_utf8(slice(&self.raw, self.method)).unwrap_or_default()

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::draining::Draining;
+use super::head_error::HeadError;
 use super::reply_writer::ReplyWriter;
 use super::request_head::RequestHead;
 use super::stream::RecvStream;
@@ -22,8 +23,10 @@ pub trait Exchanges {
         body: &'a mut dyn RecvStream,
         reply: &'a mut ReplyWriter,
     ) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
-    /// A request that was refused by the codec.
-    fn refused(&self);
+    /// Answers a request that the codec has refused.
+    fn refuse<'a>(&'a self, error: HeadError, reply: &'a mut ReplyWriter) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+    /// The connection takes no more streams because of its age.
+    fn aged(&self);
     /// Whether and when the connection is to take no more streams.
     fn draining(&self) -> &Rc<Draining>;
     /// Whether a stream is open: a connection without one is closed when the process stops.

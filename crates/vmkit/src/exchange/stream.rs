@@ -46,6 +46,8 @@ pub trait RecvStream: Debug {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
     /// The piece that was found last is no longer used.
     fn release(&mut self) {}
+    /// From now on what comes is the other protocol; until then there was no body.
+    fn start_tunnel(&mut self) {}
 }
 
 /// Receives one reply.

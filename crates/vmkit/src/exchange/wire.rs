@@ -112,6 +112,15 @@ impl Wire {
         }
     }
 
+    /// Whether TLS has negotiated this protocol.
+    pub fn speaks(&self, protocol: &[u8]) -> bool {
+        match &*self.io.borrow() {
+            Stream::Plain(_) => false,
+            Stream::Accepted(tls) => tls.get_ref().1.alpn_protocol() == Some(protocol),
+            Stream::Opened(tls) => tls.get_ref().1.alpn_protocol() == Some(protocol),
+        }
+    }
+
     /// Whether the bytes are encrypted.
     pub(super) fn is_tls(&self) -> bool {
         !matches!(&*self.io.borrow(), Stream::Plain(_))

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use super::{Client, Handler, Listener, Request, Shared, builtin_routes};
 use crate::exchange::{
-    Deadline, Draining, Exchange, Exchanges, HeadError, HeaderList, Http1Server, NoRequest, RecvStream, ReplyWriter,
-    RequestBody, RequestHead, Stream, Wire, reason,
+    Deadline, Draining, Exchange, Exchanges, HeadError, HeaderList, Http1Server, Http2Server, Http2Settings, NoRequest,
+    RecvStream, ReplyWriter, RequestBody, RequestHead, Stream, Wire, reason,
 };
 use crate::net::proxy_protocol::{self, Parsed};
 use crate::tls::client_identity::Subject;
@@ -88,17 +88,46 @@ pub(super) async fn serve<H: Handler>(
     let connection = Connection { context, listener, client, idle };
     match codec {
         Some(codec) => codec.serve(wire, Rc::new(connection)).await,
-        None => connection.serve_http1(wire).await,
+        None => connection.serve(wire).await,
     }
 }
 
 impl<H: Handler> Connection<H> {
-    /// Serves requests one after another until the connection is to be closed.
-    async fn serve_http1(&self, wire: Wire) {
+    /// Serves the protocol that TLS has negotiated, or that the first bytes on a plain listener speak.
+    async fn serve(self, wire: Wire) {
+        let http2 = self.context.shared.options.http2;
+        if http2.on_tls && wire.speaks(b"h2") {
+            return self.serve_http2(wire, Vec::new()).await;
+        }
         let budget = self.context.shared.heads.clone();
         let mut http = Http1Server::new(wire, self.context.draining.clone()).with_head_budget(budget);
+        if http2.on_plain && !self.client.tls {
+            match tokio::time::timeout(HEAD_TIMEOUT, poll_fn(|cx| http.poll_is_http2(cx))).await {
+                Ok(Some(false)) => {}
+                Ok(Some(true)) => match http.into_parts() {
+                    Some((wire, received)) => return self.serve_http2(wire, received).await,
+                    None => return,
+                },
+                Ok(None) | Err(_) => return,
+            }
+        }
         self.http1_requests(&mut http).await;
         http.close().await;
+    }
+
+    /// Boxed: connections of HTTP/1 must not be larger for it.
+    fn serve_http2(self, wire: Wire, received: Vec<u8>) -> Pin<Box<dyn Future<Output = ()>>> {
+        let shared = &self.context.shared;
+        let server = Http2Server::new(Http2Settings {
+            max_streams: shared.options.http2.max_streams,
+            max_head: shared.options.max_header_bytes,
+            idle: shared.options.idle_conn_timeout,
+            max_age: with_jitter(shared.options.conn_timeout),
+            keep_alive: !shared.options.disable_keep_alive,
+            heads: shared.heads.clone(),
+            windows: shared.windows.clone(),
+        });
+        Box::pin(server.serve(wire, received, Rc::new(self)))
     }
 
     async fn http1_requests(&self, http: &mut Http1Server) {
@@ -116,7 +145,7 @@ impl<H: Handler> Connection<H> {
                 Some(Err(NoRequest::Refused(error))) => {
                     metrics.malformed_requests.count(error);
                     // A client that does not take its refusal must not hold a connection for ever.
-                    let _ = tokio::time::timeout(HEAD_TIMEOUT, refuse(http, error)).await;
+                    let _ = tokio::time::timeout(HEAD_TIMEOUT, refuse(http.reply(), error)).await;
                     return;
                 }
                 Some(Err(NoRequest::Closed)) | None => return,
@@ -169,8 +198,13 @@ impl<H: Handler> Exchanges for Connection<H> {
         })
     }
 
-    fn refused(&self) {
-        self.context.shared.metrics.malformed_requests.count_protocol();
+    fn refuse<'a>(&'a self, error: HeadError, reply: &'a mut ReplyWriter) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        self.context.shared.metrics.malformed_requests.count(error);
+        Box::pin(refuse(reply, error))
+    }
+
+    fn aged(&self) {
+        self.context.shared.metrics.conn_timeout_closed.inc();
     }
 
     fn draining(&self) -> &Rc<Draining> {
@@ -205,22 +239,22 @@ async fn next_head(
 }
 
 /// Answers a malformed request the way net/http does: nothing but the status, and the reason as text.
-async fn refuse(http: &mut Http1Server, error: HeadError) {
+async fn refuse(reply: &mut ReplyWriter, error: HeadError) {
     let detail = match error {
         HeadError::MissingHost | HeadError::BadHost | HeadError::BadHeaderName | HeadError::BadVersion => {
             error.to_string()
         }
-        HeadError::UnsupportedCoding => return send_refusal(http, 501, Some("Unsupported transfer encoding")).await,
+        HeadError::UnsupportedCoding => return send_refusal(reply, 501, Some("Unsupported transfer encoding")).await,
         _ => String::new(),
     };
     let status = error.status();
     if detail.is_empty() {
-        return send_refusal(http, status, None).await;
+        return send_refusal(reply, status, None).await;
     }
-    send_refusal(http, status, Some(&format!("{}: {detail}", reason(status)))).await;
+    send_refusal(reply, status, Some(&format!("{}: {detail}", reason(status)))).await;
 }
 
-async fn send_refusal(http: &mut Http1Server, status: u16, text: Option<&str>) {
+async fn send_refusal(reply: &mut ReplyWriter, status: u16, text: Option<&str>) {
     let standard = format!("{status} {}", reason(status));
     let body = match text {
         Some(text) if status == 501 => text.to_owned(),
@@ -229,7 +263,6 @@ async fn send_refusal(http: &mut Http1Server, status: u16, text: Option<&str>) {
     };
     let mut fields = HeaderList::default();
     fields.push("Content-Type", b"text/plain; charset=utf-8");
-    let reply = http.reply();
     reply.set_close();
     let _ = reply.send_all(status, &fields, body.as_bytes()).await;
 }

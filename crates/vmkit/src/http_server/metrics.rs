@@ -38,13 +38,12 @@ pub struct PprofMetrics {
 #[derive(Debug)]
 pub struct MalformedMetrics {
     heads: [Arc<Counter>; HeadError::ALL.len()],
-    protocol: Arc<Counter>,
 }
 
 impl MalformedMetrics {
     fn register(set: &Set) -> Self {
         let reason = |reason: &str| set.counter(&format!("vm_http_malformed_requests_total{{reason=\"{reason}\"}}"));
-        Self { heads: HeadError::ALL.map(|error| reason(error.label())), protocol: reason("protocol") }
+        Self { heads: HeadError::ALL.map(|error| reason(error.label())) }
     }
 
     /// Counts a head that was refused.
@@ -54,14 +53,9 @@ impl MalformedMetrics {
         }
     }
 
-    /// Counts what was refused by a codec that tells no reason.
-    pub fn count_protocol(&self) {
-        self.protocol.inc();
-    }
-
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.heads.iter().map(|counter| counter.get()).sum::<u64>() + self.protocol.get()
+        self.heads.iter().map(|counter| counter.get()).sum::<u64>()
     }
 }
 

@@ -84,6 +84,23 @@ pub struct BasicGate {
 /// A page rendered on demand on the control plane.
 pub type PageSource = Arc<dyn Fn() -> bytes::Bytes + Send + Sync>;
 
+/// Where HTTP/2 is spoken.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2Options {
+    /// With clients of TLS listeners that have negotiated it: without `-http2.disable`.
+    pub on_tls: bool,
+    /// With clients of plain listeners that begin with its preface: `-http2.h2c`.
+    pub on_plain: bool,
+    /// `-http2.maxConcurrentStreams`: how many streams a client may have open at once.
+    pub max_streams: u32,
+}
+
+impl Default for Http2Options {
+    fn default() -> Self {
+        Self { on_tls: true, on_plain: false, max_streams: 100 }
+    }
+}
+
 /// Everything the server needs to know.
 #[derive(Clone)]
 pub struct ServerOptions {
@@ -109,6 +126,8 @@ pub struct ServerOptions {
     pub write_limit: Option<Duration>,
     /// `-http.maxHeaderBytes`: largest head of a request; all together may take 64 times as much.
     pub max_header_bytes: usize,
+    /// `-http2.*`
+    pub http2: Http2Options,
     /// `-http.maxConnections`; 0 for as many as there are descriptors, with some left.
     pub max_connections: usize,
     /// `-http.maxConnectionsPerIP`; 0 for no limit.

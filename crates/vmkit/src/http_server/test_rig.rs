@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::connection::Context;
-use super::{Handler, Listener, Request, ServerMetrics, ServerOptions, Shared};
+use super::{Handler, Http2Options, Listener, Request, ServerMetrics, ServerOptions, Shared};
 use crate::exchange::HeaderList;
 use crate::flags::Password;
 use crate::metrics::Set;
@@ -84,6 +84,7 @@ pub(super) fn options() -> ServerOptions {
         idle_conn_timeout: Duration::from_secs(60),
         write_limit: None,
         max_header_bytes: 1 << 20,
+        http2: Http2Options::default(),
         max_connections: 0,
         max_connections_per_address: 0,
         max_graceful_shutdown: Duration::from_secs(60),

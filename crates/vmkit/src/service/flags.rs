@@ -84,6 +84,24 @@ pub static LISTENERS: &[FlagDef] = &[
         "How long a client may take nothing of what is sent to it before its connection is closed; 0 means no limit",
     ),
     FlagDef::new(
+        "http2.disable",
+        Bool,
+        "",
+        "Speak HTTP/1 only with clients. By default TLS listeners offer HTTP/2, too. See also -http2.h2c",
+    ),
+    FlagDef::new(
+        "http2.h2c",
+        Bool,
+        "",
+        "Speak HTTP/2 on plain listeners with clients that begin with its preface (prior knowledge); the same port goes on serving HTTP/1",
+    ),
+    FlagDef::new(
+        "http2.maxConcurrentStreams",
+        Int,
+        "100",
+        "Requests that a client may have open at once over one HTTP/2 connection",
+    ),
+    FlagDef::new(
         "httpInternalListenAddr",
         TextList,
         "",

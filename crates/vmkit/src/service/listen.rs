@@ -116,7 +116,7 @@ impl Service {
             min_version: tls.min_version.clone(),
             cipher_suites: self.options.listeners.tls_cipher_suites.clone(),
             client_ca: tls.client_auth.as_ref().map(|auth| auth.ca_file.clone()),
-            alpn: vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()],
+            alpn: self.protocols(),
         })
         .map_err(|error| error.to_string())?;
         if !tls.unavailable_cipher_suites().is_empty() {
@@ -125,6 +125,13 @@ impl Service {
         let tls = Arc::new(tls);
         tokio::spawn(self.cancel.clone().run_until_cancelled_owned(refresh_certificate(tls.clone())));
         Ok(Some(tls))
+    }
+
+    /// What TLS listeners offer (RFC 7301), best first.
+    fn protocols(&self) -> Vec<Vec<u8>> {
+        let http1 = [b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+        let http2 = self.options.listeners.http2.on_tls.then(|| b"h2".to_vec());
+        http2.into_iter().chain(http1).collect()
     }
 
     fn server_options(&mut self) -> ServerOptions {
@@ -142,6 +149,7 @@ impl Service {
             idle_conn_timeout: listeners.idle_timeout.unwrap_or(FOR_EVER),
             write_limit: listeners.write_timeout,
             max_header_bytes: listeners.max_header_bytes,
+            http2: listeners.http2,
             max_connections: listeners.max_connections,
             max_connections_per_address: listeners.max_connections_per_address,
             max_graceful_shutdown: listeners.max_graceful_shutdown,

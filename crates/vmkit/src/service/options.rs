@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::flags::{FlagSet, Password};
-use crate::http_server::BasicGate;
+use crate::http_server::{BasicGate, Http2Options};
 use crate::metrics::push::PushOptions;
 use crate::secret::Secret;
 
@@ -48,6 +48,8 @@ pub struct Listeners {
     pub write_timeout: Option<Duration>,
     /// `-http.maxHeaderBytes`
     pub max_header_bytes: usize,
+    /// `-http2.*`
+    pub http2: Http2Options,
     /// `-http.maxConnections`; 0 = by the limit of descriptors.
     pub max_connections: usize,
     /// `-http.maxConnectionsPerIP`; 0 = no limit.
@@ -187,6 +189,11 @@ fn listeners(flags: &FlagSet, problems: &mut Vec<String>) -> Listeners {
         idle_timeout: flags.duration("http.idleConnTimeout").positive(),
         write_timeout: flags.duration("http.writeTimeout").positive(),
         max_header_bytes: flags.bytes("http.maxHeaderBytes").as_usize(),
+        http2: Http2Options {
+            on_tls: !flags.bool("http2.disable"),
+            on_plain: flags.bool("http2.h2c") && !flags.bool("http2.disable"),
+            max_streams: u32::try_from(at_least_one(flags, "http2.maxConcurrentStreams", problems)).unwrap_or(u32::MAX),
+        },
         max_connections: usize::try_from(flags.int("http.maxConnections")).unwrap_or(0),
         max_connections_per_address: usize::try_from(flags.int("http.maxConnectionsPerIP")).unwrap_or(0),
         disable_keep_alive: flags.bool("http.disableKeepAlive"),

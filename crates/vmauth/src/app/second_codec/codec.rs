@@ -204,11 +204,12 @@ impl ServerCodec for Frames {
                     upgrade: None,
                 };
                 let send = Box::new(Send { mux: mux.clone(), stream, ended: false });
-                if head.build(&parts, plain(&fields)).is_err() {
-                    return exchanges.refused();
+                let built = head.build(&parts, plain(&fields));
+                let mut reply = ReplyWriter::stream(send, &head, limit);
+                if let Err(error) = built {
+                    return exchanges.refuse(error, &mut reply).await;
                 }
                 let mut body = Receive::new(&mux, stream);
-                let mut reply = ReplyWriter::stream(send, &head, limit);
                 exchanges.serve(&head, &mut body, &mut reply).await;
             });
         }))
