@@ -184,8 +184,10 @@ fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
 
 /// Content of `docs/flags-devstack.md`.
 pub fn docs_page() -> String {
-    let introduction = "Generated from the flag table; to change a text, change the table and run `UPDATE_DOCS=1 cargo test -p devstack flags`.";
-    vmkit::flags::markdown_page(&app_info(), introduction, &[vmkit::service::flags::COMMON, &[TABLE]].concat())
+    let introduction = "Generated from the flag table; to change a text, change the table and run `UPDATE_DOCS=1 cargo test -p devstack flags`.\n\n\
+        These are devstack's own. Beside them it has those that all programs share, which are among [vmauth's](flags-vmauth.md); of \
+        these, `-httpListenAddr` is the address of the page, `127.0.0.1:8400` by default, and `-loggerLevel` is `WARN`.";
+    vmkit::flags::markdown_page(&app_info(), introduction, &[TABLE])
 }
 
 #[cfg(test)]
