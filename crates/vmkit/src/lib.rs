@@ -1,9 +1,10 @@
 //! What every VictoriaMetrics-style process needs, and nothing that knows what the process is for.
 //!
 //! Arrows inside the crate: `percent`, `redact`, `secret`, `go_text`, `units` → `flags` → `logger` → `metrics` → `net` →
-//! `tls` → `http_client`; `go_regex` stands alone, `yaml` needs `go_text`; `exchange` and `http_server` stand on `net`,
-//! `tls` and `metrics`; `service` on all of them. Nothing points back.
+//! `tls` → `http_client`; `go_regex` stands alone, `yaml` needs `go_text`; `acme` needs `http_client`; `exchange` and
+//! `http_server` stand on `net`, `tls` and `metrics`; `service` on all of them. Nothing points back.
 
+pub mod acme;
 pub mod blocking;
 pub mod config_source;
 pub mod cpu_profile;

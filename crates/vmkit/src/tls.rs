@@ -10,6 +10,7 @@ pub mod cipher_suites;
 pub mod client_config;
 pub mod client_identity;
 pub mod handshake_error;
+pub mod issued;
 mod peer_verifier;
 pub mod plain_http_on_tls;
 pub mod server_config;

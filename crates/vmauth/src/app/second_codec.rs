@@ -90,6 +90,7 @@ fn options() -> ServerOptions {
         flags_page: String::new(),
         cmdline: String::new(),
         app_routes: Arc::default(),
+        acme_answers: None,
     }
 }
 

@@ -17,6 +17,12 @@ const PROBES: [&[u8]; 4] = [b"/health", b"/-/healthy", b"/-/ready", b"/ping"];
 
 /// Serves one request.
 pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Listener, shared: &Shared, handler: &H) {
+    if let Some(answers) = &shared.options.acme_answers
+        && listener.tls.is_none()
+        && let Some(answer) = answers.answer(request.path)
+    {
+        return request.page(shared, 200, "application/octet-stream", &answer).await;
+    }
     if !strip_prefix(&mut request, shared).await {
         return;
     }

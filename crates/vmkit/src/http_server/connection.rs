@@ -329,11 +329,10 @@ async fn handshake(mut stream: TcpStream, tls: &ServerTls, client: &mut Client) 
         crate::error!("http: TLS handshake error from {addr}: client sent an HTTP request to an HTTPS server");
         return None;
     }
-    let acceptor = tokio_rustls::TlsAcceptor::from(tls.current());
-    let accepting = acceptor.accept(stream);
     let addr = client.addr;
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, accepting).await {
-        Ok(Ok(stream)) => stream,
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(Some(stream))) => stream,
+        Ok(Ok(None)) => return None,
         Ok(Err(error)) => {
             if !handshake_error::is_silent(&error) {
                 crate::error!("http: TLS handshake error from {addr}: {}", handshake_error::text(&error));

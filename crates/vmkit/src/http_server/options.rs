@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app_route::AppRoute;
+use crate::acme::HttpAnswers;
 use crate::exchange::{HeaderList, ServerCodec, WireStats};
 use crate::flags::Password;
 use crate::metrics::{Counter, Set};
@@ -152,6 +153,8 @@ pub struct ServerOptions {
     pub cmdline: String,
     /// Routes of the application, in the order in which they are tried.
     pub app_routes: Arc<Vec<AppRoute>>,
+    /// What listeners without TLS answer to validation servers of ACME, before anything else.
+    pub acme_answers: Option<HttpAnswers>,
 }
 
 impl std::fmt::Debug for ServerOptions {

@@ -97,5 +97,6 @@ pub(super) fn options() -> ServerOptions {
         flags_page: String::new(),
         cmdline: String::new(),
         app_routes: Arc::default(),
+        acme_answers: None,
     }
 }

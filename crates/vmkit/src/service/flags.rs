@@ -12,9 +12,6 @@ use crate::flags::Kind::{Bool, BoolList, Bytes, Duration, Float, Int, Password, 
 const NO_CACHE: &str = "strings are not interned";
 const NO_STORAGE: &str = "{app} keeps no data files";
 const NO_LICENSE: &str = "all features are free to use";
-const NO_AUTOCERT: &str = "certificates are not requested automatically; let an ACME client write the files named by \
-                           -tlsCertFile and -tlsKeyFile, which are reloaded when they change";
-
 /// Cores this process may use.
 pub fn available_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -135,14 +132,44 @@ pub static LISTENERS: &[FlagDef] = &[
         "tls",
         BoolList,
         "",
-        "Serve HTTPS on the -httpListenAddr or -httpInternalListenAddr of the same position. Needs -tlsCertFile and -tlsKeyFile",
+        "Serve HTTPS on the -httpListenAddr or -httpInternalListenAddr of the same position. Needs -tlsCertFile and -tlsKeyFile, or -tlsAutocertHosts",
     ),
-    FlagDef::new("tlsAutocertCacheDir", Text, "", "Folder for certificates that were requested automatically")
-        .refused(NO_AUTOCERT),
-    FlagDef::new("tlsAutocertEmail", Text, "", "Contact address for certificates that are requested automatically")
-        .refused(NO_AUTOCERT),
-    FlagDef::new("tlsAutocertHosts", TextList, "", "Host names to request certificates for automatically")
-        .refused(NO_AUTOCERT),
+    FlagDef::new(
+        "tlsAutocertCAFile",
+        Text,
+        "",
+        "Path of the certificate authorities that -tlsAutocertDirectoryURL itself is trusted by. Those of the system when empty",
+    ),
+    FlagDef::new(
+        "tlsAutocertCacheDir",
+        Text,
+        "",
+        "Folder that keeps the certificates of -tlsAutocertHosts over restarts. Without it they are requested anew at each start",
+    ),
+    FlagDef::new(
+        "tlsAutocertDirectoryURL",
+        Text,
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "ACME directory of the authority that issues the certificates of -tlsAutocertHosts",
+    ),
+    FlagDef::new(
+        "tlsAutocertEmail",
+        Text,
+        "",
+        "Contact address of the account that the certificates of -tlsAutocertHosts are requested with",
+    ),
+    FlagDef::new(
+        "tlsAutocertHosts",
+        TextList,
+        "",
+        "Host names to request certificates for and to renew them, for all listeners with -tls; the authority must reach one of them on port 443, or one without -tls on port 80. Its terms of service count as accepted",
+    ),
+    FlagDef::new(
+        "tlsAutocertProfile",
+        Text,
+        "",
+        "Profile of the certificates of -tlsAutocertHosts, by the authority's name for it, such as shortlived. Its default when empty",
+    ),
     FlagDef::new(
         "tlsCertFile",
         TextList,

@@ -13,10 +13,12 @@ use super::inherited::Inherited;
 use super::options::ListenerOptions;
 use super::running::Running;
 use super::{Fatal, Service};
+use crate::acme::Acme;
 use crate::http_server::{Handler, Listener, Server, ServerMetrics, ServerOptions, WorkerPlan};
-use crate::metrics::clock;
 use crate::metrics::go_runtime::GoRuntime;
+use crate::metrics::{Kind, clock};
 use crate::net::listener::{bind, looks_like_ipv6_warning};
+use crate::tls::issued::IssuedCertificates;
 use crate::tls::server_config::{ServerTls, ServerTlsOptions};
 
 /// How often certificates and clocks are looked after.
@@ -34,15 +36,18 @@ impl Service {
         self.add_page_writers();
         let mut inherited = Inherited::from_environment();
         let internal_apart = !self.options.listeners.internal.is_empty();
+        let acme = self.options.listeners.acme.clone();
+        let acme = acme.map(|options| Acme::open(options, self.registry.common())).transpose()?;
+        let issued = acme.as_ref().map(Acme::certificates);
         let mut public = Vec::new();
         for options in &self.options.listeners.public {
-            let mut listener = self.open_listener(options, !internal_apart, &mut inherited)?;
+            let mut listener = self.open_listener(options, !internal_apart, issued.as_ref(), &mut inherited)?;
             listener.internal = !internal_apart;
             public.push(listener);
         }
         let mut internal = Vec::new();
         for options in &self.options.listeners.internal {
-            let mut listener = self.open_listener(options, true, &mut inherited)?;
+            let mut listener = self.open_listener(options, true, issued.as_ref(), &mut inherited)?;
             listener.public = false;
             internal.push(listener);
         }
@@ -53,14 +58,20 @@ impl Service {
             tokio::task::spawn_local(measure_delay(go_runtime.clone()));
             make_handler(plan)
         };
-        let options = Arc::new(self.server_options());
+        let mut options = self.server_options();
+        options.acme_answers = acme.as_ref().map(Acme::http_answers);
+        let options = Arc::new(options);
         let start = |workers: usize, listeners: Vec<Listener>| {
             let options = ServerOptions { workers, ..ServerOptions::clone(&options) };
             Server::start(options, listeners, metrics.clone(), Handle::current(), make.clone())
                 .map_err(|error| format!("cannot start the workers: {error}"))
         };
+        let has_plain_listener = public.iter().chain(&internal).any(|listener| listener.tls.is_none());
         let server = start(self.options.workers, public)?;
         let internal = if internal.is_empty() { None } else { Some(start(1, internal)?) };
+        if let Some(acme) = acme {
+            tokio::spawn(self.cancel.clone().run_until_cancelled_owned(acme.run(has_plain_listener)));
+        }
         self.start_pushes()?;
         tokio::spawn(self.cancel.clone().run_until_cancelled_owned(refresh_clock()));
         if let Some(reloads) = self.reloads.take() {
@@ -83,10 +94,11 @@ impl Service {
         &self,
         listener: &ListenerOptions,
         has_internal_routes: bool,
+        issued: Option<&Arc<IssuedCertificates>>,
         inherited: &mut Inherited,
     ) -> Result<Listener, Fatal> {
         let listeners = &self.options.listeners;
-        let tls = self.open_tls(listener)?;
+        let tls = self.open_tls(listener, issued)?;
         if !listeners.enable_tcp6
             && let Some(warning) = looks_like_ipv6_warning(&listener.addr)
         {
@@ -108,21 +120,26 @@ impl Service {
         Ok(opened)
     }
 
-    fn open_tls(&self, listener: &ListenerOptions) -> Result<Option<Arc<ServerTls>>, Fatal> {
+    fn open_tls(
+        &self,
+        listener: &ListenerOptions,
+        issued: Option<&Arc<IssuedCertificates>>,
+    ) -> Result<Option<Arc<ServerTls>>, Fatal> {
         let Some(tls) = &listener.tls else { return Ok(None) };
-        let tls = ServerTls::load(ServerTlsOptions {
+        let options = ServerTlsOptions {
             cert_file: tls.cert_file.clone(),
             key_file: tls.key_file.clone(),
             min_version: tls.min_version.clone(),
             cipher_suites: self.options.listeners.tls_cipher_suites.clone(),
             client_ca: tls.client_auth.as_ref().map(|auth| auth.ca_file.clone()),
             alpn: self.protocols(),
-        })
-        .map_err(|error| error.to_string())?;
+        };
+        let tls = ServerTls::load_with(options, issued.cloned()).map_err(|error| error.to_string())?;
         if !tls.unavailable_cipher_suites().is_empty() {
             crate::warn!("cipher suites that are not available here: {:?}", tls.unavailable_cipher_suites());
         }
         let tls = Arc::new(tls);
+        self.show_expiry(&listener.addr, tls.clone());
         tokio::spawn(self.cancel.clone().run_until_cancelled_owned(refresh_certificate(tls.clone())));
         Ok(Some(tls))
     }
@@ -132,6 +149,19 @@ impl Service {
         let http1 = [b"http/1.1".to_vec(), b"http/1.0".to_vec()];
         let http2 = self.options.listeners.http2.on_tls.then(|| b"h2".to_vec());
         http2.into_iter().chain(http1).collect()
+    }
+
+    /// Adds the end of validity of everything that the listener shows to the metrics page.
+    fn show_expiry(&self, addr: &str, tls: Arc<ServerTls>) {
+        let addr = addr.to_owned();
+        self.registry.add_writer(move |page| {
+            const FAMILY: &str = "vm_tls_cert_expiry_timestamp_seconds";
+            for served in tls.served() {
+                page.family(FAMILY, Kind::Gauge);
+                let labels = [("addr", addr.as_str()), ("cert", served.name.as_str())];
+                page.labeled(FAMILY, &labels, served.not_after as f64);
+            }
+        });
     }
 
     fn server_options(&mut self) -> ServerOptions {
@@ -162,6 +192,7 @@ impl Service {
             flags_page: self.shown.page.clone(),
             cmdline: self.shown.cmdline.clone(),
             app_routes: Arc::new(std::mem::take(&mut self.routes)),
+            acme_answers: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::acme::{AcmeOptions, check_host};
 use crate::flags::{FlagSet, Password};
 use crate::http_server::{BasicGate, Http2Options};
 use crate::metrics::push::PushOptions;
@@ -38,6 +39,8 @@ pub struct Listeners {
     pub internal: Vec<ListenerOptions>,
     /// `-enableTCP6`: also for connections that the program opens.
     pub enable_tcp6: bool,
+    /// `-tlsAutocertHosts` and its companions; `None` without hosts.
+    pub acme: Option<AcmeOptions>,
     /// `-tlsCipherSuites`.
     pub tls_cipher_suites: Vec<String>,
     /// `-http.connTimeout`; `None` = no limit.
@@ -180,9 +183,13 @@ impl ServiceOptions {
 }
 
 fn listeners(flags: &FlagSet, problems: &mut Vec<String>) -> Listeners {
+    let public = listeners_of(flags, "httpListenAddr", true, problems);
+    let internal = listeners_of(flags, "httpInternalListenAddr", false, problems);
+    let has_tls = public.iter().chain(&internal).any(|listener| listener.tls.is_some());
     Listeners {
-        public: listeners_of(flags, "httpListenAddr", true, problems),
-        internal: listeners_of(flags, "httpInternalListenAddr", false, problems),
+        public,
+        internal,
+        acme: acme_options(flags, has_tls, problems),
         enable_tcp6: flags.bool("enableTCP6"),
         tls_cipher_suites: flags.texts("tlsCipherSuites").to_vec(),
         conn_timeout: flags.duration("http.connTimeout").positive(),
@@ -225,6 +232,35 @@ fn listeners_of(flags: &FlagSet, name: &str, public: bool, problems: &mut Vec<St
         });
     }
     listeners
+}
+
+fn acme_options(flags: &FlagSet, has_tls: bool, problems: &mut Vec<String>) -> Option<AcmeOptions> {
+    let mut hosts: Vec<String> = Vec::new();
+    for host in flags.texts("tlsAutocertHosts").iter().map(|host| host.to_ascii_lowercase()) {
+        match check_host(&host) {
+            _ if host.is_empty() || hosts.contains(&host) => {}
+            Some(problem) => problems.push(format!("-tlsAutocertHosts={host}: {problem}")),
+            None => hosts.push(host),
+        }
+    }
+    if hosts.is_empty() {
+        return None;
+    }
+    if !has_tls {
+        problems.push("-tlsAutocertHosts needs -tls for one of the listening addresses".to_owned());
+    }
+    let directory_url = flags.text("tlsAutocertDirectoryURL").to_string();
+    if !directory_url.starts_with("https://") {
+        problems.push(format!("-tlsAutocertDirectoryURL={directory_url}: ACME needs an https URL (RFC 8555 §6.1)"));
+    }
+    Some(AcmeOptions {
+        hosts,
+        email: flags.text("tlsAutocertEmail").to_string(),
+        cache_dir: flags.text("tlsAutocertCacheDir").to_string(),
+        directory_url,
+        ca_file: flags.text("tlsAutocertCAFile").to_string(),
+        profile: flags.text("tlsAutocertProfile").to_string(),
+    })
 }
 
 fn http_options(flags: &FlagSet) -> HttpOptions {

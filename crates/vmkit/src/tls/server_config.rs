@@ -3,18 +3,25 @@
 //! Loaded once at start, where every fault is fatal; afterwards the control plane calls [`ServerTls::refresh`] about
 //! once a second and the acceptor takes [`ServerTls::current`] for each handshake. Any change builds a whole new
 //! configuration with new ticket keys: a resumed session must not show an old certificate or keep a client that a
-//! new CA would refuse. A file that cannot be used never stops the listener; the last good set stays.
+//! new CA would refuse. A file that cannot be used never stops the listener; the last good set stays. Certificates that
+//! an ACME client obtains count as such a change; [`ServerTls::accept`] also answers its validation servers.
 
 use super::cert_store::{self, FileError, Fingerprint, PairError, RootsError};
 use super::cipher_suites::{self, Selection, UnknownSuite, UnknownVersion};
+use super::issued::{ACME_TLS, IssuedCertificates};
 use super::peer_verifier::PeerVerifier;
+use super::x509::Certificate;
 use super::{LastFailure, Refreshed};
 use arc_swap::ArcSwap;
-use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 /// The flags of one TLS listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,8 +45,20 @@ pub struct ServerTls {
     options: ServerTlsOptions,
     selection: Selection,
     versions: Vec<&'static SupportedProtocolVersion>,
+    issued: Option<Arc<IssuedCertificates>>,
     current: ArcSwap<ServerConfig>,
+    /// End of validity of the file's certificate, in seconds since 1970; 0 without a file.
+    file_not_after: AtomicI64,
     state: Mutex<State>,
+}
+
+/// A certificate that clients may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// Path of the file, or the host that it was issued for.
+    pub name: String,
+    /// End of its validity, in seconds since 1970.
+    pub not_after: i64,
 }
 
 struct State {
@@ -107,33 +126,76 @@ pub enum ServerTlsFault {
 
 /// Contents of the files of one moment.
 struct Files {
-    cert: Vec<u8>,
-    key: Vec<u8>,
+    /// Certificate and key; `None` when all certificates are issued.
+    pair: Option<(Vec<u8>, Vec<u8>)>,
     client_ca: Option<Vec<u8>>,
+    /// Version of the issued certificates.
+    issued: u64,
 }
 
 impl ServerTls {
     /// Reads all files and checks all flags. The error ends the process.
     pub fn load(options: ServerTlsOptions) -> Result<Self, ServerTlsError> {
-        Self::try_load(&options).map_err(|fault| ServerTlsError { options: Box::new(options), fault })
+        Self::load_with(options, None)
     }
 
-    fn try_load(options: &ServerTlsOptions) -> Result<Self, ServerTlsFault> {
-        let files = Files::read(options)?;
+    /// The same with certificates that go before the files; then no files need to be named.
+    pub fn load_with(
+        options: ServerTlsOptions,
+        issued: Option<Arc<IssuedCertificates>>,
+    ) -> Result<Self, ServerTlsError> {
+        Self::try_load(&options, issued).map_err(|fault| ServerTlsError { options: Box::new(options), fault })
+    }
+
+    fn try_load(options: &ServerTlsOptions, issued: Option<Arc<IssuedCertificates>>) -> Result<Self, ServerTlsFault> {
+        let files = Files::read(options, issued.as_deref())?;
         let selection = cipher_suites::select(&options.cipher_suites).map_err(|cause| {
             let names: Vec<String> = options.cipher_suites.iter().map(|name| format!("{name:?}")).collect();
             ServerTlsFault::CipherSuites(names.join(" "), cause)
         })?;
         let versions =
             cipher_suites::versions(&options.min_version).map_err(|cause| ServerTlsFault::MinVersion { cause })?;
-        let config = build(options, &selection, &versions, &files)?;
+        let built = build(options, &selection, &versions, &files, issued.as_deref())?;
         Ok(Self {
             options: options.clone(),
             selection,
             versions,
-            current: ArcSwap::from_pointee(config),
+            issued,
+            current: ArcSwap::from_pointee(built.config),
+            file_not_after: AtomicI64::new(built.file_not_after),
             state: Mutex::new(State { fingerprint: files.fingerprint(), failure: LastFailure::default() }),
         })
+    }
+
+    /// Handshake with the next client; `None` for a validation server, which has got its answer.
+    pub async fn accept<S>(&self, stream: S) -> std::io::Result<Option<TlsStream<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(issued) = &self.issued else {
+            return TlsAcceptor::from(self.current()).accept(stream).await.map(Some);
+        };
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        if !hello.client_hello().alpn().is_some_and(|offered| offered.eq([ACME_TLS])) {
+            return hello.into_stream(self.current()).await.map(Some);
+        }
+        let mut stream = hello.into_stream(issued.challenge_config()).await?;
+        stream.shutdown().await?;
+        Ok(None)
+    }
+
+    /// Every certificate that clients may be shown. Waits for nothing.
+    pub fn served(&self) -> Vec<Served> {
+        let mut served = Vec::new();
+        let not_after = self.file_not_after.load(Ordering::Relaxed);
+        if not_after != 0 {
+            served.push(Served { name: self.options.cert_file.clone(), not_after });
+        }
+        if let Some(issued) = &self.issued {
+            let of_host = |host: &String| Some(Served { name: host.clone(), not_after: issued.get(host)?.not_after });
+            served.extend(issued.hosts().iter().filter_map(of_host));
+        }
+        served
     }
 
     /// The configuration for the next handshake. One atomic load.
@@ -157,8 +219,9 @@ impl ServerTls {
                 state.failure.clear();
                 Ok(Refreshed::Unchanged)
             }
-            Ok(Some((fingerprint, config))) => {
-                self.current.store(Arc::new(config));
+            Ok(Some((fingerprint, built))) => {
+                self.current.store(Arc::new(built.config));
+                self.file_not_after.store(built.file_not_after, Ordering::Relaxed);
                 *state = State { fingerprint, failure: LastFailure::default() };
                 Ok(Refreshed::Replaced)
             }
@@ -170,14 +233,15 @@ impl ServerTls {
         }
     }
 
-    fn reload(&self, last: &Fingerprint) -> Result<Option<(Fingerprint, ServerConfig)>, ServerTlsFault> {
-        let files = Files::read(&self.options)?;
+    fn reload(&self, last: &Fingerprint) -> Result<Option<(Fingerprint, Built)>, ServerTlsFault> {
+        let issued = self.issued.as_deref();
+        let files = Files::read(&self.options, issued)?;
         let fingerprint = files.fingerprint();
         if fingerprint == *last {
             return Ok(None);
         }
-        let config = build(&self.options, &self.selection, &self.versions, &files)?;
-        Ok(Some((fingerprint, config)))
+        let built = build(&self.options, &self.selection, &self.versions, &files, issued)?;
+        Ok(Some((fingerprint, built)))
     }
 }
 
@@ -188,21 +252,32 @@ impl fmt::Debug for ServerTls {
 }
 
 impl Files {
-    fn read(options: &ServerTlsOptions) -> Result<Self, ServerTlsFault> {
-        let pair = |path: &str| cert_store::read_file(path).map_err(ServerTlsFault::File);
+    fn read(options: &ServerTlsOptions, issued: Option<&IssuedCertificates>) -> Result<Self, ServerTlsFault> {
+        // What is issued after this look is seen by the next one.
+        let version = issued.map_or(0, IssuedCertificates::version);
+        let file = |path: &str| cert_store::read_file(path).map_err(ServerTlsFault::File);
         let client_ca = match &options.client_ca {
             Some(Some(path)) if !path.is_empty() => {
                 Some(cert_store::read_file(path).map_err(|cause| ServerTlsFault::ClientCaFile(path.clone(), cause))?)
             }
             _ => None,
         };
-        Ok(Self { cert: pair(&options.cert_file)?, key: pair(&options.key_file)?, client_ca })
+        let has_files = issued.is_none() || !(options.cert_file.is_empty() && options.key_file.is_empty());
+        let pair = if has_files { Some((file(&options.cert_file)?, file(&options.key_file)?)) } else { None };
+        Ok(Self { pair, client_ca, issued: version })
     }
 
     fn fingerprint(&self) -> Fingerprint {
         let client_ca = self.client_ca.as_deref().unwrap_or_default();
-        cert_store::fingerprint([self.cert.as_slice(), &self.key, client_ca])
+        let (cert, key) = self.pair.as_ref().map_or((&[][..], &[][..]), |(cert, key)| (cert, key));
+        cert_store::fingerprint([cert, key, client_ca, &self.issued.to_be_bytes()])
     }
+}
+
+/// A configuration, and what metrics say about it.
+struct Built {
+    config: ServerConfig,
+    file_not_after: i64,
 }
 
 fn build(
@@ -210,12 +285,19 @@ fn build(
     selection: &Selection,
     versions: &[&'static SupportedProtocolVersion],
     files: &Files,
-) -> Result<ServerConfig, ServerTlsFault> {
-    let pair = cert_store::certified_key(&files.cert, &files.key).map_err(ServerTlsFault::Pair)?;
+    issued: Option<&IssuedCertificates>,
+) -> Result<Built, ServerTlsFault> {
+    let pair = |(cert, key): &(Vec<u8>, Vec<u8>)| cert_store::certified_key(cert, key).map_err(ServerTlsFault::Pair);
+    let pair = files.pair.as_ref().map(pair).transpose()?;
+    let file_not_after = pair.as_deref().map_or(0, not_after);
+    let resolver: Arc<dyn ResolvesServerCert> = match (issued, pair) {
+        (Some(issued), pair) => Arc::new(issued.resolver(pair)),
+        (None, Some(pair)) => Arc::new(SingleCertAndKey::from(pair)),
+        (None, None) => return Err(ServerTlsFault::Pair(PairError::Certificate)),
+    };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&selection.provider))
         .with_protocol_versions(versions)
         .map_err(|err| ServerTlsFault::Library(err.to_string()))?;
-    let resolver = Arc::new(SingleCertAndKey::from(pair));
     let mut config = match &options.client_ca {
         None => builder.with_no_client_auth().with_cert_resolver(resolver),
         Some(path) => {
@@ -234,7 +316,13 @@ fn build(
         // A resumed session skips the client's certificate, which may have expired since.
         config.send_tls13_tickets = 0;
     }
-    Ok(config)
+    Ok(Built { config, file_not_after })
+}
+
+/// End of validity of the first certificate; 0 when it cannot be told.
+fn not_after(pair: &CertifiedKey) -> i64 {
+    let leaf = pair.cert.first().and_then(|leaf| Certificate::parse(leaf.clone()).ok());
+    leaf.map_or(0, |leaf| leaf.validity().1)
 }
 
 fn client_verifier(path: Option<&str>, selection: &Selection, files: &Files) -> Result<PeerVerifier, ServerTlsFault> {

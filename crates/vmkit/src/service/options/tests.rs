@@ -96,9 +96,27 @@ fn values_that_make_no_sense_are_all_named() {
     f(&["-memory.allowedPercent=0.5"], &["-memory.allowedPercent must be between 1 and 100; got 0.5"]);
     f(&["-memory.allowedPercent=NaN"], &["-memory.allowedPercent must be between 1 and 100; got NaN"]);
     f(&["-mtls"], &["-mtls for -httpListenAddr=:8427 needs -tls for the same address"]);
-    let problems = options(&["-tlsAutocertHosts=x", "-mtls", "-workers=-3"]).unwrap_err();
-    assert_eq!(problems.len(), 3);
-    assert!(problems[0].starts_with("-tlsAutocertHosts: certificates are not requested automatically"), "{problems:?}");
+    f(
+        &["-tlsAutocertHosts=a.example", "-tlsAutocertDirectoryURL=http://ca", "-workers=-3"],
+        &[
+            "-tlsAutocertHosts needs -tls for one of the listening addresses",
+            "-tlsAutocertDirectoryURL=http://ca: ACME needs an https URL (RFC 8555 §6.1)",
+            "-workers must be at least 1; got -3",
+        ],
+    );
+    f(
+        &["-tls", "-tlsAutocertHosts=*.a.example,b.example"],
+        &["-tlsAutocertHosts=*.a.example: a wildcard needs validation by DNS, which is not supported; list the names"],
+    );
+}
+
+#[test]
+fn hosts_of_certificates_are_lower_case_and_each_once() {
+    let words = ["-tls", "-tlsAutocertHosts=A.example,,b.example,a.EXAMPLE", "-tlsAutocertEmail=me@a.example"];
+    let acme = options(&words).unwrap().listeners.acme.unwrap();
+    assert_eq!(acme.hosts, ["a.example", "b.example"]);
+    assert_eq!(acme.directory_url, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!(options(&["-tls", "-tlsAutocertEmail=me@a.example"]).unwrap().listeners.acme, None);
 }
 
 #[test]

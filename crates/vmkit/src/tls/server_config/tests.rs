@@ -341,3 +341,74 @@ fn keys_in_the_block_of_another_encoding_are_read() {
     assert_ne!(*key, relabelled);
     assert!(ServerTls::load(Files::new(&Pair { cert: pair.cert.clone(), key: relabelled }).options()).is_ok());
 }
+
+/// Handshake of a client that asks for `name` and offers `alpn`, with what the listener takes it for.
+async fn accept(
+    server: &ServerTls,
+    mut client: ClientConfig,
+    name: &str,
+    alpn: &[&[u8]],
+) -> (io::Result<Vec<u8>>, bool) {
+    client.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let (client, server) = tokio::join!(connector.connect(name, near), server.accept(far));
+    let shown = client.map(|stream| stream.get_ref().1.peer_certificates().unwrap()[0].to_vec());
+    (shown, matches!(server, Ok(None)))
+}
+
+#[tokio::test]
+async fn issued_certificates_are_chosen_by_name_and_go_before_the_file() {
+    let ca = Authority::new("ca");
+    let (file, one, two) = (ca.server(&["localhost"]), ca.server(&["one.example"]), ca.server(&["two.example"]));
+    let hosts = vec!["one.example".to_owned(), "two.example".to_owned()];
+    let issued = Arc::new(IssuedCertificates::new(hosts).unwrap());
+    let files = Files::new(&file);
+    let with_file = ServerTls::load_with(files.options(), Some(issued.clone())).unwrap();
+    let without = ServerTls::load_with(ServerTlsOptions::default(), Some(issued.clone())).unwrap();
+    let config = || client_config(&ca, None, rustls::DEFAULT_VERSIONS);
+    assert!(accept(&without, config(), "one.example", &[]).await.0.is_err(), "nothing to show yet");
+    for (host, pair) in [("one.example", &one), ("two.example", &two)] {
+        let pem = format!("{}{}", pair.key, pair.cert);
+        issued.put(host, crate::tls::issued::IssuedCertificate::parse(host, pem.as_bytes()).unwrap());
+    }
+    for server in [&with_file, &without] {
+        assert_eq!(server.refresh(), Ok(Refreshed::Replaced));
+        assert_eq!(server.refresh(), Ok(Refreshed::Unchanged));
+        assert_eq!(accept(server, config(), "ONE.example", &[b"http/1.1"]).await.0.unwrap(), der(&one.cert));
+        assert_eq!(accept(server, config(), "two.example", &[]).await.0.unwrap(), der(&two.cert));
+    }
+    assert_eq!(accept(&with_file, config(), "localhost", &[]).await.0.unwrap(), der(&file.cert));
+    assert!(accept(&without, config(), "localhost", &[]).await.0.is_err(), "a name that is none of the hosts");
+    let served = |server: &ServerTls| server.served().into_iter().map(|served| served.name).collect::<Vec<_>>();
+    assert_eq!(served(&without), ["one.example", "two.example"]);
+    assert_eq!(served(&with_file), [files.options().cert_file.as_str(), "one.example", "two.example"]);
+    assert!(with_file.served().iter().all(|served| served.not_after > 1_700_000_000));
+}
+
+#[tokio::test]
+async fn a_validation_server_sees_its_answer_even_where_clients_need_certificates() {
+    let ca = Authority::new("ca");
+    let answer = ca.server(&["one.example"]);
+    let files = Files::new(&ca.server(&["localhost"]));
+    files.write("ca.crt", &ca.cert());
+    let issued = Arc::new(IssuedCertificates::new(vec!["one.example".to_owned()]).unwrap());
+    let server = ServerTls::load_with(files.mtls_options(), Some(issued.clone())).unwrap();
+    let config = || client_config(&ca, None, rustls::DEFAULT_VERSIONS);
+    let alpn: &[&[u8]] = &[b"acme-tls/1"];
+    assert!(accept(&server, config(), "one.example", alpn).await.0.is_err(), "nobody is being validated");
+    let key = {
+        use rustls::pki_types::pem::PemObject;
+        rustls::pki_types::PrivateKeyDer::from_pem_slice(answer.key.as_bytes()).unwrap()
+    };
+    issued.put_answer("one.example", der(&answer.cert).into(), key).unwrap();
+    let (shown, is_validation) = accept(&server, config(), "one.example", alpn).await;
+    assert_eq!(shown.unwrap(), der(&answer.cert));
+    assert!(is_validation, "no request is served there");
+    assert!(accept(&server, config(), "localhost", alpn).await.0.is_err());
+    // With another protocol beside it, it is a client as any other, and this one needs a certificate.
+    assert!(!accept(&server, config(), "one.example", &[b"acme-tls/1", b"http/1.1"]).await.1);
+    issued.remove_answer("one.example");
+    assert!(accept(&server, config(), "one.example", alpn).await.0.is_err());
+}

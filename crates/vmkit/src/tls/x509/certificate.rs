@@ -126,6 +126,11 @@ impl Certificate {
         self.part(&self.issuer)
     }
 
+    /// First and last moment of its validity, in seconds since 1970.
+    pub(in crate::tls) fn validity(&self) -> (i64, i64) {
+        (self.not_before, self.not_after)
+    }
+
     /// The encoded name of the subject.
     pub(in crate::tls) fn subject(&self) -> &[u8] {
         self.part(&self.subject)

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Certificates by ACME against Pebble, the test authority of Let's Encrypt.
+
+    run.py VMAUTH [PEBBLE]
+
+Pebble's name server must be beside it, as PEBBLE-challtestsrv. Debian's Pebble knows neither renewal windows (ARI) nor profiles; with
+PEBBLE, the path of a newer one, these are tested too. Ends with `N passed, N failed`.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from kit import Authority, Vmauth, check, free_port, lines, mode, openssl, summary, wait_for
+
+HOSTS = ["a.example", "b.example"]
+
+
+def renewals(pebble):
+    """Certificates of half a minute: first issue, renewals without a gap, a restart, a crash, an authority that is away."""
+    tls_port, lifetime = free_port(), 24
+    cache = Path(tempfile.mkdtemp(prefix="acme-cache-")) / "certificates"
+    with Authority(pebble, lifetime, free_port(), tls_port) as authority:
+        # Client certificates are demanded; the authority has none.
+        openssl(authority.folder, *"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=client -keyout client.key -out client.crt".split())
+        pair = authority.folder / "client.pem"
+        pair.write_bytes((authority.folder / "client.key").read_bytes() + (authority.folder / "client.crt").read_bytes())
+        options = ["-mtls", f"-mtlsCAFile={authority.folder / 'client.crt'}"]
+        root = authority.root()
+        with Vmauth(authority, HOSTS, tls_port, options=options, cache=cache) as vmauth:
+            shown = lambda host: vmauth.shown(host, root, pair)
+            first = {host: wait_for(f"the certificate of {host}", lambda: shown(host)) for host in HOSTS}
+            check("TLS-ALPN-01 serves several hosts, beside client certificates", first["a.example"] != first["b.example"], first)
+            check("a name that is none of the hosts is refused", vmauth.shown("c.example", None, pair) is None)
+            gaps, serials, until = 0, set(), time.monotonic() + lifetime * 1.6
+            while time.monotonic() < until:
+                seen = shown("a.example")
+                gaps += seen is None
+                serials.add(seen and seen[0])
+                time.sleep(0.05)
+            check("certificates of seconds are renewed more than once, without a failed handshake",
+                  gaps == 0 and len(serials) >= 3, f"{gaps} gaps, {serials}")
+            issued = vmauth.metric('vm_acme_certificates_issued_total host="a.example"')
+            check("renewals are counted", issued >= 3, issued)
+            left = vmauth.metric('vm_tls_cert_expiry_timestamp_seconds cert="a.example"') - time.time()
+            check("the end of the served certificate is a metric", 0 < left <= lifetime, left)
+            check("nothing failed", failures(vmauth) == 0, lines(vmauth.log(), "cannot"))
+
+            files = sorted(path for path in cache.iterdir())
+            check("folder and files are the owner's", mode(cache) == "0o700" and {mode(path) for path in files} == {"0o600"}
+                  and len(files) == 3, [(path.name, mode(path)) for path in files])
+
+            wait_for("a fresh certificate", lambda: expires_in(vmauth) > lifetime - 6)
+            before = shown("a.example")
+            vmauth.stop(signal.SIGKILL)
+            (cache / "b.example").write_text((cache / "b.example").read_text()[:600])
+            (cache / "a.example.1.unfinished").write_text("half a file")
+            vmauth.start()
+            after = wait_for("the cached certificate", lambda: shown("a.example"), 5)
+            check("a certificate outlives a crash", after == before, (before, after))
+            check("a broken file costs its own host an order, no other one",
+                  wait_for("the other host", lambda: shown("b.example")) and lines(vmauth.log(), "cached certificate of b.example"))
+            check("unfinished files are removed", not (cache / "a.example.1.unfinished").exists())
+            check("the account is used again", len(lines(vmauth.log(), "registered ACME account")) == 1)
+
+            authority.server.stop()
+            wait_for("a failed renewal", lambda: vmauth.metric('vm_acme_failures_total cause="unreachable"') >= 1)
+            check("what is there is shown while the authority is away", shown("a.example"))
+            authority.start()
+            root = authority.root()
+            # It has forgotten the account, and has another root.
+            check("an authority that comes back, without memory, is used again", wait_for("a new certificate", lambda: shown("a.example")))
+            check("an unknown account is replaced", len(lines(vmauth.log(), "registered ACME account")) == 2)
+    shutil.rmtree(cache)
+
+
+def failures(vmauth):
+    """Without those of nonces that the authority refuses for sport, three times in a row."""
+    return vmauth.metric("vm_acme_failures_total") - vmauth.metric('vm_acme_failures_total cause="server"')
+
+
+def expires_in(vmauth):
+    return vmauth.metric('vm_tls_cert_expiry_timestamp_seconds cert="a.example"') - time.time()
+
+
+def over_http(pebble):
+    """The TLS port of the authority leads nowhere: it must be HTTP."""
+    http_port = free_port()
+    with Authority(pebble, 3600, http_port, free_port()) as authority:
+        options = ["-httpAuth.username=u", "-httpAuth.password=p", "-http.pathPrefix=/vm"]
+        with Vmauth(authority, HOSTS[:1], free_port(), http_port, options) as vmauth:
+            root = authority.root()
+            check("HTTP-01 stands in when TLS-ALPN-01 fails, before path prefix and credentials",
+                  wait_for("the certificate", lambda: vmauth.shown("a.example", root)))
+            check("no folder is worth a warning", lines(vmauth.log(), "warn.*-tlsAutocertCacheDir is not set"))
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{http_port}/.well-known/acme-challenge/guessed", timeout=5)
+                status = 200
+            except urllib.error.HTTPError as error:
+                status = error.code
+            check("other tokens are requests as any other", status == 400, status)
+
+
+def refusals(pebble):
+    """Neither port leads anywhere; then an old certificate from files serves."""
+    with Authority(pebble, 3600, free_port(), free_port()) as authority:
+        openssl(authority.folder, *"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=file -keyout file.key -out file.crt".split())
+        options = [f"-tlsCertFile={authority.folder / 'file.crt'}", f"-tlsKeyFile={authority.folder / 'file.key'}"]
+        with Vmauth(authority, HOSTS[:1], free_port(), options=options) as vmauth:
+            wait_for("the failure", lambda: vmauth.metric('vm_acme_failures_total cause="validation"') == 1)
+            log = lines(vmauth.log(), "cannot obtain a TLS certificate for a.example")
+            check("a failed validation is told once, with the authority's words and the pause",
+                  len(log) == 1 and "TlsAlpn01 failed" in log[0] and "onnect" in log[0] and "trying again in" in log[0], log)
+            check("certificates of files serve meanwhile", vmauth.shown("a.example") is not None)
+
+
+def windows_and_profiles(pebble):
+    """Renewal at the window that the authority suggests, and a profile of its."""
+    tls_port = free_port()
+    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    with Authority(pebble, 86_400, free_port(), tls_port) as authority:
+        root = authority.root()
+        options = ["-tlsAutocertProfile=brief"]
+        with Vmauth(authority, HOSTS[:1], tls_port, options=options, cache=cache) as vmauth:
+            first = wait_for("the certificate", lambda: vmauth.shown("a.example", root))
+            left = wait_for("the metric", lambda: expires_in(vmauth) if expires_in(vmauth) > 0 else None)
+            check("the profile is asked for", left < 3700, left)
+            vmauth.stop()
+            pem = (cache / "a.example").read_text()
+            leaf = pem[pem.index("-----BEGIN CERTIFICATE"):].split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
+            window = '{"suggestedWindow": {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}}'
+            body = '{"certificate": %s, "ariResponse": %s}' % (json.dumps(leaf), json.dumps(window))
+            check("the authority takes the window", authority.ask("/set-renewal-info/", body.encode()))
+            vmauth.start()
+            wait_for("the renewal", lambda: (vmauth.shown("a.example", root) or first) != first)
+            check("a certificate whose window is over is renewed, however fresh it is", True)
+            issued = vmauth.metric("vm_acme_certificates_issued_total")
+            check("the new one is left alone", issued == 1, issued)
+            check("nothing failed", failures(vmauth) == 0, lines(vmauth.log(), "cannot"))
+    with Authority(pebble, 86_400, free_port(), free_port()) as authority:
+        with Vmauth(authority, HOSTS[:1], free_port(), options=["-tlsAutocertProfile=unknown"]) as vmauth:
+            wait_for("the refusal", lambda: vmauth.metric('vm_acme_failures_total cause="refused"') == 1)
+            check("an unknown profile is named", lines(vmauth.log(), "cannot obtain a TLS certificate for a.example: .*profile"))
+    shutil.rmtree(cache)
+
+
+def main():
+    Vmauth.binary = os.path.abspath(sys.argv[1])
+    newer = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
+    socket.setdefaulttimeout(10)
+    parts = [(renewals, "pebble"), (over_http, "pebble"), (refusals, "pebble")]
+    parts += [(windows_and_profiles, newer), (over_http, newer)] if newer else []
+    for part, pebble in parts:
+        try:
+            part(pebble)
+        except Exception as error:
+            check(f"{part.__name__} with {pebble}", False, repr(error))
+    return summary()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
