@@ -5,6 +5,7 @@
 
 mod background;
 mod dial_metrics;
+mod dry_run;
 pub mod inspection;
 mod name_lookup;
 #[cfg(test)]
@@ -29,7 +30,7 @@ use crate::admission::concurrency::Limiter;
 use crate::admission::failed_logins::FailedLogins;
 use crate::authn::credentials::AuthHeaders;
 use crate::config::ConfigDefaults;
-use crate::control::reload::{Controller, ReloadMetrics, check};
+use crate::control::reload::{Controller, ReloadMetrics};
 use crate::forward::ForwardSettings;
 use crate::forward::tunnel::TunnelLimits;
 use crate::generation::{BuildContext, Generation, Serving};
@@ -47,23 +48,7 @@ pub type Start = vmkit::service::Start<Options>;
 
 /// Runs until a signal ends the process, or only checks the config (`-dryRun`).
 pub async fn run(start: Start) -> Result<(), Fatal> {
-    if start.options.config.dry_run { dry_run(&start).await } else { serve(start).await }
-}
-
-/// Checks the config and prints what a start would print.
-async fn dry_run(start: &Start) -> Result<(), Fatal> {
-    let path = config_path(start)?;
-    let client = Arc::new(Client::new(ClientTlsOptions::default()));
-    let mut source = ConfigSource::new(path, &client);
-    let shown = source.shown();
-    let bytes = source
-        .read()
-        .await
-        .map_err(|cause| format!("failed to parse {shown}: failed to read -auth.config={shown}: {cause}"))?;
-    let users = check(path, &bytes, &start.variables, &config_defaults(start))
-        .map_err(|error| format!("failed to parse {shown}: {error}"))?;
-    vmkit::info!("loaded information about {users} users from -auth.config={shown}");
-    Ok(())
+    if start.options.config.dry_run { dry_run::run(&start).await } else { serve(start).await }
 }
 
 async fn serve(start: Start) -> Result<(), Fatal> {

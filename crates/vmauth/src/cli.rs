@@ -6,6 +6,7 @@
 
 mod commands;
 mod explain;
+mod lint;
 mod words;
 
 use vmkit::env_template::Environment;
@@ -67,6 +68,8 @@ fn perform(command: &'static Command, args: &[String]) -> Result<Output, Command
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(async {
         match command.name {
+            "lint" if words.is_set("rules") => Ok(lint::list()),
+            "lint" => lint::run(&start(command, &words)?, &words).await,
             "explain" => explain::run(&start(command, &words)?, &words).await,
             other => Err(CommandError::Other(format!("BUG: nobody runs {other}"))),
         }

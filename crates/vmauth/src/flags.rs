@@ -46,6 +46,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("discoverBackendIPsInterval", Duration, "10s", "How long discovered addresses are used before they are resolved again. Rounded up to whole seconds"),
     FlagDef::new("dns.servers", TextList, "", "DNS servers to ask for backends, as host:port with an IP address as host. By default those of the system"),
     FlagDef::new("dryRun", Bool, "", "Only check -auth.config and exit"),
+    FlagDef::new("dryRun.strict", Bool, "", "Let -dryRun fail when the config has warnings. See docs/reference/lint.md for what they are"),
     FlagDef::new("failTimeout", Duration, "3s", "How long a backend that failed is left out before it is tried again. Must be positive"),
     FlagDef::new("http.trustedProxies", TextList, "", "Addresses or networks (CIDR) of proxies that may name the client in -httpRealIPHeader or real_ip_header. They are passed over from the right; the header of others is ignored. When not set, the last address of the header counts, whoever sends it"),
     FlagDef::new("httpAuthHeader", TextList, "", "Request headers that may carry the credentials of users, tried in this order. Authorization when not set"),

@@ -18,6 +18,7 @@ pub mod explain;
 pub mod flags;
 pub mod forward;
 pub mod generation;
+pub mod lint;
 pub mod metrics;
 pub mod oidc;
 pub mod options;

@@ -41,6 +41,8 @@ pub struct ConfigOptions {
     pub check_interval: Option<Duration>,
     /// `-dryRun`.
     pub dry_run: bool,
+    /// `-dryRun.strict`
+    pub dry_run_strict: bool,
 }
 
 /// How many requests, how long, how much of them in memory.
@@ -132,6 +134,7 @@ impl Options {
                 auth_config: flags.text("auth.config").to_string(),
                 check_interval: flags.duration("configCheckInterval").positive(),
                 dry_run: flags.bool("dryRun"),
+                dry_run_strict: flags.bool("dryRun.strict"),
             },
             limits: check.limits(),
             auth: check.auth(),

@@ -3,6 +3,7 @@
 use vmkit::config_source::ConfigSource;
 use vmkit::http_client::Client;
 use vmkit::service::Fatal;
+use vmkit::service::options::ListenerOptions;
 use vmkit::tls::client_config::ClientTlsOptions;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::{Start, build_context, config_defaults, config_path, issuers};
 use crate::config::AuthConfig;
 use crate::control::reload::parse;
 use crate::generation::Generation;
+use crate::lint::{Finding, Flags, Rule, lint_file};
 
 /// The text of the config, and how messages name it.
 ///
@@ -37,6 +39,16 @@ pub fn parsed(start: &Start, bytes: &[u8]) -> Result<AuthConfig, Fatal> {
     Ok(config)
 }
 
+/// What the rules find in a config that loads.
+pub fn findings(start: &Start, bytes: &[u8], config: &AuthConfig, wants: impl Fn(&Rule) -> bool) -> Vec<Finding> {
+    let expand = |text: &str| start.variables.expand(text);
+    let is_readable = |path: &str| {
+        // Opening a pipe would wait for its writer.
+        std::fs::metadata(path).is_ok_and(|about| !about.is_file() || std::fs::File::open(path).is_ok())
+    };
+    lint_file(bytes, &expand, config, lint_flags(start), &is_readable, wants)
+}
+
 /// The config ready to serve. Providers are asked for their keys with `ask`; `offline` believes their tokens.
 pub async fn built(start: &Start, config: AuthConfig, offline: bool, ask: bool) -> Generation {
     let issuers = issuers(&start.options);
@@ -47,4 +59,12 @@ pub async fn built(start: &Start, config: AuthConfig, offline: bool, ask: bool) 
         issuers.start(users.issuers()).await;
     }
     generation
+}
+
+fn lint_flags(start: &Start) -> Flags {
+    let has_mtls = |listener: &ListenerOptions| listener.tls.as_ref().is_some_and(|tls| tls.client_auth.is_some());
+    Flags {
+        max_concurrent_requests: start.options.limits.max_concurrent_requests,
+        has_mtls: start.service.listeners.public.iter().any(has_mtls),
+    }
 }

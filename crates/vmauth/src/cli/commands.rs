@@ -41,25 +41,41 @@ const OFFLINE: CommandOption = option(
 );
 
 /// All commands.
-pub(super) static COMMANDS: &[Command] = &[Command {
-    name: "explain",
-    summary: "Say whether a request is allowed, why, and what would be sent where. Exit status 0 = allowed, 1 = denied, 2 = error.",
-    operands: "[METHOD] URL",
-    most_operands: 2,
-    options: &[
-        option("method", "X", "METHOD", "Method of the request."),
-        option("header", "H", "LINE", "A header, `Name: value`. May be repeated."),
-        option("user", "u", "USER:PASSWORD", "Basic credentials."),
-        option("bearer", "", "TOKEN", "A token behind `Authorization: Bearer`."),
-        option("data", "d", "TEXT", "A body."),
-        option("client", "", "ADDRESS", "IP address of the client; 127.0.0.1 by default."),
-        option("cert", "", "SUBJECT", "Subject of the client's certificate: `CN=bob,O=Acme,OU=finance`."),
-        OFFLINE,
-        option("secrets", "", "", "Show secrets in URLs and headers."),
-        JSON,
-    ],
-    takes_flags: true,
-}];
+pub(super) static COMMANDS: &[Command] = &[
+    Command {
+        name: "explain",
+        summary: "Say whether a request is allowed, why, and what would be sent where. Exit status 0 = allowed, 1 = denied, 2 = error.",
+        operands: "[METHOD] URL",
+        most_operands: 2,
+        options: &[
+            option("method", "X", "METHOD", "Method of the request."),
+            option("header", "H", "LINE", "A header, `Name: value`. May be repeated."),
+            option("user", "u", "USER:PASSWORD", "Basic credentials."),
+            option("bearer", "", "TOKEN", "A token behind `Authorization: Bearer`."),
+            option("data", "d", "TEXT", "A body."),
+            option("client", "", "ADDRESS", "IP address of the client; 127.0.0.1 by default."),
+            option("cert", "", "SUBJECT", "Subject of the client's certificate: `CN=bob,O=Acme,OU=finance`."),
+            OFFLINE,
+            option("secrets", "", "", "Show secrets in URLs and headers."),
+            JSON,
+        ],
+        takes_flags: true,
+    },
+    Command {
+        name: "lint",
+        summary: "Find what loads and is most likely a mistake, or unsafe. Exit status 0 = nothing, 1 = warnings, 2 = error.",
+        operands: "",
+        most_operands: 0,
+        options: &[
+            option("off", "", "RULE,…", "Leave out these rules."),
+            option("only", "", "RULE,…", "Use these rules alone."),
+            option("strict", "", "", "Let notes fail, too."),
+            option("rules", "", "", "List the rules."),
+            JSON,
+        ],
+        takes_flags: true,
+    },
+];
 
 /// The command of this name.
 pub(super) fn find(name: &str) -> Option<&'static Command> {

@@ -14,12 +14,16 @@ use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
 use vmkit::tls::client_config::ClientTls;
 
-use crate::config::{self, AuthConfig, ConfigDefaults, Credential, Inputs, KeySource};
+use crate::config::{self, AuthConfig, ConfigDefaults, Inputs};
 use crate::generation::{BuildContext, Generation, Serving};
-use crate::oidc::{Issuers, KeyLocation};
+use crate::lint::{self, Finding};
+use crate::oidc::Issuers;
 
 /// Time for reading key files and certificates and for parsing.
 const FILES_LIMIT: Duration = Duration::from_secs(30);
+
+/// Warnings about a config that a load logs; the rest is counted.
+const MAX_DOUBTS: usize = 10;
 
 /// Counters of reloads (docs/reference/metrics.md).
 #[derive(Debug)]
@@ -195,8 +199,16 @@ impl Controller {
 
     async fn build(&mut self, bytes: Vec<u8>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
         let (path, variables, defaults) = (self.path.clone(), self.variables.clone(), self.defaults.clone());
-        let (parsed, bytes) = self.off_thread(move || (parse(&path, &bytes, &variables, &defaults), bytes)).await?;
+        let flags = lint::Flags { max_concurrent_requests: self.environment.max_concurrent, has_mtls: true };
+        let work = move || {
+            let parsed = parse(&path, &bytes, &variables, &defaults);
+            let doubts =
+                parsed.as_ref().map_or_else(|_| Vec::new(), |(config, _)| doubts(&bytes, &variables, config, flags));
+            (parsed, doubts, bytes)
+        };
+        let (parsed, doubts, bytes) = self.off_thread(work).await?;
         let (config, key_files) = parsed?;
+        self.warn(&doubts);
         let users = config.lookup_keys;
         let generation = Generation::build(config, &self.issuers, &self.environment, previous);
         // Nothing can fail any more: only now are files read, keys fetched and tasks started.
@@ -206,6 +218,17 @@ impl Controller {
         }
         self.loaded = Some(Arc::new(Loaded { bytes, key_files, users }));
         Ok(generation)
+    }
+
+    /// Says what loads and is most likely not meant.
+    fn warn(&self, doubts: &[Finding]) {
+        let shown = self.source.shown();
+        for doubt in doubts.iter().take(MAX_DOUBTS) {
+            vmkit::warn!("-auth.config={shown}: {doubt}");
+        }
+        if let Some(rest @ 1..) = doubts.len().checked_sub(MAX_DOUBTS) {
+            vmkit::warn!("-auth.config={shown}: {} more; `vmauth lint` lists them", lint::counted(rest, "warning"));
+        }
     }
 
     /// Says that the config serves; never before it does, because people and tests wait for this line.
@@ -243,6 +266,11 @@ pub async fn refresh(tls: Arc<ClientTls>, client: Arc<Client>) {
     }
 }
 
+/// What the rules for loading find; they look at no other file.
+fn doubts(bytes: &[u8], variables: &Variables, config: &AuthConfig, flags: lint::Flags) -> Vec<Finding> {
+    lint::lint_file(bytes, &|text| variables.expand(text), config, flags, &|_| true, |rule| rule.at_load)
+}
+
 /// Whether there is nothing but blanks and comments.
 fn is_blank(config: &[u8]) -> bool {
     let mut lines = config.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -253,17 +281,4 @@ impl Loaded {
     fn key_files_are_current(&self) -> bool {
         self.key_files.iter().all(|(path, content)| std::fs::read(path).is_ok_and(|now| now == *content))
     }
-}
-
-/// Checks a config for `-dryRun`: starts nothing and asks no identity provider.
-pub fn check(path: &str, bytes: &[u8], variables: &Variables, defaults: &ConfigDefaults) -> Result<usize, LoadError> {
-    let (config, _) = parse(path, bytes, variables, defaults)?;
-    for user in &config.users {
-        if let Credential::Jwt(spec) = &user.credential
-            && let KeySource::Provider(KeyLocation::Oidc { issuer }) = &spec.keys
-        {
-            vmkit::info!("keys of the issuer {} are fetched at start, not by -dryRun", vmkit::go_text::quote(issuer));
-        }
-    }
-    Ok(config.lookup_keys)
 }

@@ -1,0 +1,132 @@
+//! One table: a config, and the rules that find something in it, each with its line.
+
+use super::*;
+use crate::config::{ConfigDefaults, Inputs, parse};
+
+const FLAGS: Flags = Flags { max_concurrent_requests: 1000, has_mtls: true };
+
+fn found(yaml: &str, flags: Flags) -> Vec<Finding> {
+    let defaults = ConfigDefaults::default();
+    let inputs = Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|path| std::fs::read(path) };
+    let config = parse(yaml.as_bytes(), &inputs).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
+    let source = Source::new(yaml).unwrap();
+    let input = Input { source: &source, written: Some(&source), config: &config, flags, is_readable: &|_| false };
+    lint(&input, |_| true)
+}
+
+#[track_caller]
+fn check(yaml: &str, want: &[(&str, u32)]) {
+    let found = found(yaml, FLAGS);
+    let got: Vec<_> = found.iter().map(|finding| (finding.rule.id, finding.mark.line)).collect();
+    assert_eq!(got, want, "{found:#?}\n{yaml}");
+}
+
+/// A user with this field in its third line.
+fn user(field: &str) -> String {
+    format!("users:\n- username: u\n  {field}\n  password: '%{{P'\n")
+}
+
+#[test]
+fn credentials() {
+    check("users:\n- username: u\n  url_prefix: http://a/\n", &[("empty-password", 2)]);
+    check("users:\n- username: u\n  password: '%{P'\n  url_prefix: http://a/\n", &[]);
+    check(
+        "users:\n- username: u\n  url_prefix: http://a/\n  password: ab #cd\n",
+        &[("cut-by-comment", 4), ("plain-secret", 4)],
+    );
+    check(
+        "users:\n- bearer_token: ab # cd\n  url_prefix: http://x:y@a/\n",
+        &[("plain-secret", 2), ("plain-secret", 3)],
+    );
+    check(
+        &user("{url_prefix: http://a/, headers: ['Authorization: x', 'A: b', 'Cookie:']}").replace("  {", "  <<: {"),
+        &[("plain-secret", 3)],
+    );
+    check(
+        "users:\n- bearer_token: '%{T}'\n  url_prefix: http://a/?x=${X}${x}\n",
+        &[("unset-variable", 2), ("unset-variable", 3)],
+    );
+}
+
+#[test]
+fn tokens_and_certificates() {
+    let jwt = |jwt: &str| format!("users:\n- url_prefix: http://a/\n  jwt: {{{jwt}}}\n");
+    check(&jwt("skip_verify: true"), &[("skip-verify", 3)]);
+    check(&jwt("audience: x, oidc: {issuer: 'http://idp/'}"), &[("http-issuer", 3)]);
+    check(&jwt("jwks_url: 'http://127.0.0.1:1/'"), &[("no-audience", 3)]);
+    check(&jwt("jwks_url: 'https://idp/', audience: x"), &[]);
+    let mtls = "users:\n- {mtls: {organization: a}, url_prefix: http://a/}\n- {mtls: {organization: a, common_name: b}, url_prefix: http://a/}\n- {mtls: {common_name: c}, url_prefix: http://a/}\n";
+    check(mtls, &[("unused-user", 3)]);
+    let off = found(mtls, Flags { has_mtls: false, ..FLAGS });
+    assert_eq!((off[0].rule.id, off[0].place.as_str()), ("mtls-off", "users[0].mtls"));
+}
+
+#[test]
+fn limits_and_files() {
+    check("{}", &[("empty-config", 1)]);
+    check("unauthorized_user: {}", &[("empty-unauthorized-user", 1)]);
+    check("unauthorized_user: {access_log: {}}", &[]);
+    let user = |field: &str| format!("unauthorized_user:\n  url_prefix: http://a/\n  {field}\n");
+    check(&user("max_concurrent_requests: 1001"), &[("limit-above-global", 3)]);
+    check(&user("max_concurrent_requests: 1000"), &[]);
+    check(&user("max_concurrent_requests: -1"), &[("negative-limit", 3)]);
+    check(&user("tls_ca_file: /nowhere"), &[("missing-file", 3)]);
+    check(&user("tls_ca_file: https://a/b"), &[]);
+}
+
+#[test]
+fn routes() {
+    let map = |entries: &[&str]| {
+        let entries: Vec<_> = entries.iter().map(|entry| format!("  - {{{entry}, url_prefix: http://a/}}\n")).collect();
+        format!("unauthorized_user:\n  url_map:\n{}", entries.concat())
+    };
+    check("unauthorized_user: {url_prefix: ['http://a:1/', 'http://b:84280000/']}", &[("bad-port", 1)]);
+    check("unauthorized_user: {url_prefix: 'http://a/?x=1', merge_query_args: [x, y]}", &[("merged-filter", 1)]);
+    check(&map(&["src_paths: [/api/]"]), &[("narrow-pattern", 3)]);
+    check(&map(&["src_paths: [/api/, /api/.+]", "src_paths: [/, '/x/?']"]), &[]);
+    check(
+        &map(&["src_paths: [api/.*]", "src_paths: [/a//b]", "src_paths: ['/a\\?b']", "src_paths: ['', '/x']"]),
+        &[("never-matches", 3), ("never-matches", 4), ("never-matches", 5)],
+    );
+    check(&map(&["src_query_args: [x]", "src_paths: [/a]"]), &[("never-matches", 3)]);
+    check(&map(&["src_paths: ['/a.*']", "src_paths: [/ab, '/ac/.*']"]), &[("shadowed-route", 4)]);
+    check(&map(&["src_paths: ['/a.*']", "src_paths: [/ab, '/.*']"]), &[]);
+    check(&map(&["src_paths: ['/a/.+']", "src_paths: ['/a/.*']"]), &[]);
+    check(&map(&["src_hosts: ['.*']", "src_paths: [/x]"]), &[]);
+    check(&map(&["src_query_args: ['a=~x.*']", "src_query_args: [a=xy], src_paths: [/x]"]), &[("shadowed-route", 4)]);
+    check(&map(&["src_headers: ['A: b']", "src_headers: ['a:b']", "src_headers: ['a: c']"]), &[("shadowed-route", 4)]);
+    check("unauthorized_user:\n  url_prefix: http://a/\n  default_url: http://b/\n", &[("shadowed-route", 3)]);
+    let open =
+        "users: [{username: u, password: '%{P', url_prefix: http://a/}]\nunauthorized_user:\n  url_prefix: http://a/\n";
+    check(open, &[("open-to-all", 3)]);
+    check(&format!("{open}  ip_filters: {{allow_list: [10.0.0.0/8]}}\n"), &[]);
+}
+
+#[test]
+fn rules_are_switched_off_by_comments() {
+    check("# lint-off: empty-config\n{}", &[]);
+}
+
+#[test]
+fn ids_are_sorted_and_summaries_are_sentences() {
+    assert!(RULES.is_sorted_by_key(|rule| rule.id));
+    assert!(RULES.iter().all(|rule| rule.summary.ends_with('.')));
+}
+
+#[test]
+fn the_page_shows_each_rule_with_an_example() {
+    let page = include_str!("../../../../docs/reference/lint.md");
+    for rule in RULES {
+        let row = format!(
+            "| [{0}](#{0}) | {1} | {2} | {3} |",
+            rule.id,
+            rule.severity.name(),
+            if rule.at_load { "✓" } else { "" },
+            rule.summary
+        );
+        assert!(page.contains(&row), "{row}");
+        let section = page.split(&format!("\n### {}\n", rule.id)).nth(1).unwrap_or_else(|| panic!("{}", rule.id));
+        let section = section.split("\n### ").next().unwrap();
+        assert!(section.contains(&format!("[{}]", rule.id)), "no finding is shown for {}", rule.id);
+    }
+}
