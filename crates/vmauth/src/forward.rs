@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use vmkit::exchange::grpc as grpc_status;
 use vmkit::exchange::{BodyKind, Deadline, HeaderList, ReplyWriter, RequestBody, RequestHead, RequestLine};
 use vmkit::http_server::Client;
 
@@ -120,6 +121,8 @@ struct Scratch {
     authority: Vec<u8>,
 }
 
+/// What the client of a call is told when the backend breaks off.
+const BROKEN_CALL: &str = "the backend has broken off its reply";
 /// Scratch buffers a worker keeps.
 const KEPT_SCRATCHES: usize = 64;
 /// A scratch that has grown beyond this is not worth keeping.
@@ -433,6 +436,12 @@ impl Forward<'_, '_> {
             Err(RelayError::ClientStalled) => Err(ForwardError::ClientStalled),
             Err(RelayError::ClientBody(error)) => Err(ForwardError::of_body(error)),
             Err(RelayError::Backend(error)) => {
+                if reply.grpc_type().is_some() {
+                    let mut trailers = HeaderList::default();
+                    grpc_status::push_status(&mut trailers, grpc_status::UNAVAILABLE, BROKEN_CALL);
+                    // Otherwise the stream is reset.
+                    let _ = reply.finish_with(&trailers).await;
+                }
                 let target = upstream.url.display(&scratch.target);
                 Err(ForwardError::BrokenReply { target, cause: format!("cannot read data from backend: {error}") })
             }

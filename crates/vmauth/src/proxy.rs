@@ -368,6 +368,9 @@ impl Proxy {
         }
         scope.set_status(status);
         let text = error.client_text(&text);
+        // In gRPC a path without a route is a method that is not there.
+        let is_unknown_method = matches!(error, ProxyError::MissingRoute { .. }) && io.reply.grpc_type().is_some();
+        let status = if is_unknown_method { 404 } else { status };
         let sending = send_plain_error(io.reply, facts.common_lines, status, &text, extra);
         // A client that does not take its refusal must not hold a connection for ever.
         let _ = tokio::time::timeout(Duration::from_secs(30), sending).await;

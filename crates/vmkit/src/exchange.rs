@@ -21,6 +21,7 @@ mod date;
 mod deadline;
 mod draining;
 mod framing;
+pub mod grpc;
 mod head_budget;
 mod head_error;
 mod head_lines;

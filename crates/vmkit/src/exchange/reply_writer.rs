@@ -86,6 +86,14 @@ impl ReplyWriter {
         each!(&self.0, reply => reply.is_to_head())
     }
 
+    /// The content type of the reply to a gRPC call; `None` for other requests.
+    pub fn grpc_type(&self) -> Option<&'static str> {
+        match &self.0 {
+            Kind::Http1(_) => None,
+            Kind::Stream(reply) => reply.grpc_type(),
+        }
+    }
+
     /// Begins a reply and takes its fields; [`end_head`](Self::end_head) must follow.
     ///
     /// Fields about framing must not be among them.

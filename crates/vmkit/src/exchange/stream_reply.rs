@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::date;
+use super::grpc;
 use super::header_list::HeaderList;
 use super::header_writer::HeaderWriter;
 use super::message::{HeadOut, ReplyBody};
@@ -17,6 +18,7 @@ pub(super) struct StreamReply {
     sender: StreamSender,
     status: u16,
     to_head: bool,
+    grpc_type: Option<&'static str>,
     has_date: bool,
     closes: bool,
 }
@@ -24,7 +26,8 @@ pub(super) struct StreamReply {
 impl StreamReply {
     pub(super) fn new(stream: Box<dyn SendStream>, head: &RequestHead, write_limit: Option<Duration>) -> Self {
         let sender = StreamSender::new(stream, write_limit);
-        Self { sender, status: 0, to_head: head.method() == "HEAD", has_date: false, closes: false }
+        let (to_head, grpc_type) = (head.method() == "HEAD", grpc::reply_type(head));
+        Self { sender, status: 0, to_head, grpc_type, has_date: false, closes: false }
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -49,6 +52,10 @@ impl StreamReply {
 
     pub(super) fn is_to_head(&self) -> bool {
         self.to_head
+    }
+
+    pub(super) fn grpc_type(&self) -> Option<&'static str> {
+        self.grpc_type
     }
 
     pub(super) fn begin(&mut self, status: u16) -> HeaderWriter<'_> {

@@ -2,7 +2,7 @@
 
 use super::app_route::Reply;
 use super::{Request, Shared};
-use crate::exchange::{HeaderId, HeaderList, ReplyWriter, RequestHead, tokens};
+use crate::exchange::{HeaderId, HeaderList, ReplyBody, ReplyWriter, RequestHead, grpc, tokens};
 use crate::gzip;
 
 /// Own pages below this size are not worth compressing.
@@ -65,7 +65,8 @@ impl Request<'_> {
     }
 }
 
-/// Answers with the message as a plain text; for handlers that have taken the request apart.
+/// Answers with the message as a plain text, or as the status of a gRPC call; for handlers that have taken the request
+/// apart.
 pub async fn send_plain_error(
     reply: &mut ReplyWriter,
     common_lines: &HeaderList,
@@ -76,6 +77,14 @@ pub async fn send_plain_error(
     let mut lines = common_lines.clone();
     for (name, value) in extra {
         push_line(&mut lines, name, value.as_bytes());
+    }
+    if let Some(content_type) = reply.grpc_type() {
+        push_line(&mut lines, "Content-Type", content_type.as_bytes());
+        grpc::push_status(&mut lines, grpc::code_of(status), message);
+        reply.begin(200).list(&lines);
+        reply.end_head(ReplyBody::None(None));
+        let _ = reply.finish().await;
+        return;
     }
     push_line(&mut lines, "Content-Type", b"text/plain; charset=utf-8");
     push_line(&mut lines, "X-Content-Type-Options", b"nosniff");
