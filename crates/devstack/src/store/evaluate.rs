@@ -25,31 +25,61 @@ pub struct Value {
     pub value: f64,
 }
 
-/// Values of the expression at a time, by labels. A span has none: see [`spans`].
-pub fn at(expression: &Expression, data: &TenantData, time_ms: i64) -> Vec<Value> {
-    match expression {
-        Expression::Instant(selector) => series(data, selector)
-            .filter_map(|(labels, samples)| {
-                let newest = samples.last(time_ms.saturating_sub(LOOK_BACK_MS), time_ms)?;
-                Some(Value { labels: labels.clone(), value: newest.value })
-            })
-            .collect(),
-        Expression::Span(..) => Vec::new(),
-        Expression::Rate(selector, span) => series(data, selector)
-            .filter_map(|(labels, samples)| {
-                let value = rate(samples, time_ms.saturating_sub(millis(*span)), time_ms)?;
-                Some(Value {
-                    labels: labels.iter().filter(|(name, _)| &**name != "__name__").cloned().collect(),
-                    value,
-                })
-            })
-            .collect(),
-        Expression::Sum(by, inner) => {
-            let mut sums: BTreeMap<Labels, f64> = BTreeMap::new();
-            for value in at(inner, data, time_ms) {
-                *sums.entry(group(&value.labels, by)).or_default() += value.value;
+/// An expression with the series that its selectors find, so that they are looked for once and not for each point.
+#[derive(Debug)]
+pub enum Found<'d> {
+    /// Newest values.
+    Instant(Vec<(&'d Labels, &'d Samples)>),
+    /// Rates over a span in milliseconds, with the labels of the results.
+    Rate(Vec<(Labels, &'d Samples)>, i64),
+    /// Sums over groups that are equal in these labels.
+    Sum(&'d [String], Box<Self>),
+}
+
+impl<'d> Found<'d> {
+    /// Looks the series up; `None` for a span, which has no value at a time.
+    pub fn new(expression: &'d Expression, data: &'d TenantData) -> Option<Self> {
+        Some(match expression {
+            Expression::Instant(selector) => Self::Instant(series(data, selector).collect()),
+            Expression::Span(..) => return None,
+            Expression::Rate(selector, span) => {
+                let own = |labels: &Labels| labels.iter().filter(|(name, _)| &**name != "__name__").cloned().collect();
+                let found = series(data, selector).map(|(labels, samples)| (own(labels), samples));
+                Self::Rate(found.collect(), millis(*span))
             }
-            sums.into_iter().map(|(labels, value)| Value { labels, value }).collect()
+            Expression::Sum(by, inner) => Self::Sum(by, Box::new(Self::new(inner, data)?)),
+        })
+    }
+
+    /// Series that are looked at for each point.
+    pub fn series(&self) -> usize {
+        match self {
+            Self::Instant(found) => found.len(),
+            Self::Rate(found, _) => found.len(),
+            Self::Sum(_, inner) => inner.series(),
+        }
+    }
+
+    /// Values at a time, by labels.
+    pub fn at(&self, time_ms: i64) -> Vec<Value> {
+        match self {
+            Self::Instant(found) => {
+                let after = time_ms.saturating_sub(LOOK_BACK_MS);
+                let newest = found.iter().filter_map(|(labels, own)| Some((*labels, own.last(after, time_ms)?.value)));
+                newest.map(|(labels, value)| Value { labels: labels.clone(), value }).collect()
+            }
+            Self::Rate(found, span) => {
+                let after = time_ms.saturating_sub(*span);
+                let rates = found.iter().filter_map(|(labels, own)| Some((labels, rate(own, after, time_ms)?)));
+                rates.map(|(labels, value)| Value { labels: labels.clone(), value }).collect()
+            }
+            Self::Sum(by, inner) => {
+                let mut sums: BTreeMap<Labels, f64> = BTreeMap::new();
+                for value in inner.at(time_ms) {
+                    *sums.entry(group(&value.labels, by)).or_default() += value.value;
+                }
+                sums.into_iter().map(|(labels, value)| Value { labels, value }).collect()
+            }
         }
     }
 }
@@ -114,7 +144,8 @@ mod tests {
     fn values_at_a_time() {
         let data = data();
         let f = |text: &str, seconds: i64, want: &[(&str, f64)]| {
-            let values = at(&Expression::parse(text).unwrap(), &data, seconds * 1000);
+            let expression = Expression::parse(text).unwrap();
+            let values = Found::new(&expression, &data).unwrap().at(seconds * 1000);
             let shown: Vec<_> = values
                 .iter()
                 .map(|value| {

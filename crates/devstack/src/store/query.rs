@@ -12,7 +12,7 @@ use vmkit::http_server::{Reply, Request};
 use vmkit::percent;
 use vmkit::units::GoDuration;
 
-use super::evaluate::{self, millis};
+use super::evaluate::{self, Found, millis};
 use super::expression::Expression;
 use super::series::{Labels, value_of};
 use super::{Store, TenantData};
@@ -23,7 +23,7 @@ const MAX_FORM: usize = 64 << 10;
 /// Points in time of a range, as Prometheus has it.
 const MAX_POINTS: i64 = 11_000;
 /// Series times points of a range.
-const MAX_WORK: i64 = 5_000_000;
+const MAX_WORK: i64 = 1_000_000;
 /// Span of a range query without a start, and of `rate` for the eye of a person.
 const DEFAULT_RANGE_MS: i64 = 300_000;
 
@@ -141,28 +141,28 @@ fn instant(data: &TenantData, args: &Args) -> Answer {
         });
         return Ok(json!({"resultType": "matrix", "result": found.collect::<Vec<_>>()}));
     }
-    let found = evaluate::at(&expression, data, time);
-    let found = found.iter().map(|found| json!({"metric": metric(&found.labels), "value": point(time, found.value)}));
+    let values = Found::new(&expression, data).map(|found| found.at(time)).unwrap_or_default();
+    let found = values.iter().map(|own| json!({"metric": metric(&own.labels), "value": point(time, own.value)}));
     Ok(json!({"resultType": "vector", "result": found.collect::<Vec<_>>()}))
 }
 
 fn range(data: &TenantData, args: &Args) -> Answer {
     let expression = args.expression()?;
-    if let Expression::Span(..) = expression {
+    let Some(series) = Found::new(&expression, data) else {
         return Err("a range query has no use for a span; leave `[…]` out or write rate(…)".to_owned());
-    }
+    };
     let end = args.time("end")?.unwrap_or_else(now_ms);
     let start = args.time("start")?.unwrap_or_else(|| end.saturating_sub(DEFAULT_RANGE_MS));
     let length = end.checked_sub(start).filter(|length| *length >= 0).ok_or("`end` is before `start`")?;
     let step = args.step()?.unwrap_or_else(|| (length / 100).max(1_000));
     let points = length / step + 1;
-    if points > MAX_POINTS || points.saturating_mul(data.series.len() as i64) > MAX_WORK {
-        return Err(format!("{points} points of {} series are too many; use a longer `step`", data.series.len()));
+    if points > MAX_POINTS || points.saturating_mul(series.series() as i64) > MAX_WORK {
+        return Err(format!("{points} points of {} series are too many; use a longer `step`", series.series()));
     }
     let mut found = std::collections::BTreeMap::<Labels, Vec<Value>>::new();
     for number in 0..points {
         let time = start + number * step;
-        for value in evaluate::at(&expression, data, time) {
+        for value in series.at(time) {
             found.entry(value.labels).or_default().push(point(time, value.value));
         }
     }
