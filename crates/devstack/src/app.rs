@@ -101,6 +101,8 @@ fn stack_options(start: &Start, dir: &Path, console: SocketAddr) -> Result<Stack
         claim: options.claim,
         token_lifetime: options.token_lifetime,
         scrape_interval: options.scrape_interval.clone(),
+        proxy_binary: options.proxy_binary.clone(),
+        agent_binary: options.agent_binary.clone(),
         proxy_flags: options.proxy_flags.clone(),
         agent_flags: options.agent_flags.clone(),
         faults: options.from_the_start(),

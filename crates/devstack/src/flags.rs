@@ -1,6 +1,7 @@
 //! The flags of devstack beside those that all programs share, and what they mean.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use vmkit::flags::Kind::{Duration as Span, Text, TextList};
@@ -79,6 +80,7 @@ pub static TABLE: &[FlagDef] = &[
         "How long a token lives. The agent asks for another 10 seconds before the end. At least 1s",
     ),
     FlagDef::new("vmagentAddr", Text, "127.0.0.1:8429", "Address of vmagent, on loopback. Port 0 takes a free one"),
+    FlagDef::new("vmagentBinary", Text, "", "Path of another vmagent to run instead of this one, such as upstream's"),
     FlagDef::new(
         "vmagentFlag",
         TextList,
@@ -86,6 +88,7 @@ pub static TABLE: &[FlagDef] = &[
         "A further flag of vmagent, such as -vmagentFlag=-remoteWrite.forcePromProto. Quote a value with commas",
     ),
     FlagDef::new("vmauthAddr", Text, "127.0.0.1:8427", "Address of vmauth, on loopback. Port 0 takes a free one"),
+    FlagDef::new("vmauthBinary", Text, "", "Path of another vmauth to run instead of this one"),
     FlagDef::new(
         "vmauthFlag",
         TextList,
@@ -111,6 +114,10 @@ pub struct Options {
     pub token_lifetime: Duration,
     /// `-scrapeInterval`, as configs have it.
     pub scrape_interval: String,
+    /// `-vmauthBinary`
+    pub proxy_binary: Option<PathBuf>,
+    /// `-vmagentBinary`
+    pub agent_binary: Option<PathBuf>,
     /// `-vmauthFlag`
     pub proxy_flags: Vec<String>,
     /// `-vmagentFlag`
@@ -158,6 +165,7 @@ impl Options {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let path = |name: &str| Some(flags.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(Self {
             addresses,
             secret: flags.text("clientSecret").to_owned(),
@@ -166,6 +174,8 @@ impl Options {
             claim,
             token_lifetime,
             scrape_interval,
+            proxy_binary: path("vmauthBinary"),
+            agent_binary: path("vmagentBinary"),
             proxy_flags: flags.texts("vmauthFlag").to_vec(),
             agent_flags: flags.texts("vmagentFlag").to_vec(),
             planned,

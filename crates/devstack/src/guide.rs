@@ -73,8 +73,12 @@ pub fn agent_flags(addresses: &Addresses, config: &Path, secret: &Path, queue: &
         format!("-remoteWrite.oauth2.tokenUrl=http://{provider}{REALM}/protocol/openid-connect/token"),
         "-remoteWrite.oauth2.scopes=openid".to_owned(),
         format!("-remoteWrite.tmpDataPath={}", queue.display()),
-        "-remoteWrite.retryMaxInterval=2s".to_owned(),
     ]
+}
+
+/// Flags that only our own agent is sure to know: it tries again soon, so that a person sees it recover.
+pub fn own_agent_flags() -> Vec<String> {
+    vec!["-remoteWrite.retryMaxInterval=2s".to_owned()]
 }
 
 /// Commands for another terminal; behind each `#` the status of its answer.

@@ -61,16 +61,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// `binary` is devstack itself; the log is `NAME.log` in `dir`; `reserved` is where the program will listen.
-    pub fn new(name: &'static str, binary: &Path, args: Vec<String>, dir: &Path, reserved: Reserved) -> Self {
-        Self {
-            name,
-            binary: binary.to_owned(),
-            args,
-            log: dir.join(format!("{name}.log")),
-            child: None,
-            _reserved: reserved,
-        }
+    /// `binary` is devstack itself, or another program that takes the same flags; the log is `NAME.log` in `dir`; `reserved` is where the program will listen.
+    pub fn new(name: &'static str, binary: PathBuf, args: Vec<String>, dir: &Path, reserved: Reserved) -> Self {
+        Self { name, binary, args, log: dir.join(format!("{name}.log")), child: None, _reserved: reserved }
     }
 
     /// Where its log is.

@@ -52,6 +52,10 @@ pub struct StackOptions {
     pub token_lifetime: Duration,
     /// `scrape_interval` of the agent.
     pub scrape_interval: String,
+    /// A proxy to run instead of ours, by its path.
+    pub proxy_binary: Option<PathBuf>,
+    /// An agent to run instead of ours.
+    pub agent_binary: Option<PathBuf>,
     /// Further flags of the proxy.
     pub proxy_flags: Vec<String>,
     /// Further flags of the agent.
@@ -264,7 +268,7 @@ fn programs(
     proxy_at: Reserved,
     agent_at: Reserved,
 ) -> Result<(Program, Program), String> {
-    let (dir, binary) = (&options.dir, &options.binary);
+    let dir = &options.dir;
     let write = |name: &str, text: &str| {
         let path = dir.join(name);
         fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
@@ -276,7 +280,11 @@ fn programs(
     let mut proxy_flags = guide::proxy_flags(addresses, &auth_config);
     proxy_flags.extend(options.proxy_flags.iter().cloned());
     let mut agent_flags = guide::agent_flags(addresses, &scrapes, &secret_file(dir), &dir.join("queue"));
+    if options.agent_binary.is_none() {
+        agent_flags.extend(guide::own_agent_flags());
+    }
     agent_flags.extend(options.agent_flags.iter().cloned());
-    let proxy = Program::new("vmauth", binary, proxy_flags, dir, proxy_at);
-    Ok((proxy, Program::new("vmagent", binary, agent_flags, dir, agent_at)))
+    let binary = |own: &Option<PathBuf>| own.clone().unwrap_or_else(|| options.binary.clone());
+    let proxy = Program::new("vmauth", binary(&options.proxy_binary), proxy_flags, dir, proxy_at);
+    Ok((proxy, Program::new("vmagent", binary(&options.agent_binary), agent_flags, dir, agent_at)))
 }

@@ -66,6 +66,8 @@ impl Rig {
             claim: ClaimForm::Object,
             token_lifetime: Duration::from_secs(14),
             scrape_interval: "1s".to_owned(),
+            proxy_binary: None,
+            agent_binary: None,
             proxy_flags: vec!["-workers=1".to_owned()],
             agent_flags: vec!["-workers=1".to_owned()],
             faults: Vec::new(),
