@@ -79,16 +79,22 @@ def free_port():
 
 
 class Process:
-    """A started program with its output in a file."""
+    """A started program with its output in a file. `group`: it starts others, which signals shall reach, too."""
 
-    def __init__(self, name, *command):
+    group = False
+
+    def __init__(self, name, *command, environment=None):
         self.name = name
         self.log_path = folder(name) / "log"
         with open(self.log_path, "wb") as log:
             self.child = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=self.group, env={**os.environ, **(environment or {})},
             )
         _processes.append(self)
+
+    def signal(self, number):
+        (os.killpg if self.group else os.kill)(self.child.pid, number)
 
     def log(self):
         return self.log_path.read_text(errors="replace")
@@ -105,18 +111,18 @@ class Process:
         except TimeoutError as error:
             raise TimeoutError(f"{error}:\n{self.log()[-3000:]}") from None
 
-    def stop(self):
+    def stop(self, patience=10):
         """Ends the program; SIGKILL if it does not heed SIGTERM."""
         if self.child.poll() is None:
-            self.child.terminate()
+            self.signal(signal.SIGTERM)
             try:
-                self.child.wait(10)
+                self.child.wait(patience)
             except subprocess.TimeoutExpired:
                 self.kill()
         return self.child.returncode
 
     def kill(self):
-        self.child.kill()
+        self.signal(signal.SIGKILL)
         self.child.wait()
 
 
