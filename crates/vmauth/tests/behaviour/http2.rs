@@ -87,6 +87,34 @@ fn tls_listeners_negotiate_it() {
 }
 
 #[test]
+fn client_certificates_and_proxy_headers_say_who_it_is() {
+    let (ca, clients) = (Authority::new("listener"), Authority::new("clients"));
+    let files = ca.write("server", &ca.issue(&["127.0.0.1"]));
+    let backend = Backend::saying("ok");
+    let user = clients.issue_for_unit(&["client"], Some("team"));
+    let config = format!("users:\n- mtls: {{organizational_unit: team}}\n  url_prefix: \"{}\"\n", backend.url());
+    let flags = [
+        "-tls".to_owned(),
+        format!("-tlsCertFile={}", files.cert.display()),
+        format!("-tlsKeyFile={}", files.key.display()),
+        "-mtls".to_owned(),
+        format!("-mtlsCAFile={}", clients.ca_file().display()),
+    ];
+    let proxy = Vmauth::start(&config, &flags.each_ref().map(|flag| &flag[..]));
+    let mut tls = (*ca.client_config(Some(&user))).clone();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let mut client = Http2::connect_tls(proxy.address, Arc::new(tls));
+    client.ask(Request::get("http://front/").body(()).expect("a request")).expect(200);
+
+    let config = one_user(&[&backend], "ip_filters:\n  allow_list: [9.8.7.6]");
+    let proxy = Vmauth::start(&config, &[H2C, "-httpListenAddr.useProxyProtocol"]);
+    Http2::connect_after(proxy.address, b"PROXY TCP4 9.8.7.6 1.1.1.1 1234 80\r\n").get("/in").expect(200);
+    Http2::connect_after(proxy.address, b"PROXY TCP4 9.8.7.7 1.1.1.1 1234 80\r\n").get("/out").expect(403);
+    let (_, line) = proxy.program.wait_log(0, "request_uri=\"/in\"");
+    assert!(line.contains("remote_addr=\"9.8.7.6:1234\""), "{line}");
+}
+
+#[test]
 fn streams_do_not_wait_for_each_other() {
     let gate = Gate::new();
     let held = gate.clone();

@@ -9,7 +9,7 @@ use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use testkit::PATIENCE;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder as RuntimeBuilder, Handle};
 use tokio::sync::oneshot;
@@ -78,6 +78,16 @@ impl Http2 {
     #[track_caller]
     pub(crate) fn connect_with(address: SocketAddr, settings: &Builder) -> Self {
         Self::over(settings, async move { TcpStream::connect(address).await.expect("a connection") })
+    }
+
+    /// As [`connect`](Self::connect), with these bytes in front of everything.
+    #[track_caller]
+    pub(crate) fn connect_after(address: SocketAddr, first: &'static [u8]) -> Self {
+        Self::over(&Builder::new(), async move {
+            let mut tcp = TcpStream::connect(address).await.expect("a connection");
+            tcp.write_all(first).await.expect("written");
+            tcp
+        })
     }
 
     /// Connects by TLS; `config` must offer `h2`.
