@@ -27,6 +27,7 @@ use crate::metrics::CacheMetrics;
 use crate::options::Options;
 use crate::proxy::decision::{Denial, Nobody, Principal, Selected, Subject};
 use crate::proxy::error::ProxyError;
+use crate::proxy::request_id::of_client;
 use crate::rewrite::client_headers::{ForwardContext, authority, write_request_headers};
 use crate::rewrite::target_url::NormalPath;
 use crate::user::{Backends, Target, User};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// `-removeXFFHTTPHeaderValue`
     pub remove_xff: bool,
+    /// `-requestIDHeader`
+    pub request_id_header: Option<String>,
     /// `-http.pathPrefix` with one leading and no trailing slash; empty = none.
     pub path_prefix: String,
     /// Whether the listener of users has the built-in pages as well.
@@ -61,6 +64,7 @@ impl Settings {
             auth_headers: AuthHeaders::new(options.auth.headers.clone()),
             trusted_proxies: TrustedProxies::new(options.auth.trusted_proxies.clone()),
             remove_xff: options.auth.remove_xff,
+            request_id_header: options.auth.request_id_header.clone(),
             path_prefix: service.http.path_prefix.clone(),
             has_pages: service.listeners.internal.is_empty(),
             gate: service.access.gate().filter(|_| service.listeners.internal.is_empty()),
@@ -304,11 +308,12 @@ async fn send(
     let Some(first) = order.first() else { return answer.deny(502, "there is no backend") };
     let mut room = Vec::new();
     let (mut fields, url) = (HeaderList::default(), &first.target().url);
+    let id_header = settings.request_id_header.as_deref();
     let context = ForwardContext {
         client_ip: &subject.client.ip_text,
         remove_xff: settings.remove_xff,
         placeholders,
-        request_id: None,
+        request_id: id_header.map(|name| (name, of_client(head, name).unwrap_or("(a new one)"))),
     };
     let result = write_request_headers(&mut HeaderWriter::List(&mut fields), head, rules, &context)
         .and_then(|()| authority(head, rules, url.host(), placeholders, &mut room));

@@ -7,7 +7,7 @@ pub mod access_log;
 pub mod decision;
 pub mod error;
 pub mod failed_login;
-mod request_id;
+pub mod request_id;
 pub mod request_scope;
 pub mod unauthorized;
 mod watched;

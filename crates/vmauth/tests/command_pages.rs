@@ -31,13 +31,21 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// `now=1700000000` is `now=…`.
+fn without_time(text: &str) -> String {
+    let mut pieces = text.split("now=");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |shown, piece| shown + "now=…" + piece.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
 /// The command with what it prints now.
 fn shown(line: &str, dir: &Path) -> String {
     let words = words(line);
     assert_eq!(words.first().map(String::as_str), Some("vmauth"), "{line}");
     let output = Command::new(BINARY).args(&words[1..]).current_dir(dir).output().expect("vmauth can be started");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut shown = format!("$ {line}\n{}{}", text(&output.stdout), text(&output.stderr));
+    let printed = text(&output.stdout) + &text(&output.stderr);
+    let mut shown = format!("$ {line}\n{}", without_time(&printed));
     if !shown.ends_with('\n') {
         shown.push('\n');
     }

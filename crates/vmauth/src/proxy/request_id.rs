@@ -13,7 +13,7 @@ const MAX_LEN: usize = 128;
 pub(super) const USUAL_HEADER: &str = "X-Request-ID";
 
 /// The id that the client has sent in this header, if it can be used.
-pub(super) fn of_client<'h>(head: &'h RequestHead, header: &'h str) -> Option<&'h str> {
+pub fn of_client<'h>(head: &'h RequestHead, header: &'h str) -> Option<&'h str> {
     let mut values = head.values(header);
     let (Some(only), None) = (values.next(), values.next()) else { return None };
     let is_usable = !only.is_empty() && only.len() <= MAX_LEN && only.iter().all(u8::is_ascii_graphic);
