@@ -149,6 +149,7 @@ fn options(app_routes: Arc<Vec<AppRoute>>) -> ServerOptions {
         idle_conn_timeout: Duration::from_secs(60),
         write_limit: Some(Duration::from_secs(30)),
         max_header_bytes: 64 << 10,
+        http2: Default::default(),
         max_connections: 256,
         max_connections_per_address: 0,
         max_graceful_shutdown: GRACE,
@@ -161,6 +162,7 @@ fn options(app_routes: Arc<Vec<AppRoute>>) -> ServerOptions {
         flags_page: String::new(),
         cmdline: String::new(),
         app_routes,
+        acme_answers: None,
     }
 }
 
