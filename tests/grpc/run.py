@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""gRPC through vmauth, with clients and servers of others: the official interoperability tests, grpcio, grpcurl, OTLP.
+"""gRPC and HTTP/2 to backends through vmauth, with clients and servers of others: the official interoperability tests of
+gRPC, grpcio, grpcurl, OTLP, Node.
 
     run.py VMAUTH TOOLS [--only NAME]
 
@@ -15,12 +16,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "real"))
 
+import backends
 import calls
 import interop
 import kit
 import otlp
 
-MODULES = (interop, calls, otlp)
+MODULES = (interop, calls, otlp, backends)
 
 
 def main():

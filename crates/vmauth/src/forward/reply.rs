@@ -50,6 +50,10 @@ pub fn begin(head: &ResponseHead, client: &mut ReplyWriter, own: &HeaderList, ru
     let body = match head.body() {
         _ if head.upgrade().is_some() => ReplyBody::Tunnel,
         BodyKind::None if to_head && head.content_length().is_none() => ReplyBody::Stream,
+        // A backend of HTTP/2 may end any reply with its head. HTTP/1 must be told that nothing follows.
+        BodyKind::None if !to_head && !matches!(head.status(), 204 | 304) && !client.is_stream() => {
+            ReplyBody::Length(0)
+        }
         BodyKind::None => ReplyBody::None(head.content_length().filter(|_| head.status() != 204)),
         BodyKind::Length(n) => ReplyBody::Length(n),
         BodyKind::Stream => ReplyBody::Stream,

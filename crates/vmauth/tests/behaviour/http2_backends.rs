@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use testkit::{Backend, Client, Gate, Reply, eventually};
 
-use crate::frames::{DATA, END_HEADERS, END_STREAM, FrameServer, HEADERS, Peer, RST_STREAM};
+use crate::frames::{DATA, END_HEADERS, END_STREAM, FrameServer, HEADERS, Peer, RST_STREAM, STATUS_200};
 use crate::vmauth::{AUTH, Vmauth, user_of_urls};
 
 const INTERNAL_ERROR: u32 = 2;
@@ -136,6 +136,57 @@ fn refused_streams_are_sent_again() {
     proxy.expect_metrics(&[("user.request_backend_requests_total", 2.0), ("user.request_backend_errors_total", 0.0)]);
 }
 
+/// A reply that ends with its head is whole, also for clients of HTTP/1.
+#[test]
+fn replies_without_a_body() {
+    let server = FrameServer::start(&[], |_, peer| {
+        while let Some(stream) = peer.request() {
+            peer.send(HEADERS, END_HEADERS | END_STREAM, stream, STATUS_200);
+        }
+    });
+    let proxy = start(&[&server], &[]);
+    let mut client = proxy.client();
+    for method in ["GET", "HEAD", "POST"] {
+        client.request(method, "/", &[AUTH], None);
+        let reply = client.reply().expect(200);
+        let length = reply.fields.get("content-length");
+        assert_eq!((reply.text(), length), (String::new(), (method != "HEAD").then_some("0")), "{method}");
+    }
+}
+
+/// What was sent of a call goes to another connection together with what follows, as long as no reply has begun.
+#[test]
+fn a_call_is_sent_again_from_its_beginning() {
+    let server = FrameServer::start(&[], |number, peer| {
+        let Some(stream) = peer.request() else { return };
+        let mut body = Vec::new();
+        while let Some(frame) = peer.next() {
+            body.extend_from_slice(&frame.payload);
+            if number == 0 && body == b"one" {
+                // The first message was seen, but not taken.
+                return peer.go_away(0);
+            }
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        peer.reply(stream, &String::from_utf8_lossy(&body));
+        peer.answer_all("");
+    });
+    let proxy = start(&[&server], &[]);
+    let mut client = proxy.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\n{AUTH}\r\nContent-Type: application/grpc-web\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ));
+    // Only once the head is there, so that the message is not part of what was read before.
+    eventually("the first connection", || if server.connections() == 1 { Ok(()) } else { Err(()) });
+    client.send("3\r\none\r\n");
+    eventually("the second connection", || if server.connections() == 2 { Ok(()) } else { Err(()) });
+    client.send("3\r\ntwo\r\n0\r\n\r\n");
+    assert_eq!(client.reply().expect(200).text(), "onetwo");
+    proxy.expect_metrics(&[("user.request_backend_requests_total", 2.0), ("user.request_backend_errors_total", 0.0)]);
+}
+
 /// A failure of one stream is no failure of the backend: the others go on, and it is not left out.
 #[test]
 fn a_reset_ends_one_request() {
@@ -168,10 +219,12 @@ fn pings_find_a_dead_backend() {
         peer.request();
         until.wait(LIMIT);
     });
-    let proxy = start(&[&dead], &["-backend.http2.pingInterval=100ms"]);
+    let alive = FrameServer::start(&[], |_, peer| peer.answer_all("alive"));
+    let proxy = start(&[&dead, &alive], &["-backend.http2.pingInterval=100ms", "-loadBalancingPolicy=first_available"]);
     let mark = proxy.program.mark();
-    asking(&proxy, "/").reply().expect(502);
+    assert_eq!(asking(&proxy, "/").reply().expect(200).text(), "alive");
     proxy.program.wait_log(mark, "the backend is silent and has not answered a ping for 100ms");
+    proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0)]);
     gate.open();
 }
 
