@@ -8,6 +8,7 @@
 //! Config first, then sockets, so that a broken config never opens one. The control plane runs on the main thread,
 //! scrapes on threads of their own, requests on the workers of the server.
 
+mod config_file;
 mod dry_run;
 mod reload;
 mod routes;
@@ -27,13 +28,13 @@ use vmkit::service::options::AllowedMemory;
 use vmkit::service::{Fatal, Service};
 
 use crate::discovery::{Discovery, DiscoveryParts};
+use crate::http_identity::Identities;
 use crate::options::{Check, Options};
 use crate::pages::relabel_debug::RemoteWriteRules;
 use crate::pages::routes::PageParts;
 use crate::remote_write::{RemoteWrite, RuleSets, Sink};
 use crate::scrape::Scraping;
 use crate::scrape::connection::Network;
-use crate::scrape::http_identity::Identities;
 use crate::scrape::manager::{Manager, ManagerHandle};
 use crate::scrape::metrics::ScrapeMetrics;
 use crate::scrape::state::ScrapeState;

@@ -13,7 +13,9 @@ mod fields;
 mod global;
 mod http_options;
 mod job;
+mod kind;
 mod load;
+mod paths;
 mod relabel_rules;
 mod sd;
 #[cfg(test)]
@@ -24,12 +26,12 @@ use std::time::Duration;
 
 use vmkit::yaml::{ProblemList, Stage};
 
-use crate::discovery::Kind;
 use crate::labels::Labels;
 use crate::relabel::RelabelRules;
 
 pub use duration::{DurationTextError, parse_duration};
 pub use http_options::{Credentials, HttpOptions, OAuth2Options, ProxyOptions, SecretSource, TlsOptions};
+pub use kind::Kind;
 pub use load::{LoadError, ReadFile, Source, load, load_text, parse_rules};
 pub use sd::{
     AttachMetadata, DnsSd, DnsType, FileSd, HttpSd, KubernetesSd, KubernetesSelector, SdConfigs, StaticTargets,

@@ -8,6 +8,7 @@ mod action;
 mod apply;
 mod graphite;
 mod rule;
+mod rule_spec;
 mod selector;
 mod sources;
 #[cfg(test)]
@@ -17,7 +18,8 @@ mod yaml_text;
 
 use crate::labels::{LabelBuf, Labels};
 
-pub use rule::{RuleError, RuleSpec};
+pub use rule::RuleError;
+pub use rule_spec::RuleSpec;
 pub use selector::{Selector, SelectorError};
 
 use rule::Rule;

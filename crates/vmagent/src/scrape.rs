@@ -15,7 +15,6 @@ pub mod auto_metrics;
 pub mod cluster;
 pub mod connection;
 pub mod fetch;
-pub mod http_identity;
 pub mod label_assembly;
 pub mod manager;
 pub mod metrics;

@@ -252,7 +252,7 @@ fn wrong_options_are_named_all_at_once_without_secrets() {
     );
     f(&[url, "-remoteWrite.oauth2.clientID=i", "-remoteWrite.oauth2.tokenUrl=http://h"], &["client_secret"]);
     f(&[url, "-remoteWrite.bearerToken=SECRET", "-remoteWrite.basicAuth.username=u"], &["cannot simultaneously use"]);
-    f(&[url, "-remoteWrite.sendTimeout=10"], &["-remoteWrite.sendTimeout"]);
+    f(&[url, "-remoteWrite.maxDiskUsagePerURL=-1"], &["-remoteWrite.maxDiskUsagePerURL"]);
     f(&[url, "-remoteWrite.urlRelabelConfig=a,b"], &["too many -remoteWrite.urlRelabelConfig"]);
     f(&[url, "-remoteWrite.forceVMProto", "-remoteWrite.forcePromProto"], &["cannot be set simultaneously"]);
     f(&[url, "-remoteWrite.shardByURL.labels=a", "-remoteWrite.shardByURL.ignoreLabels=b"], &["shardByURL"]);

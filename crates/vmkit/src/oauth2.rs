@@ -47,6 +47,8 @@ pub struct OAuth2Options {
     pub headers: Vec<(String, String)>,
     /// Of connections to the token endpoint.
     pub tls: ClientTlsOptions,
+    /// `http://[user:password@]host[:port]` of a proxy on the way to the token endpoint.
+    pub proxy_url: Option<Secret>,
     /// For one token request.
     pub timeout: Duration,
 }
@@ -103,6 +105,7 @@ impl OAuth2Options {
             endpoint_params: BTreeMap::new(),
             headers: Vec::new(),
             tls: ClientTlsOptions::default(),
+            proxy_url: None,
             timeout: Duration::from_secs(30),
         })
     }

@@ -9,7 +9,8 @@ use vmkit::service::Fatal;
 use vmkit::tls::client_config::ClientTlsOptions;
 
 use super::Start;
-use super::reload::{ConfigLoader, read_file};
+use super::config_file::read_file;
+use super::reload::ConfigLoader;
 use crate::config::parse_rules;
 
 /// Checks the scrape config and, with `everything`, the relabeling rules of remote write.

@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 use vmkit::blocking::off_thread;
-use vmkit::config_source::{ConfigSource, is_url};
+use vmkit::config_source::ConfigSource;
 use vmkit::env_template::Environment;
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Set};
 use vmkit::service::Reloader;
 
 use super::Start;
+use super::config_file::read_file;
 use super::rules::RuleLoader;
 use crate::config::{JobDefaults, ScrapeConfig, load_text};
 use crate::scrape::Scraping;
@@ -66,14 +67,6 @@ impl ConfigLoader {
         };
         off_thread(LOAD_LIMIT, parse).await.map_err(|error| error.to_string()).and_then(|result| result).map_err(failed)
     }
-}
-
-/// Reads a file or URL on a thread that may block.
-pub(super) fn read_file(name: &str, client: &Client, runtime: &Handle) -> Result<Vec<u8>, String> {
-    if is_url(name) {
-        return runtime.block_on(client.fetch_file(name.to_owned()));
-    }
-    std::fs::read(name).map_err(|error| vmkit::go_text::os_error(&error))
 }
 
 /// Figures about reloads.

@@ -14,7 +14,7 @@ use vmkit::metrics::{Counter, Gauge};
 use vmkit::service::Service;
 
 use super::Start;
-use super::reload::read_file;
+use super::config_file::read_file;
 use crate::config::parse_rules;
 use crate::pages::relabel_debug::RemoteWriteRules;
 use crate::relabel::RelabelRules;

@@ -8,6 +8,7 @@ use vmkit::secret::Secret;
 use vmkit::yaml::{Field, NodeId, Place};
 
 use super::fields::{self, Reader, field};
+use crate::proxy::Proxy;
 
 /// How an HTTP server is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,7 +180,7 @@ impl Context<'_> {
 
     /// A path as it is opened: URLs and absolute paths stay.
     pub(super) fn path(&self, path: String) -> String {
-        super::load::absolute(self.directory, &path)
+        super::paths::absolute(self.directory, &path)
     }
 }
 
@@ -213,10 +214,11 @@ fn proxy_url(
     context: &mut Context<'_>,
 ) -> Option<Secret> {
     let url = fields::text(reader, fields, place, "proxy_url").filter(|url| !url.is_empty())?;
-    let known = ["http://", "https://", "socks5://"].iter().any(|scheme| url.starts_with(scheme));
-    if !known && let Some(id) = field(fields, "proxy_url") {
-        let message = "unsupported `proxy_url`; write http://host:port, https://host:port or socks5://host:port";
-        context.wrong(reader, id, &place.field("proxy_url"), message);
+    if let Err(cause) = Proxy::parse(&url)
+        && let Some(id) = field(fields, "proxy_url")
+    {
+        let message = format!("unsupported `proxy_url`: {cause}; write http://host:port or socks5://host:port");
+        context.wrong(reader, id, &place.field("proxy_url"), &message);
     }
     Some(secret(url))
 }

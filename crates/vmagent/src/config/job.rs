@@ -8,8 +8,8 @@ use vmkit::yaml::{Field, NodeId, Place};
 use super::fields::{self, Reader, field};
 use super::global::Global;
 use super::http_options::{self, Context, HttpOptions};
+use super::kind::Kind;
 use super::{JobConfig, JobDefaults, OTHER_KINDS, SdConfigs, SkippedJob, relabel_rules};
-use crate::discovery::Kind;
 use crate::relabel::RelabelRules;
 
 const OWN_FIELDS: &[&str] = &[

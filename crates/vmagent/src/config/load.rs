@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use vmkit::env_template::Environment;
 use vmkit::yaml::{Decoder, Place, Problems};
 
 use super::global::Global;
+use super::paths::{absolute, directory_of, is_url};
 use super::{ConfigProblems, ConfigStage, JobDefaults, ScrapeConfig, SkippedJob, fields, job, relabel_rules};
 use crate::relabel::RelabelRules;
 
@@ -238,28 +238,6 @@ pub fn parse_rules(name: &str, bytes: &[u8], environment: &Environment) -> Resul
     })
     .map_err(|error| error.to_string())?;
     relabel_rules::build(name, &specs)
-}
-
-/// A path as it is opened when it is relative to a directory; URLs stay.
-pub(super) fn absolute(directory: &str, path: &str) -> String {
-    if is_url(path) || Path::new(path).is_absolute() || directory.is_empty() {
-        return path.to_owned();
-    }
-    if is_url(directory) {
-        return format!("{}/{path}", directory.trim_end_matches('/'));
-    }
-    Path::new(directory).join(path).to_string_lossy().into_owned()
-}
-
-fn is_url(path: &str) -> bool {
-    path.starts_with("http://") || path.starts_with("https://")
-}
-
-fn directory_of(name: &str) -> String {
-    if is_url(name) {
-        return name.rsplit_once('/').map_or_else(String::new, |(directory, _)| directory.to_owned());
-    }
-    Path::new(name).parent().map_or_else(String::new, |parent| parent.to_string_lossy().into_owned())
 }
 
 impl fmt::Display for SkippedJob {

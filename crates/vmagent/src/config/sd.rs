@@ -7,7 +7,7 @@ use vmkit::yaml::{Field, NodeId, Place};
 
 use super::fields::{self, Reader, field};
 use super::http_options::{self, Context, HttpOptions};
-use crate::discovery::Kind;
+use super::kind::Kind;
 
 /// All sources of one job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 //! Asked twice an interval. An entry whose server fails or sends no list keeps its targets, whatever other entries
 //! of the job do; an empty list removes them. Labels and metrics show the URL without credentials.
 
-use super::credentials::{authorization, tls_options};
 use super::group::Publisher;
 use super::{Interner, target_groups};
 use crate::config::HttpSd;
+use crate::http_identity::{HttpIdentity, client_options};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vmkit::http_client::{Client, FetchRequest};
@@ -42,13 +42,14 @@ pub(super) async fn run(entry: HttpSd, context: HttpContext, publisher: Publishe
         parse: counter("parse"),
         requests: context.metrics.counter("vm_promscrape_discovery_requests_total"),
     };
-    let client = Client::new(tls_options(&entry.http.tls));
+    let client = Client::with_options(client_options(&entry.http));
+    let identity = HttpIdentity::new(&Arc::new(entry.http.clone()), Duration::ZERO);
     let mut texts = Interner::default();
     let mut known = Vec::new();
     loop {
         let begun = Instant::now();
         errors.requests.inc();
-        match fetch(&client, &entry, pause).await {
+        match fetch(&client, &identity, &entry.url, pause).await {
             Err(error) => {
                 errors.fetch.inc();
                 publisher.failed(error);
@@ -69,27 +70,24 @@ pub(super) async fn run(entry: HttpSd, context: HttpContext, publisher: Publishe
     }
 }
 
-async fn fetch(client: &Client, entry: &HttpSd, pause: Duration) -> Result<Vec<u8>, String> {
+async fn fetch(client: &Client, identity: &HttpIdentity, url: &str, pause: Duration) -> Result<Vec<u8>, String> {
     let mut headers = vec![
         ("Accept".to_owned(), "application/json".to_owned()),
+        ("Accept-Encoding".to_owned(), "gzip".to_owned()),
         ("X-Prometheus-Refresh-Interval-Seconds".to_owned(), pause.as_secs().to_string()),
     ];
-    headers.extend(entry.http.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
-    if let Some(value) = authorization(&entry.http.credentials).await? {
+    let own = &identity.options.headers;
+    headers.extend(own.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+    if let Some(value) = identity.authorization().await? {
         headers.push(("Authorization".to_owned(), value));
     }
-    let max_redirects = if entry.http.no_redirects { 0 } else { 10 };
-    let request = FetchRequest {
-        headers,
-        timeout: TIMEOUT,
-        max_body: MAX_LIST,
-        max_redirects,
-        ..FetchRequest::get(entry.url.as_str())
-    };
+    let max_redirects = if identity.options.no_redirects { 0 } else { 10 };
+    let request =
+        FetchRequest { headers, timeout: TIMEOUT, max_body: MAX_LIST, max_redirects, ..FetchRequest::get(url) };
     let reply = client.fetch(request).await.map_err(|error| error.to_string())?;
     match reply.status.as_u16() {
         200 => Ok(reply.body),
-        status => Err(format!("unexpected status code from {:?}: {status}; want 200", shown_url(&entry.url))),
+        status => Err(format!("unexpected status code from {:?}: {status}; want 200", shown_url(url))),
     }
 }
 

@@ -19,10 +19,13 @@ mod metrics;
 mod object_builder;
 mod objects;
 mod role_targets;
+mod server_address;
 mod server_settings;
+mod shared_watches;
 mod store;
 mod transport;
 mod view;
+mod watch_limits;
 mod watch_status;
 mod watcher;
 
@@ -30,7 +33,8 @@ use super::group::Publisher;
 use crate::config::KubernetesSd;
 use api_server::ApiServer;
 use metrics::KubernetesMetrics;
-use server_settings::ServerSettings;
+use server_address::ServerSettings;
+use shared_watches::SharedWatches;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use vmkit::http_client::Client;
@@ -40,8 +44,8 @@ pub(super) use entry::KubernetesEntry;
 pub use json_pieces::PieceError;
 pub use objects::ObjectKind;
 pub use server_settings::Surroundings;
+pub use watch_limits::WatchLimits;
 pub use watch_status::WatchState;
-pub use watcher::WatchLimits;
 
 /// What flags and tests decide.
 #[derive(Clone, Debug)]
@@ -73,7 +77,7 @@ pub(crate) struct Kubernetes {
     metrics: Arc<KubernetesMetrics>,
     /// For kubeconfigs that are URLs.
     files: Client,
-    servers: Mutex<Vec<Weak<ApiServer>>>,
+    servers: Mutex<Vec<Weak<SharedWatches>>>,
 }
 
 impl Kubernetes {
@@ -98,14 +102,17 @@ impl Kubernetes {
     }
 
     /// The server of these settings, shared with whoever uses it.
-    fn server(&self, settings: &ServerSettings) -> Result<Arc<ApiServer>, String> {
+    fn server(&self, settings: &ServerSettings) -> Arc<SharedWatches> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         servers.retain(|server| server.strong_count() > 0);
-        if let Some(server) = servers.iter().filter_map(Weak::upgrade).find(|server| server.settings() == settings) {
-            return Ok(server);
+        if let Some(server) =
+            servers.iter().filter_map(Weak::upgrade).find(|known| known.server().settings() == settings)
+        {
+            return server;
         }
-        let server = ApiServer::new(settings.clone(), &self.options, Arc::clone(&self.metrics))?;
+        let server = ApiServer::new(settings.clone(), &self.options, Arc::clone(&self.metrics));
+        let server = SharedWatches::new(server);
         servers.push(Arc::downgrade(&server));
-        Ok(server)
+        server
     }
 }

@@ -6,10 +6,10 @@
 use super::relabel_debug::{self, RemoteWriteRules};
 use super::view::JobView;
 use super::{Args, PageReply, api_targets, config_page, index, service_discovery, target_response, targets, view};
+use crate::http_identity::Identities;
 use crate::scrape::Scraping;
 use crate::scrape::connection::Network;
 use crate::scrape::fetch::{FetchError, Fetcher, PageSink};
-use crate::scrape::http_identity::Identities;
 use crate::scrape::state::ActiveTarget;
 use arc_swap::ArcSwap;
 use std::rc::Rc;

@@ -1,6 +1,6 @@
 //! Rules written back as YAML, for pages and for telling whether they changed.
 
-use super::rule::RuleSpec;
+use super::rule_spec::RuleSpec;
 
 /// The rule as lines `field: value`.
 pub(super) fn of_rule(spec: &RuleSpec) -> String {

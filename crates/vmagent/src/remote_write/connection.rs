@@ -5,8 +5,8 @@
 //! cut is still a success.
 
 use super::metrics::ConnectionMetrics;
-use super::proxy::Proxy;
 use super::url::RemoteUrl;
+use crate::proxy::Proxy;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -117,7 +117,7 @@ impl Endpoint {
 
     /// The proxy that is handed whole requests, because there is no TLS to the remote.
     fn plain_proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref().filter(|proxy| !proxy.is_socks5 && !self.url.is_https)
+        self.proxy.as_ref().filter(|proxy| proxy.takes_requests(self.url.is_https))
     }
 
     fn target(&self) -> String {
@@ -161,10 +161,13 @@ impl Endpoint {
         let tcp = match &self.proxy {
             None => self.dial(&self.url.host, self.url.port).await?,
             Some(proxy) => {
-                let dialled = self.dial(&proxy.host, proxy.port).await;
+                let (address, port) = proxy.address();
+                let dialled = self.dial(&address.host, port).await;
                 let mut tcp = dialled.map_err(|err| format!("proxyconnect: {err}"))?;
-                if proxy.is_socks5 || self.url.is_https {
-                    proxy.tunnel(&mut tcp, &self.url).await?;
+                if !proxy.takes_requests(self.url.is_https) {
+                    let line = proxy.authorization().map(|value| format!("Proxy-Authorization: {value}\r\n"));
+                    let line = line.unwrap_or_default();
+                    proxy.open(&mut tcp, &self.url.host, self.url.port, line.as_bytes()).await?;
                 }
                 tcp
             }

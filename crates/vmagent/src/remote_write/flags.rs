@@ -1,10 +1,9 @@
 //! Flags of remote write: names, kinds, defaults.
 //!
-//! Sizes and durations by URL are texts here, because an empty item means the default; [`super::RemoteWriteOptions`]
-//! judges them.
+//! Sizes and durations by URL may have empty items, which mean the default; [`super::RemoteWriteOptions`] fills it in.
 
 use vmkit::flags::FlagDef;
-use vmkit::flags::Kind::{Bool, BoolList, Bytes, Duration, Int, IntList, Text, TextList};
+use vmkit::flags::Kind::{Bool, BoolList, Bytes, BytesList, Duration, DurationList, Int, IntList, Text, TextList};
 
 /// Rows of the flag table.
 pub const FLAGS: &[FlagDef] = &[
@@ -109,7 +108,7 @@ pub const FLAGS: &[FlagDef] = &[
     ),
     FlagDef::new(
         "remoteWrite.maxDiskUsagePerURL",
-        TextList,
+        BytesList,
         "",
         "Size of a queue on disk, by position of -remoteWrite.url; the oldest samples are dropped beyond it; 0 is no limit",
     ),
@@ -150,29 +149,29 @@ pub const FLAGS: &[FlagDef] = &[
     ),
     FlagDef::new(
         "remoteWrite.sendTimeout",
-        TextList,
+        DurationList,
         "",
         "Time limit of a request, by position of -remoteWrite.url; 1m by default",
     ),
     FlagDef::new(
         "remoteWrite.tlsHandshakeTimeout",
-        TextList,
+        DurationList,
         "",
         "Time limit of TLS handshakes, by position of -remoteWrite.url; 20s by default",
     ),
     FlagDef::new(
         "remoteWrite.retryMinInterval",
-        TextList,
+        DurationList,
         "",
         "First pause before a block is sent again, by position of -remoteWrite.url; 1s by default",
     ),
     FlagDef::new(
         "remoteWrite.retryMaxInterval",
-        TextList,
+        DurationList,
         "",
         "Longest pause, by position of -remoteWrite.url; 1m by default",
     ),
-    FlagDef::new("remoteWrite.retryMaxTime", TextList, "", "Old name of -remoteWrite.retryMaxInterval"),
+    FlagDef::new("remoteWrite.retryMaxTime", DurationList, "", "Old name of -remoteWrite.retryMaxInterval"),
     FlagDef::new("remoteWrite.proxyURL", TextList, "", "Proxy on the way to the URL, by position of -remoteWrite.url")
         .secret(),
     FlagDef::new(

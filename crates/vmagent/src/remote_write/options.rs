@@ -7,10 +7,10 @@ use super::connection::Endpoint;
 use super::credentials::{Credentials, SecretSource};
 use super::fan_out::LabelLimits;
 use super::metrics::ConnectionMetrics;
-use super::proxy::Proxy;
 use super::sender::fixed_headers;
 use super::url::RemoteUrl;
 use super::{Rounding, ShardLabels};
+use crate::proxy::{Proxy, of_environment};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -254,7 +254,10 @@ impl UrlOptions {
     pub(crate) fn endpoint(&self, ipv6: bool, metrics: &Arc<ConnectionMetrics>) -> Result<Endpoint, String> {
         let url = RemoteUrl::parse(&self.url)?.0;
         let proxy = match self.proxy_url.expose() {
-            "" => Proxy::of_environment(&url, |name| std::env::var(name).ok()),
+            "" => {
+                let host = url.host.trim_matches(['[', ']']);
+                of_environment(host, url.port, url.is_https, |name| std::env::var(name).ok())
+            }
             text => Some(Proxy::parse(text)?),
         };
         Ok(Endpoint {
@@ -285,7 +288,7 @@ impl ByUrl<'_> {
         let text = |name: &str| self.text(name, index).to_owned();
         let headers = headers(&text("remoteWrite.headers"), &at, problems);
         let tls = self.tls(index);
-        let send_timeout = self.duration("remoteWrite.sendTimeout", index, Duration::from_secs(60), problems);
+        let send_timeout = self.duration("remoteWrite.sendTimeout", index, Duration::from_secs(60));
         let credentials = CredentialOptions {
             user: text("remoteWrite.basicAuth.username"),
             user_file: text("remoteWrite.basicAuth.usernameFile"),
@@ -329,14 +332,9 @@ impl ByUrl<'_> {
             fresh_queues: usize::try_from(int("remoteWrite.inmemoryQueues", 0)).unwrap_or(0).min(16 * cpus),
             max_disk_bytes: self.max_disk_bytes(index, problems, warnings),
             send_timeout,
-            handshake_timeout: self.duration(
-                "remoteWrite.tlsHandshakeTimeout",
-                index,
-                Duration::from_secs(20),
-                problems,
-            ),
-            retry_min: self.duration("remoteWrite.retryMinInterval", index, Duration::from_secs(1), problems),
-            retry_max: self.retry_max(index, problems, warnings),
+            handshake_timeout: self.duration("remoteWrite.tlsHandshakeTimeout", index, Duration::from_secs(20)),
+            retry_min: self.duration("remoteWrite.retryMinInterval", index, Duration::from_secs(1)),
+            retry_max: self.retry_max(index, warnings),
             rate_limit: u64::try_from(int("remoteWrite.rateLimit", 0)).unwrap_or(0),
             always_snappy,
             always_zstd,
@@ -389,9 +387,9 @@ impl ByUrl<'_> {
         limit
     }
 
-    fn retry_max(&self, index: usize, problems: &mut Problems, warnings: &mut Vec<String>) -> Duration {
+    fn retry_max(&self, index: usize, warnings: &mut Vec<String>) -> Duration {
         let minute = Duration::from_secs(60);
-        let old = self.duration("remoteWrite.retryMaxTime", index, minute, problems);
+        let old = self.duration("remoteWrite.retryMaxTime", index, minute);
         if self.flags.is_set("remoteWrite.retryMaxTime") {
             if index == 0 {
                 warnings.push("-remoteWrite.retryMaxTime is the old name of -remoteWrite.retryMaxInterval".into());
@@ -400,7 +398,7 @@ impl ByUrl<'_> {
                 return old;
             }
         }
-        self.duration("remoteWrite.retryMaxInterval", index, minute, problems)
+        self.duration("remoteWrite.retryMaxInterval", index, minute)
     }
 
     fn tls(&self, index: usize) -> ClientTlsOptions {

@@ -8,5 +8,6 @@ mod decode;
 mod encode;
 mod wire;
 
-pub use decode::{DecodeError, Visitor, decode};
+pub use decode::{Visitor, decode};
 pub(crate) use encode::{metadata_len, push_metadata, push_series, sample_len, series_head_len};
+pub use wire::DecodeError;

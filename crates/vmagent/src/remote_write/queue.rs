@@ -20,6 +20,7 @@ mod recovery;
 mod salvage;
 mod state;
 mod storage;
+mod stored_blocks;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub(crate) use directory::{Arranged, QUEUES_DIR, adopt_moved, queue_dir_name, re
 use layout::Layout;
 use state::{Capacity, State};
 pub(crate) use storage::{OsStorage, Storage};
+pub use stored_blocks::StoredBlocks;
 
 /// How long producers are held up by a disk that is slow; one that does not move at all holds nobody up twice.
 const SLOW_DISK: Duration = Duration::from_secs(5);

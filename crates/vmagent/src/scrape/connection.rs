@@ -14,10 +14,10 @@ use vmkit::net::dial::{TRY_TCP6_HINT, dial, dial_error_text};
 use vmkit::net::dns::Resolver;
 use vmkit::secret::Secret;
 
-use super::http_identity::{HttpIdentity, Proxy};
 use super::metrics::ScrapeMetrics;
 use super::target::ScrapeUrl;
-use crate::tunnel;
+use crate::http_identity::HttpIdentity;
+use crate::proxy::Proxy;
 
 /// Longest time for one attempt to connect; a scrape has a limit of its own.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,7 +81,7 @@ impl Network {
         let address = HostPort::parse(&url.authority).map_err(|error| error.to_string())?;
         let scheme = if url.tls { "https" } else { "http" };
         let port = address.port_or_default(scheme);
-        let tcp = match &identity.proxy {
+        let tcp = match identity.proxy.as_ref().map_err(Clone::clone)? {
             None => self.tcp(&address, port).await?,
             Some(proxy) => self.through_proxy(proxy, identity, url.tls, &address, port).await?,
         };
@@ -138,28 +138,18 @@ impl Network {
         target: &HostPort,
         port: u16,
     ) -> Result<TcpStream, String> {
-        if proxy.tls {
-            return Err("proxies behind https:// are not supported; use http:// or socks5://".to_owned());
-        }
-        let default_port = if proxy.socks5 { 1080 } else { 80 };
-        let proxy_port = proxy.address.port.unwrap_or(default_port);
-        let mut tcp = self.tcp(&proxy.address, proxy_port).await.map_err(|error| format!("proxyconnect: {error}"))?;
-        if proxy.socks5 {
-            let user = proxy.user_info.as_ref().map(|(name, password)| (name.as_str(), password.expose()));
-            tunnel::through_socks5(&mut tcp, user, &target.host, port).await?;
-        } else if tls {
-            connect_tunnel(&mut tcp, identity, target, port).await?;
+        let (proxy_address, proxy_port) = proxy.address();
+        let mut tcp = self.tcp(proxy_address, proxy_port).await.map_err(|error| format!("proxyconnect: {error}"))?;
+        if !proxy.takes_requests(tls) {
+            let lines = proxy_lines(identity).await?;
+            proxy.open(&mut tcp, &target.host, port, &lines).await?;
         }
         Ok(tcp)
     }
 }
 
-async fn connect_tunnel(
-    tcp: &mut TcpStream,
-    identity: &HttpIdentity,
-    target: &HostPort,
-    port: u16,
-) -> Result<(), String> {
+/// Header lines for a proxy alone.
+async fn proxy_lines(identity: &HttpIdentity) -> Result<Vec<u8>, String> {
     let mut lines = Vec::new();
     if let Some(value) = identity.proxy_authorization().await? {
         push_header(&mut lines, "Proxy-Authorization", &value);
@@ -167,7 +157,7 @@ async fn connect_tunnel(
     for (name, value) in &identity.options.proxy.headers {
         push_header(&mut lines, name, value.expose());
     }
-    tunnel::through_http(tcp, &target.host, port, &lines).await
+    Ok(lines)
 }
 
 /// Appends a header line. Names and values come from the config, which has no line ends in them, or from files.
@@ -180,5 +170,5 @@ pub(super) fn push_header(request: &mut Vec<u8>, name: &str, value: &str) {
 
 /// A header line for credentials of a URL.
 pub(super) fn basic_of(user_info: &(String, Secret)) -> String {
-    super::http_identity::basic(&user_info.0, user_info.1.expose())
+    crate::http_identity::basic(&user_info.0, user_info.1.expose())
 }

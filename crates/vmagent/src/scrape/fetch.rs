@@ -12,8 +12,8 @@ use flate2::write::MultiGzDecoder;
 use vmkit::exchange::{BodyError, BodyKind, HeaderId, HeaderList, ReplyError, RequestLine};
 
 use super::connection::{Connection, Network, basic_of};
-use super::http_identity::HttpIdentity;
 use super::target::{ScrapeUrl, Target};
+use crate::http_identity::HttpIdentity;
 
 /// Redirects that are followed in a row.
 const MAX_REDIRECTS: usize = 10;
@@ -141,7 +141,8 @@ impl Fetcher {
     async fn request(&self, target: &Target, url: &ScrapeUrl, first: bool) -> Result<Request, String> {
         let options = &self.identity.options;
         let own = |name: &str| options.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-        let through_proxy = self.identity.proxy.as_ref().is_some_and(|proxy| !proxy.socks5) && !url.tls;
+        let proxy = self.identity.proxy.as_ref().ok().and_then(Option::as_ref);
+        let through_proxy = proxy.is_some_and(|proxy| proxy.takes_requests(url.tls));
         let line = if through_proxy { format!("http://{}{}", url.authority, url.target) } else { url.target.clone() };
         let host = options.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = host.map(|(_, value)| value.expose()).or(options.tls.server_name.as_deref());

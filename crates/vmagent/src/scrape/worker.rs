@@ -16,11 +16,11 @@ use super::auto_metrics::ScrapeResult;
 use super::cluster::Cluster;
 use super::connection::Network;
 use super::fetch::{FetchError, Fetched, Fetcher, PageSink, timeout_text};
-use super::http_identity::Identities;
 use super::label_assembly::LabelAssembly;
 use super::page::{LimitError, PageBuffers, PageReader, TargetMemory, write_last_markers};
 use super::schedule::{Timestamps, first_delay};
 use super::state::ActiveTarget;
+use crate::http_identity::Identities;
 use crate::remote_write::{SeriesBlock, Sink};
 
 /// What flags decide about scraping.

@@ -19,6 +19,10 @@ pub enum Kind {
     Password,
     /// Comma list or repetition of texts.
     TextList,
+    /// Comma list or repetition of durations, kept as texts; an empty item is one, for a default that its reader knows.
+    DurationList,
+    /// Comma list or repetition of sizes, likewise.
+    BytesList,
     /// Comma list or repetition of decimal integers; an empty item is 0.
     IntList,
     /// Comma list or repetition of booleans; an empty item is `false`.

@@ -124,10 +124,10 @@ impl FlagSet {
         }
     }
 
-    /// Items of a flag of kind [`super::Kind::TextList`].
+    /// Items of a flag of kind [`super::Kind::TextList`], [`super::Kind::DurationList`] or [`super::Kind::BytesList`].
     pub fn texts(&self, name: &str) -> &[String] {
         match self.value(name) {
-            Value::Texts(values) => values,
+            Value::Texts(values) | Value::Checked(values, _) => values,
             _ => wrong_kind(name),
         }
     }

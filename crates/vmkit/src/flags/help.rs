@@ -40,7 +40,7 @@ fn type_word(kind: Kind) -> &'static str {
         Kind::Duration => " duration",
         Kind::Bytes => " size",
         Kind::Password => " value",
-        Kind::TextList | Kind::IntList | Kind::BoolList => " array",
+        Kind::TextList | Kind::DurationList | Kind::BytesList | Kind::IntList | Kind::BoolList => " array",
     }
 }
 
@@ -54,7 +54,9 @@ fn description(def: &FlagDef) -> String {
     text += match def.kind {
         Kind::Bytes => "\nTakes a number with one of the optional units KB, MB, GB, TB, KiB, MiB, GiB, TiB",
         Kind::Password => "\nThe value itself, or where to read it: file:///path or http(s)://host/path",
-        Kind::TextList | Kind::IntList => "\nTakes several values, separated by commas or by repeating the flag",
+        Kind::TextList | Kind::DurationList | Kind::BytesList | Kind::IntList => {
+            "\nTakes several values, separated by commas or by repeating the flag"
+        }
         Kind::BoolList => {
             "\nTakes one value for all listeners, or one a listener, separated by commas or by repeating the flag"
         }

@@ -21,6 +21,8 @@ static TABLE: &[FlagDef] = &[
     FlagDef::new("requestBufferSize", Kind::Bytes, "32768", "Bytes"),
     FlagDef::new("retryStatusCodes", Kind::IntList, "", "Codes"),
     FlagDef::new("secret.flags", Kind::TextList, "", "Names"),
+    FlagDef::new("limits", Kind::BytesList, "", "Sizes"),
+    FlagDef::new("pauses", Kind::DurationList, "", "Pauses"),
     FlagDef::new("showTarget", Kind::Bool, "", "Show it"),
     FlagDef::new("target", Kind::Text, "", "Where to").shown_by("showTarget"),
     FlagDef::new("tls", Kind::BoolList, "", "HTTPS"),
@@ -275,6 +277,17 @@ fn a_flag_may_lift_the_mask_of_another_but_not_that_of_secret_flags() {
     let whole = Some("http://u:p@h/?x=y");
     assert_eq!(shown(&["-target=http://u:p@h/?x=y", "-showTarget"]).as_deref(), whole);
     assert_eq!(shown(&["-target=a", "-showTarget", "-secret.flags=target"]).as_deref(), Some("secret"));
+}
+
+#[test]
+fn items_of_lists_of_quantities_are_checked_and_may_be_empty() {
+    let flags = parse(&["-pauses=10s,,20s", "-limits=1073741824,,2GiB"]);
+    assert_eq!(flags.texts("pauses"), ["10s", "", "20s"]);
+    assert_eq!(flags.text_at("limits", 2), "2GiB");
+    for wrong in ["-pauses=10", "-pauses=1s,x", "-limits=10XB", "-limits=,-"] {
+        let exit = parse_with(&[wrong], &[]).unwrap_err();
+        assert_eq!(exit.code, 2, "{wrong}");
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) enum Value {
     Bytes(ByteSize),
     Password(Password),
     Texts(Vec<String>),
+    /// Texts of which each one is checked.
+    Checked(Vec<String>, fn(&str) -> Result<(), String>),
     Ints(Vec<i64>),
     Bools(Vec<bool>),
 }
@@ -39,6 +41,8 @@ impl Value {
             Kind::Bytes => Self::Bytes(ByteSize::from(0)),
             Kind::Password => Self::Password(Password::unset(def.name)),
             Kind::TextList => Self::Texts(Vec::new()),
+            Kind::DurationList => Self::Checked(Vec::new(), check_duration),
+            Kind::BytesList => Self::Checked(Vec::new(), check_size),
             Kind::IntList => Self::Ints(Vec::new()),
             Kind::BoolList => Self::Bools(Vec::new()),
         };
@@ -56,10 +60,15 @@ impl Value {
             Self::Int(value) => *value = parse_int(text)?,
             Self::Float(value) => *value = crate::units::parse_float(text).ok_or(SYNTAX)?,
             Self::Text(value) => *value = text.to_string(),
-            Self::Duration(value) => *value = text.parse().map_err(|_| SYNTAX)?,
-            Self::Bytes(value) => *value = text.parse().map_err(|error: crate::units::SizeError| error.to_string())?,
+            Self::Duration(value) => *value = parse_duration(text)?,
+            Self::Bytes(value) => *value = parse_size(text)?,
             Self::Password(value) => *value = Password::new(value.flag(), text),
             Self::Texts(values) => extend(values, first, array::split(text)),
+            Self::Checked(values, check) => {
+                let items = array::split(text);
+                items.iter().filter(|item| !item.is_empty()).try_for_each(|item| check(item))?;
+                extend(values, first, items);
+            }
             Self::Ints(values) => extend(values, first, each(text, parse_decimal)?),
             Self::Bools(values) => extend(values, first, each(text, parse_list_bool)?),
         }
@@ -83,6 +92,7 @@ impl Value {
             Self::Duration(value) => value.to_string(),
             Self::Bytes(value) => value.to_string(),
             Self::Password(_) => "secret".to_string(),
+            Self::Checked(values, _) => array::join(values),
             Self::Texts(values) => array::join(&values.iter().map(|item| redact::url(item).into()).collect::<Vec<_>>()),
             Self::Ints(values) => joined(values),
             Self::Bools(values) => joined(values),
@@ -97,6 +107,22 @@ impl Value {
             other => other.render(),
         }
     }
+}
+
+fn parse_duration(text: &str) -> Result<GoDuration, String> {
+    text.parse().map_err(|_| SYNTAX.to_owned())
+}
+
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|error: crate::units::SizeError| error.to_string())
+}
+
+fn check_duration(text: &str) -> Result<(), String> {
+    parse_duration(text).map(drop)
+}
+
+fn check_size(text: &str) -> Result<(), String> {
+    parse_size(text).map(drop)
 }
 
 fn extend<T>(values: &mut Vec<T>, first: bool, items: Vec<T>) {

@@ -3,7 +3,7 @@
 use super::request::{Style, token_request};
 use super::response::{self, Token};
 use super::{ClientSecret, OAuth2Options, SecretFile};
-use crate::http_client::Client;
+use crate::http_client::{Client, ClientOptions};
 use crate::secret::Secret;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -71,7 +71,8 @@ impl TokenSource {
             ClientSecret::File(path) => Some(SecretFile::new(path)),
             ClientSecret::Text(_) => None,
         };
-        let client = Client::new(options.tls.clone());
+        let proxy_url = options.proxy_url.as_ref().map(|url| url.expose().to_owned());
+        let client = Client::with_options(ClientOptions { tls: options.tls.clone(), proxy_url });
         Self { options, client, secret_file, state: AsyncMutex::default(), refused: Mutex::default() }
     }
 

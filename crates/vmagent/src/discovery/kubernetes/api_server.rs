@@ -1,27 +1,21 @@
-//! One API server under one set of credentials: requests, shared watches, shared texts.
-//!
-//! Entries with equal settings share it, whatever their roles, namespaces and attached metadata are; each URL is
-//! watched once. A watch ends when the last entry lets go of it.
+//! One API server under one set of credentials: requests, what is known about it, and texts that its objects share.
 
 use super::KubernetesOptions;
 use super::metrics::KubernetesMetrics;
 use super::object_builder::Builder;
-use super::objects::ObjectKind;
-use super::server_settings::ServerSettings;
+use super::server_address::ServerSettings;
 use super::transport::Transport;
-use super::watcher::{WatchLimits, Watcher};
-use std::collections::HashMap;
+use super::watch_limits::WatchLimits;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 pub(super) use super::transport::Reply;
 
 /// Time to the head of a reply.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
-/// A server with its watches.
+/// A server.
 pub(super) struct ApiServer {
     settings: ServerSettings,
     shown_url: String,
@@ -31,22 +25,6 @@ pub(super) struct ApiServer {
     builder: Mutex<Builder>,
     /// Whether it can list by a watch, as far as we know.
     streaming_lists: AtomicBool,
-    watches: Mutex<HashMap<WatchKey, Weak<Watch>>>,
-}
-
-/// Kind, path and selectors.
-type WatchKey = (ObjectKind, String, String);
-
-/// A running watch.
-pub(super) struct Watch {
-    pub(super) watcher: Arc<Watcher>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl ApiServer {
@@ -54,16 +32,16 @@ impl ApiServer {
         settings: ServerSettings,
         options: &KubernetesOptions,
         metrics: Arc<KubernetesMetrics>,
-    ) -> Result<Arc<Self>, String> {
+    ) -> Arc<Self> {
         let shown_url = vmkit::redact::url(&settings.url).into_owned();
         if settings.http.tls.insecure_skip_verify {
             vmkit::warn!(
                 "certificates of the Kubernetes API server {shown_url} are not verified: `insecure_skip_verify`"
             );
         }
-        let transport = Transport::new(&settings)?;
+        let transport = Transport::new(&settings);
         metrics.groups.inc();
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             settings,
             shown_url,
             transport,
@@ -71,8 +49,7 @@ impl ApiServer {
             metrics,
             builder: Mutex::default(),
             streaming_lists: AtomicBool::new(options.streaming_lists),
-            watches: Mutex::default(),
-        }))
+        })
     }
 
     pub(super) fn settings(&self) -> &ServerSettings {
@@ -112,21 +89,6 @@ impl ApiServer {
             Ok(reply) => reply,
             Err(_) => Err(format!("no reply within {HEAD_LIMIT:?}")),
         }
-    }
-
-    /// The watch of a URL, started if nobody watches it. Must be called on a runtime.
-    pub(super) fn watch(self: &Arc<Self>, kind: ObjectKind, path: String, selectors: String) -> Arc<Watch> {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|_, watch| watch.strong_count() > 0);
-        let key = (kind, path, selectors);
-        if let Some(watch) = watches.get(&key).and_then(Weak::upgrade) {
-            return watch;
-        }
-        let watcher = Watcher::new(kind, Arc::clone(self), key.1.clone(), key.2.clone());
-        let running = Arc::clone(&watcher);
-        let watch = Arc::new(Watch { watcher, task: tokio::spawn(async move { running.run().await }) });
-        watches.insert(key, Arc::downgrade(&watch));
-        watch
     }
 }
 

@@ -3,9 +3,9 @@
 //! Settings that cannot be had (no kubeconfig, no namespace file) are tried again, and a kubeconfig is read again as
 //! other files are; what was discovered before stays meanwhile.
 
-use super::api_server::{ApiServer, Watch};
 use super::objects::ObjectKind;
 use super::server_settings::{self, EntrySettings};
+use super::shared_watches::{SharedWatches, Watch};
 use super::view::{Source, View};
 use super::watch_status::WatchState;
 use super::{Kubernetes, metrics::RoleMetrics};
@@ -90,10 +90,10 @@ pub(super) async fn run(
     let work = async {
         loop {
             match settings(&kubernetes, &config).await {
-                Ok(settings) => match kubernetes.server(&settings.server) {
-                    Ok(server) => serve(&kubernetes, &config, &settings, &server, &publisher, &entry).await,
-                    Err(error) => publisher.failed(error),
-                },
+                Ok(settings) => {
+                    let server = kubernetes.server(&settings.server);
+                    serve(&kubernetes, &config, &settings, &server, &publisher, &entry).await;
+                }
                 Err(error) => publisher.failed(error),
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -113,7 +113,7 @@ async fn serve(
     kubernetes: &Kubernetes,
     config: &KubernetesSd,
     settings: &EntrySettings,
-    server: &Arc<ApiServer>,
+    server: &Arc<SharedWatches>,
     publisher: &Publisher,
     entry: &KubernetesEntry,
 ) {
@@ -158,7 +158,11 @@ async fn changed(kubernetes: &Kubernetes, config: &KubernetesSd, known: &EntrySe
 }
 
 /// The watches that a role needs, and the view over them.
-fn start(settings: &EntrySettings, server: &Arc<ApiServer>, wake: &Arc<Notify>) -> (View, Vec<(String, Arc<Watch>)>) {
+fn start(
+    settings: &EntrySettings,
+    server: &Arc<SharedWatches>,
+    wake: &Arc<Notify>,
+) -> (View, Vec<(String, Arc<Watch>)>) {
     let mut watches = Vec::new();
     let mut source = |kind: ObjectKind, namespace: Option<&str>| {
         let selectors = settings.selectors.iter().find(|(known, _)| *known == kind);
@@ -166,7 +170,7 @@ fn start(settings: &EntrySettings, server: &Arc<ApiServer>, wake: &Arc<Notify>) 
         let path = kind.path(namespace);
         let watch = server.watch(kind, path.clone(), selectors);
         let source = Source::new(kind, Arc::clone(watch.watcher.store()), wake);
-        watches.push((format!("{kind} {}{path}", server.shown_url()), watch));
+        watches.push((format!("{kind} {}{path}", server.server().shown_url()), watch));
         source
     };
     let mut view = View::new(settings.attach);

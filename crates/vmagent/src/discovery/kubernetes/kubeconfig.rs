@@ -4,8 +4,9 @@
 //! `auth-provider`, impersonation) are errors: requests without credentials would only be refused. Data wins over a
 //! file; relative files begin at the folder of the kubeconfig. Nothing is opened here but the file itself.
 
-use super::server_settings::ServerSettings;
+use super::server_address::ServerSettings;
 use crate::config::{Credentials, HttpOptions, SecretSource, TlsOptions};
+use crate::proxy::Proxy;
 use base64::Engine;
 use std::path::Path;
 use vmkit::secret::Secret;
@@ -55,6 +56,9 @@ pub(super) fn read(text: &str, folder: &Path, entry: &HttpOptions) -> Result<Ser
         min_version: None,
     };
     http.proxy.url = file.text(Some(cluster), "proxy-url").filter(|url| !url.is_empty()).map(secret);
+    if let Some(Err(cause)) = http.proxy.url.as_ref().map(|url| Proxy::parse(url.expose())) {
+        return Err(at(&format!("bad proxy-url ({cause})")));
+    }
     http.credentials = match &entry.credentials {
         own @ Credentials::OAuth2(_) => own.clone(),
         _ => credentials(&file, user, &user_name)?,

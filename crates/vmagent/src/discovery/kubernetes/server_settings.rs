@@ -6,18 +6,11 @@
 use super::kubeconfig;
 use super::objects::ObjectKind;
 use super::role_targets::AttachMetadata;
+use super::server_address::ServerSettings;
 use crate::config::{Credentials, HttpOptions, KubernetesSd, SecretSource, TlsOptions};
 use std::path::Path;
 use vmkit::http_client::{Client, FetchRequest};
 use vmkit::percent;
-
-/// A server and how it is spoken to; equal settings share everything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServerSettings {
-    /// Without a slash at the end; may have a path.
-    pub(super) url: String,
-    pub(super) http: HttpOptions,
-}
 
 /// What an entry watches.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,31 +1,28 @@
 //! Requests to an API server whose replies are read piece by piece.
 //!
-//! A connection for each request: lists are rare and watches keep theirs for half an hour. Token files are read for
-//! every request, so each new one carries the newest token; the token goes to the server it is meant for and nowhere
-//! else, because redirects are not followed.
+//! Token files are read for every request, so each new one carries the newest token; the token goes to the server it is
+//! meant for and nowhere else, because redirects are not followed. Large lists come compressed where the server does that.
 
 use super::api_objects as api;
 use super::backoff::retry_after;
-use super::server_settings::ServerSettings;
-use crate::discovery::credentials::{authorization, tls_options};
+use super::server_address::ServerSettings;
+use crate::http_identity::{HttpIdentity, client_options};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use vmkit::tls::client_config::ClientTls;
+use vmkit::http_client::{Client, FetchRequest, StreamedReply};
 
 /// A refusal is read up to this size.
 const MAX_ERROR: usize = 64 << 10;
+/// No watch lasts longer; the limits that matter are those of lists and watches.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// How a server is reached.
 pub(super) struct Transport {
-    settings: ServerSettings,
-    uri: Uri,
-    tls: Option<ClientTls>,
+    /// Without a slash at the end.
+    url: String,
+    identity: HttpIdentity,
+    client: Client,
 }
 
 /// A reply of any status.
@@ -34,23 +31,13 @@ pub(super) struct Reply {
     pub(super) retry_after: Option<Duration>,
     /// Path and query that were asked for.
     pub(super) target: String,
-    body: Incoming,
+    body: StreamedReply,
 }
 
 impl Reply {
     /// The next piece of the body; `None` at its end.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, String> {
-        loop {
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(innermost(&error)),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
-            }
-        }
+        self.body.next_piece().await.map_err(|error| error.cause.to_string())
     }
 
     /// What the server says about a failure: the message of its `Status`, or the beginning of the body.
@@ -70,70 +57,32 @@ impl Reply {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &ServerSettings) -> Result<Self, String> {
-        let uri: Uri = settings.url.parse().map_err(|error| format!("bad URL of the API server: {error}"))?;
-        let is_https = uri.scheme_str() == Some("https");
-        let tls = is_https.then(|| ClientTls::new(tls_options(&settings.http.tls)));
-        Ok(Self { settings: settings.clone(), uri, tls })
+    pub(super) fn new(settings: &ServerSettings) -> Self {
+        let client = Client::with_options(client_options(&settings.http));
+        let identity = HttpIdentity::new(&Arc::new(settings.http.clone()), Duration::ZERO);
+        Self { url: settings.url.clone(), identity, client }
     }
 
     pub(super) async fn get(&self, target: &str) -> Result<Reply, String> {
-        let prefix = self.uri.path().trim_end_matches('/');
-        let authority = self.uri.authority().map(|authority| authority.as_str()).unwrap_or_default();
-        let mut request = Request::get(format!("{prefix}{target}"))
-            .header("host", authority)
-            .header("user-agent", concat!("vmagent/", env!("CARGO_PKG_VERSION")))
-            .header("accept", "application/json");
-        if let Some(value) = authorization(&self.settings.http.credentials).await? {
-            request = request.header("authorization", value);
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut headers = vec![
+            header("user-agent", concat!("vmagent/", env!("CARGO_PKG_VERSION"))),
+            header("accept", "application/json"),
+            header("accept-encoding", "gzip"),
+        ];
+        if let Some(value) = self.identity.authorization().await? {
+            headers.push(header("authorization", &value));
         }
-        for (name, value) in &self.settings.http.headers {
-            request = request.header(name, value.expose());
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-        let stream = self.dial().await?;
-        let response = match &self.tls {
-            None => send(TokioIo::new(stream), request).await?,
-            Some(tls) => {
-                let _ = tls.refresh(|_| async { Err("URLs are not read here".to_owned()) }).await;
-                let loaded = tls.current().map_err(|error| error.to_string())?;
-                let name = tls
-                    .options()
-                    .server_name_for(self.uri.host().unwrap_or_default())
-                    .map_err(|error| error.to_string())?;
-                let connector = tokio_rustls::TlsConnector::from(Arc::clone(&loaded.config));
-                let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
-                send(TokioIo::new(stream), request).await?
-            }
+        headers.extend(self.identity.options.headers.iter().map(|(name, value)| header(name, value.expose())));
+        let request = FetchRequest {
+            headers,
+            timeout: LONGEST,
+            max_body: usize::MAX,
+            max_redirects: 0,
+            ..FetchRequest::get(format!("{}{target}", self.url))
         };
-        let retry_after = response.headers().get("retry-after").and_then(|value| retry_after(value.to_str().ok()?));
-        let status = response.status().as_u16();
-        Ok(Reply { status, retry_after, target: target.to_owned(), body: response.into_body() })
+        let body = self.client.stream(request).await.map_err(|error| error.cause.to_string())?;
+        let retry_after = body.header("retry-after").and_then(retry_after);
+        Ok(Reply { status: body.status.as_u16(), retry_after, target: target.to_owned(), body })
     }
-
-    async fn dial(&self) -> Result<TcpStream, String> {
-        let default = if self.tls.is_some() { 443 } else { 80 };
-        let host = self.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let connect = TcpStream::connect((host, self.uri.port_u16().unwrap_or(default)));
-        let connected = tokio::time::timeout(Duration::from_secs(10), connect).await;
-        connected.map_err(|_| "dial tcp: i/o timeout".to_owned())?.map_err(|error| format!("dial tcp: {error}"))
-    }
-}
-
-async fn send<T>(io: TokioIo<T>, request: Request<Empty<Bytes>>) -> Result<hyper::Response<Incoming>, String>
-where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(io).await.map_err(|error| innermost(&error))?;
-    tokio::spawn(connection);
-    sender.send_request(request).await.map_err(|error| innermost(&error))
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut current = error;
-    while let Some(source) = current.source() {
-        current = source;
-    }
-    current.to_string()
 }

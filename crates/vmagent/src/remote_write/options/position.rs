@@ -37,17 +37,8 @@ impl ByUrl<'_> {
         }
     }
 
-    pub(super) fn duration(&self, name: &str, index: usize, default: Duration, problems: &mut Problems) -> Duration {
-        let text = self.text(name, index);
-        if text.is_empty() {
-            return default;
-        }
-        match text.parse::<GoDuration>().ok().map(GoDuration::as_std) {
-            Some(value) => value,
-            None => {
-                problems.add(format!("invalid value {text:?} for flag -{name}: want a duration such as 10s"));
-                default
-            }
-        }
+    /// Of a flag whose items have been checked as durations.
+    pub(super) fn duration(&self, name: &str, index: usize, default: Duration) -> Duration {
+        self.text(name, index).parse::<GoDuration>().map_or(default, GoDuration::as_std)
     }
 }

@@ -1,24 +1,7 @@
 //! Reading a write request.
 
 use super::super::{Metadata, MetricKind, SeriesBlock};
-use super::wire::{Fields, Value};
-
-/// Why bytes are no write request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// A length or number goes on behind the end.
-    #[error("the message is cut short")]
-    Truncated,
-    /// A number of more than 64 bits.
-    #[error("a varint is too long")]
-    Varint,
-    /// A field number that does not exist.
-    #[error("a field number is out of range")]
-    Tag,
-    /// A field of another type than it must have.
-    #[error("a field has the wrong wire type")]
-    WireType,
-}
+use super::wire::{DecodeError, Fields, Value};
 
 /// Is told what a write request holds, in order of occurrence: a series may have labels behind its samples.
 pub trait Visitor {

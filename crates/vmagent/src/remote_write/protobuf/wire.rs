@@ -1,6 +1,21 @@
 //! Varints, tags and fields of the protocol buffers wire format.
 
-use super::DecodeError;
+/// Why bytes are no write request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A length or number goes on behind the end.
+    #[error("the message is cut short")]
+    Truncated,
+    /// A number of more than 64 bits.
+    #[error("a varint is too long")]
+    Varint,
+    /// A field number that does not exist.
+    #[error("a field number is out of range")]
+    Tag,
+    /// A field of another type than it must have.
+    #[error("a field has the wrong wire type")]
+    WireType,
+}
 
 /// Value of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]

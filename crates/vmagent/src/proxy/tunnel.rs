@@ -1,15 +1,8 @@
-//! Through a proxy to a host: `CONNECT` of HTTP (RFC 9110 §9.3.6) and SOCKS5.
-//!
-//! The stream leads to the proxy before and to the host after. What of a request goes in the clear to an HTTP proxy needs
-//! no tunnel, and is written by whoever sends it.
-
-mod socks5;
+//! Asking an HTTP proxy for a connection: `CONNECT` (RFC 9110 §9.3.6).
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vmkit::go_text::quote;
-
-pub(crate) use socks5::connect as through_socks5;
 
 /// Longest head of a proxy's reply.
 const MAX_REPLY: usize = 64 * 1024;
@@ -18,7 +11,7 @@ const MAX_REPLY: usize = 64 * 1024;
 ///
 /// # Errors
 /// The proxy refuses, or is none.
-pub(crate) async fn through_http(tcp: &mut TcpStream, host: &str, port: u16, lines: &[u8]) -> Result<(), String> {
+pub(super) async fn connect(tcp: &mut TcpStream, host: &str, port: u16, lines: &[u8]) -> Result<(), String> {
     let to = match host.contains(':') && !host.starts_with('[') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
@@ -56,7 +49,7 @@ mod tests {
         let (mut proxy, _) = listener.accept().await.unwrap();
         proxy.write_all(reply).await.unwrap();
         proxy.shutdown().await.unwrap();
-        let result = through_http(&mut tcp, host, 443, lines).await;
+        let result = connect(&mut tcp, host, 443, lines).await;
         drop(tcp);
         let mut asked = String::new();
         proxy.read_to_string(&mut asked).await.unwrap();

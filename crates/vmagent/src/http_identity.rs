@@ -1,4 +1,4 @@
-//! How the targets of a job are reached: TLS, credentials and proxy, shared by all targets with equal options.
+//! How a server of the config is reached (targets, discovery): TLS, credentials and proxy, shared where options are equal.
 //!
 //! An identity lives as long as a target uses it, over reloads too, so tokens and TLS sessions are kept. Files behind it
 //! are read again when they are older than a second and a request needs them. No error text has a secret in it.
@@ -9,12 +9,13 @@ use std::time::Duration;
 use base64::Engine;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
-use vmkit::net::address::HostPort;
+use vmkit::http_client::ClientOptions;
 use vmkit::oauth2::{ClientSecret, OAuth2Options, TokenSource};
 use vmkit::secret::Secret;
 use vmkit::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
 
 use crate::config::{Credentials, HttpOptions, SecretSource, TlsOptions};
+use crate::proxy::Proxy;
 
 /// How old what was read from a file may be.
 const FRESH: Duration = Duration::from_secs(1);
@@ -28,23 +29,10 @@ pub struct HttpIdentity {
     pub options: Arc<HttpOptions>,
     /// TLS towards the targets.
     pub tls: TlsIdentity,
-    /// The proxy, if there is one.
-    pub proxy: Option<Proxy>,
+    /// The proxy, if there is one; or why it cannot be used: nothing goes around it then.
+    pub proxy: Result<Option<Proxy>, String>,
     authorization: Authorization,
     proxy_authorization: Authorization,
-}
-
-/// A proxy in front of the targets.
-#[derive(Debug)]
-pub struct Proxy {
-    /// Whether it speaks SOCKS5 rather than HTTP.
-    pub socks5: bool,
-    /// Whether the connection to it is TLS.
-    pub tls: bool,
-    /// Its host and port.
-    pub address: HostPort,
-    /// Name and password of its URL.
-    pub user_info: Option<(String, Secret)>,
 }
 
 /// All identities in use.
@@ -61,20 +49,21 @@ impl Identities {
         if let Some(found) = known.iter().filter_map(Weak::upgrade).find(|identity| identity.options == *options) {
             return found;
         }
-        let identity = Arc::new(HttpIdentity::new(options));
+        let identity = Arc::new(HttpIdentity::new(options, FRESH));
         known.push(Arc::downgrade(&identity));
         identity
     }
 }
 
 impl HttpIdentity {
-    fn new(options: &Arc<HttpOptions>) -> Self {
-        let proxy = options.proxy.url.as_ref().and_then(|url| Proxy::parse(url.expose()));
+    /// Nothing is read or asked for before the first use. Secrets in files may be as old as `fresh`.
+    pub(crate) fn new(options: &Arc<HttpOptions>, fresh: Duration) -> Self {
+        let proxy = options.proxy.url.as_ref().map(|url| Proxy::parse(url.expose())).transpose();
         Self {
             options: Arc::clone(options),
             tls: TlsIdentity::new(&options.tls),
-            authorization: Authorization::new(&options.credentials),
-            proxy_authorization: Authorization::new(&options.proxy.credentials),
+            authorization: Authorization::new(&options.credentials, fresh),
+            proxy_authorization: Authorization::new(&options.proxy.credentials, fresh),
             proxy,
         }
     }
@@ -92,37 +81,24 @@ impl HttpIdentity {
     /// # Errors
     /// A file cannot be read, or no token can be had.
     pub async fn proxy_authorization(&self) -> Result<Option<String>, String> {
-        if let Some((name, password)) = self.proxy.as_ref().and_then(|proxy| proxy.user_info.as_ref())
+        if let Some(value) = self.proxy.as_ref().ok().and_then(|proxy| proxy.as_ref()?.authorization())
             && self.options.proxy.credentials == Credentials::None
         {
-            return Ok(Some(basic(name, password.expose())));
+            return Ok(Some(value));
         }
         self.proxy_authorization.value().await
-    }
-}
-
-impl Proxy {
-    fn parse(url: &str) -> Option<Self> {
-        let (scheme, rest) = url.split_once("://")?;
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let (user_info, authority) = match authority.rsplit_once('@') {
-            Some((user_info, authority)) => (Some(user_info), authority),
-            None => (None, authority),
-        };
-        let decoded = |text: &str| String::from_utf8_lossy(&vmkit::percent::decode_path(text.as_bytes())).into_owned();
-        let user_info = user_info.map(|text| text.split_once(':').unwrap_or((text, "")));
-        Some(Self {
-            socks5: scheme == "socks5",
-            tls: scheme == "https",
-            address: HostPort::parse(authority).ok()?,
-            user_info: user_info.map(|(name, password)| (decoded(name), Secret::from(decoded(password)))),
-        })
     }
 }
 
 /// `Basic` credentials as they go on the wire.
 pub fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
+}
+
+/// What the client of the kit needs for a server with these options.
+pub(crate) fn client_options(options: &HttpOptions) -> ClientOptions {
+    let proxy_url = options.proxy.url.as_ref().map(|url| url.expose().to_owned());
+    ClientOptions { tls: client_tls_options(&options.tls), proxy_url }
 }
 
 /// The options of the kit; inline PEM stands in the place of a file name.
@@ -188,7 +164,7 @@ enum Authorization {
 }
 
 impl Authorization {
-    fn new(credentials: &Credentials) -> Self {
+    fn new(credentials: &Credentials, fresh: Duration) -> Self {
         let text = |source: &SecretSource| match source {
             SecretSource::Text(text) => Some(text.expose().to_owned()),
             SecretSource::File(_) => None,
@@ -197,11 +173,14 @@ impl Authorization {
             Credentials::None => Self::Fixed(None),
             Credentials::Basic { username, password } => match (text(username), text(password)) {
                 (Some(username), Some(password)) => Self::Fixed(Some(basic(&username, &password))),
-                _ => Self::Basic { username: SecretText::new(username), password: SecretText::new(password) },
+                _ => Self::Basic {
+                    username: SecretText::new(username, fresh),
+                    password: SecretText::new(password, fresh),
+                },
             },
             Credentials::Token { scheme, token } => match text(token) {
                 Some(token) => Self::Fixed(Some(format!("{scheme} {token}"))),
-                None => Self::Token { scheme: scheme.clone(), token: SecretText::new(token) },
+                None => Self::Token { scheme: scheme.clone(), token: SecretText::new(token, fresh) },
             },
             Credentials::OAuth2(options) => Self::OAuth2(Box::new(TokenSource::new(oauth2_options(options)))),
         }
@@ -232,6 +211,7 @@ fn oauth2_options(options: &crate::config::OAuth2Options) -> OAuth2Options {
         endpoint_params: options.endpoint_params.iter().cloned().collect(),
         headers: options.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect(),
         tls: client_tls_options(&options.tls),
+        proxy_url: options.proxy_url.clone(),
         timeout: TOKEN_TIMEOUT,
     }
 }
@@ -240,12 +220,13 @@ fn oauth2_options(options: &crate::config::OAuth2Options) -> OAuth2Options {
 #[derive(Debug)]
 struct SecretText {
     source: SecretSource,
+    fresh: Duration,
     read: AsyncMutex<Option<(Instant, Result<String, String>)>>,
 }
 
 impl SecretText {
-    fn new(source: &SecretSource) -> Self {
-        Self { source: source.clone(), read: AsyncMutex::default() }
+    fn new(source: &SecretSource, fresh: Duration) -> Self {
+        Self { source: source.clone(), fresh, read: AsyncMutex::default() }
     }
 
     async fn get(&self) -> Result<String, String> {
@@ -255,7 +236,7 @@ impl SecretText {
         };
         let mut last = self.read.lock().await;
         if let Some((at, result)) = &*last
-            && at.elapsed() < FRESH
+            && at.elapsed() < self.fresh
         {
             return result.clone();
         }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 ///
 /// # Errors
 /// The proxy refuses, or is none.
-pub(crate) async fn connect(
+pub(super) async fn connect(
     tcp: &mut TcpStream,
     user_info: Option<(&str, &str)>,
     host: &str,
