@@ -1,0 +1,122 @@
+"""A headless Chromium, driven through the pipe of its DevTools protocol: no driver and no further package is needed."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+
+class BrowserError(Exception):
+    """The browser says no, or nothing."""
+
+
+class Browser:
+    """One tab. What goes wrong in pages (errors, refused requests, other origins) is collected in `complaints`."""
+
+    def __init__(self):
+        self.profile = tempfile.mkdtemp(prefix="agent-pages-")
+        to_browser, self.write = os.pipe()
+        self.read, from_browser = os.pipe()
+        binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if binary is None:
+            raise BrowserError("no chromium: install the package chromium")
+        command = [
+            binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--window-size=1400,900",
+            "--remote-debugging-pipe", f"--user-data-dir={self.profile}", "about:blank",
+        ]  # fmt: skip
+        shell = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command]
+        self.process = subprocess.Popen(shell, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(to_browser)
+        os.close(from_browser)
+        os.set_blocking(self.read, False)
+        self.buffer, self.last, self.session, self.complaints, self.requests = b"", 0, None, [], []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, limit=60, **params):
+        """One command and its result."""
+        self.last += 1
+        message = {"id": self.last, "method": method, "params": params} | ({"sessionId": self.session} if self.session else {})
+        os.write(self.write, json.dumps(message).encode() + b"\0")
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            reply = self.next_message()
+            if reply and reply.get("id") == self.last:
+                if "error" in reply:
+                    raise BrowserError(f"{method}: {reply['error']}")
+                return reply["result"]
+        raise BrowserError(f"{method}: no answer within {limit} s")
+
+    def next_message(self):
+        if b"\0" not in self.buffer:
+            try:
+                piece = os.read(self.read, 1 << 20)
+            except BlockingIOError:
+                time.sleep(0.005)
+                return None
+            if not piece:
+                raise BrowserError(f"the browser has ended with {self.process.wait()}")
+            self.buffer += piece
+            return None
+        message, _, self.buffer = self.buffer.partition(b"\0")
+        event = json.loads(message)
+        self.note(event.get("method"), event.get("params", {}))
+        return event
+
+    def note(self, method, params):
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(f"exception: {params['exceptionDetails'].get('text')}")
+        elif method == "Log.entryAdded" and params["entry"]["level"] == "error" and "favicon" not in params["entry"].get("url", ""):
+            self.complaints.append(f"error: {params['entry']['text']} {params['entry'].get('url', '')}")
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+
+    def run(self, script):
+        """The value of an expression in the page."""
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise BrowserError(f"{script}: {result['exceptionDetails']}")
+        return result["result"].get("value")
+
+    def wait(self, script, limit=30):
+        """Until an expression is true; false after the limit. Pages that are just being replaced count as not yet."""
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            try:
+                if self.run(script):
+                    return True
+            except BrowserError:
+                pass
+            time.sleep(0.05)
+        return False
+
+    def open(self, url):
+        self.call("Page.navigate", url=url)
+        path = json.dumps(url.partition("?")[0])
+        self.wait(f"document.readyState === 'complete' && location.href.startsWith({path})")
+
+    def text(self):
+        return self.run("document.body.innerText")
+
+    def leave(self, script):
+        """Runs what leads to another page, and waits for that."""
+        self.run(f"window.leaving = 1; {script}; 1")
+        if not self.wait("window.leaving === undefined && document.readyState === 'complete'"):
+            raise BrowserError(f"{script} leads nowhere")
+
+    def click(self, text, nth=0):
+        """Follows the link or button with this text."""
+        found = f"[...document.querySelectorAll('a, button')].filter(e => e.textContent.trim() === {json.dumps(text)})[{nth}]"
+        self.leave(f"{found}.click()")
+
+    def fill(self, name, value):
+        self.run(f"document.querySelector('[name={name}]').value = {json.dumps(value)}; 1")
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.profile, ignore_errors=True)
