@@ -30,6 +30,7 @@ use crate::admission::concurrency::Limiter;
 use crate::admission::failed_logins::FailedLogins;
 use crate::authn::credentials::AuthHeaders;
 use crate::config::ConfigDefaults;
+use crate::control::ConfigView;
 use crate::control::reload::{Controller, ReloadMetrics};
 use crate::forward::ForwardSettings;
 use crate::forward::tunnel::TunnelLimits;
@@ -38,10 +39,12 @@ use crate::metrics::{ProxyMetrics, register_limiter};
 use crate::oidc::{HttpFetcher, Issuers};
 use crate::options::Options;
 use crate::proxy::failed_login::{LineLimit, LoginFailureMetrics};
+use crate::proxy::switches::Switches;
 use crate::proxy::worker_counters::AllCounters;
 use crate::proxy::{Proxy, ProxyShared};
+use crate::status::{self, Sources};
 use crate::upstream::health_check::TcpProbe;
-use crate::upstream::pool::{DialStats, Pool, PoolOptions};
+use crate::upstream::pool::{DialStats, Pool, PoolOptions, PoolReports};
 
 /// What vmauth was started with.
 pub type Start = vmkit::service::Start<Options>;
@@ -55,6 +58,14 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     let mut service = Service::open(&start).await?;
     config_path(&start)?;
     let (app, controller) = App::load(&start, &service).await?;
+    let sources = Arc::new(app.status_sources(&start, &service, ConfigView::of(&controller)));
+    if start.options.backends.metrics {
+        let backends = sources.clone();
+        service.registry.add_writer(move |page| status::write_backend_metrics(page, &backends));
+    }
+    for route in status::routes(&sources, &start.options.auth.status_key, &Handle::current()) {
+        service.route(route);
+    }
     let on_demand = format!("loading -auth.config={}", controller.source.shown());
     let reloader = background::ServingReloader { controller, serving: app.serving.clone() };
     service.reload_with(start.options.config.check_interval, on_demand, reloader);
@@ -98,6 +109,9 @@ struct App {
     resolver: Arc<Resolver>,
     environment: Arc<BuildContext>,
     serving: Arc<Serving<Generation>>,
+    pool_reports: Arc<PoolReports>,
+    issuers: Issuers,
+    shared: Arc<ProxyShared>,
 }
 
 impl App {
@@ -116,6 +130,7 @@ impl App {
             client: service.client.clone(),
             registry: registry.clone(),
             metrics: ReloadMetrics::register(registry.common()),
+            history: Arc::default(),
             loaded: None,
             slot: Default::default(),
         };
@@ -123,7 +138,12 @@ impl App {
         let issuers = controller.issuers.clone();
         registry.add_writer(move |page| issuers.write_metrics(page));
         let serving = Serving::new(generation).map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok((Self { resolver, environment, serving: Arc::new(serving) }, controller))
+        let serving = Arc::new(serving);
+        let shared = Arc::new(proxy_shared(options, service, serving.clone()));
+        let counted = shared.clone();
+        registry.add_writer(move |page| counted.counters.write_metrics(page));
+        let issuers = controller.issuers.clone();
+        Ok((Self { resolver, environment, serving, pool_reports: Arc::default(), issuers, shared }, controller))
     }
 
     /// What makes the proxy of each worker, with connections of its own. `codec` is what backends may speak besides
@@ -134,14 +154,13 @@ impl App {
         service: &Service,
         codec: Option<Arc<dyn ClientCodec>>,
     ) -> impl Fn(vmkit::http_server::WorkerPlan) -> Proxy + Clone + Send + 'static {
-        let shared = Arc::new(self.proxy_shared(&start.options, service));
-        let counted = shared.clone();
-        service.registry.add_writer(move |page| counted.counters.write_metrics(page));
+        let shared = self.shared.clone();
         let pools = PoolFactory {
             options: start.options.backends.clone(),
             ipv6: start.service.listeners.enable_tcp6,
             resolver: self.resolver.clone(),
             stats: Arc::new(dial_metrics::dial_stats(service.registry.common())),
+            reports: self.pool_reports.clone(),
             control: Handle::current(),
             codec: codec
                 .unwrap_or_else(|| Arc::new(Http2Client { ping_interval: start.options.backends.http2_ping_interval })),
@@ -153,32 +172,47 @@ impl App {
         }
     }
 
-    fn proxy_shared(&self, options: &Options, service: &Service) -> ProxyShared {
-        let (limits, auth, metrics) = (&options.limits, &options.auth, service.registry.common());
-        let limiter = Limiter::new(u32::try_from(limits.max_concurrent_requests).unwrap_or(u32::MAX));
-        let (capacity, current) = (limiter.clone(), limiter.clone());
-        register_limiter(metrics, move || f64::from(capacity.capacity()), move || f64::from(current.current()));
-        ProxyShared {
-            serving: self.serving.clone(),
-            limiter,
-            metrics: ProxyMetrics::register(metrics),
-            auth_headers: AuthHeaders::new(auth.headers.clone()),
-            max_queue: GoDuration::from(limits.max_queue_duration),
-            log_invalid_tokens: auth.log_invalid_tokens,
-            login_failures: LoginFailureMetrics::register(metrics),
-            login_lines: LineLimit::default(),
-            counters: AllCounters::default(),
-            request_id_header: auth.request_id_header.clone(),
-            real_ip_header: auth.real_ip_header.clone(),
-            failed_logins: FailedLogins::new(u32::try_from(auth.max_failed_logins).unwrap_or(u32::MAX)),
-            trusted_proxies: TrustedProxies::new(auth.trusted_proxies.clone()),
-            forward: ForwardSettings {
-                limits: BufferLimits { buffer: limits.request_buffer_size, retry: limits.max_retry_body_size },
-                response_timeout: options.backends.response_timeout.unwrap_or_default(),
-                tunnels: TunnelLimits { idle: options.limits.tunnel_idle, age: options.limits.tunnel_age },
-                remove_xff: auth.remove_xff,
-            },
+    /// Where pages find everything.
+    fn status_sources(&self, start: &Start, service: &Service, config: ConfigView) -> Sources {
+        Sources {
+            version: start.app.version.clone(),
+            started: std::time::SystemTime::now(),
+            shared: self.shared.clone(),
+            pools: self.pool_reports.clone(),
+            issuers: self.issuers.clone(),
+            environment: self.environment.clone(),
+            listening: service.listening(),
+            config,
         }
+    }
+}
+
+/// What the workers share.
+fn proxy_shared(options: &Options, service: &Service, serving: Arc<Serving<Generation>>) -> ProxyShared {
+    let (limits, auth, metrics) = (&options.limits, &options.auth, service.registry.common());
+    let limiter = Limiter::new(u32::try_from(limits.max_concurrent_requests).unwrap_or(u32::MAX));
+    let (capacity, current) = (limiter.clone(), limiter.clone());
+    register_limiter(metrics, move || f64::from(capacity.capacity()), move || f64::from(current.current()));
+    ProxyShared {
+        serving,
+        limiter,
+        metrics: ProxyMetrics::register(metrics),
+        auth_headers: AuthHeaders::new(auth.headers.clone()),
+        max_queue: GoDuration::from(limits.max_queue_duration),
+        switches: Switches::new(auth.log_invalid_tokens),
+        login_failures: LoginFailureMetrics::register(metrics),
+        login_lines: LineLimit::default(),
+        counters: AllCounters::default(),
+        request_id_header: auth.request_id_header.clone(),
+        real_ip_header: auth.real_ip_header.clone(),
+        failed_logins: FailedLogins::new(u32::try_from(auth.max_failed_logins).unwrap_or(u32::MAX)),
+        trusted_proxies: TrustedProxies::new(auth.trusted_proxies.clone()),
+        forward: ForwardSettings {
+            limits: BufferLimits { buffer: limits.request_buffer_size, retry: limits.max_retry_body_size },
+            response_timeout: options.backends.response_timeout.unwrap_or_default(),
+            tunnels: TunnelLimits { idle: options.limits.tunnel_idle, age: options.limits.tunnel_age },
+            remove_xff: auth.remove_xff,
+        },
     }
 }
 
@@ -189,6 +223,7 @@ struct PoolFactory {
     ipv6: bool,
     resolver: Arc<Resolver>,
     stats: Arc<DialStats>,
+    reports: Arc<PoolReports>,
     control: Handle,
     codec: Arc<dyn ClientCodec>,
 }
@@ -201,6 +236,7 @@ impl PoolFactory {
             dial_timeout: self.options.dial_timeout,
             ipv6: self.ipv6,
             stats: self.stats.clone(),
+            reports: self.reports.clone(),
             control: self.control.clone(),
             resolver: self.resolver.clone(),
             codec: self.codec.clone(),

@@ -5,7 +5,7 @@
 //!
 //! A flag that is listed here must either work, say why it has no effect, or refuse to start.
 
-use vmkit::flags::Kind::{Bool, Bytes, Duration, Int, IntList, Text, TextList};
+use vmkit::flags::Kind::{Bool, Bytes, Duration, Int, IntList, Password, Text, TextList};
 use vmkit::flags::{AppInfo, FlagDef};
 use vmkit::service::flags::COMMON;
 
@@ -61,6 +61,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("maxQueueDuration", Duration, "10s", "How long a request may wait for its turn and for its body to be read before it is refused"),
     FlagDef::new("maxRequestBodySizeToRetry", Bytes, "16384", "Largest request body that can be sent again to another backend after a failure. With 0 and less, requests with a body are never repeated"),
     FlagDef::new("mergeQueryArgs", TextList, "", "Query args that clients may add to args of the same name in url_prefix, instead of having theirs dropped. An own merge_query_args of a user or route goes first"),
+    FlagDef::new("metrics.backends", Bool, "true", "Show metrics of each backend address, of at most 1000"),
     FlagDef::new("oidc.bearerTokenFile", Text, "", "File with a token for identity providers that want one for their keys, such as the API server of Kubernetes; read for each fetch and sent over https only. A token that names its issuer goes to that issuer alone"),
     FlagDef::new("oidc.tlsCAFile", Text, "", "CA bundle (path or URL) for identity providers of the config; default: the authorities of the system"),
     FlagDef::new("removeXFFHTTPHeaderValue", Bool, "", "Drop what clients send in X-Forwarded-For instead of appending to it"),
@@ -69,6 +70,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("responseTimeout", Duration, "5m", "How long a backend may take until its response begins; 0 means no limit"),
     FlagDef::new("retryOnlyIdempotent", Bool, "", "Send a request whose method is not idempotent (POST, PATCH and unknown ones) a second time only if no backend can have read it, that is when connecting has failed; its -retryStatusCodes responses are passed on. By default any request is repeated whose body is still at hand"),
     FlagDef::new("retryStatusCodes", IntList, "", "Response codes of a backend after which the request is sent to another one. An own retry_status_codes of a user or route goes first"),
+    FlagDef::new("statusAuthKey", Password, "", "Key that /vmauth/status and the pages beside it ask for in the authKey arg. Goes before -httpAuth.*. Without it they are served by -httpInternalListenAddr only; with it by all listeners"),
     FlagDef::new("tunnelIdleTimeout", Duration, "1h", "How long a tunnel (WebSocket and other upgrades) may be silent in both directions before it is closed; 0 means no limit"),
     FlagDef::new("tunnelMaxDuration", Duration, "12h", "Age at which tunnels are closed; 0 means no limit. They also end when their token expires or their user is gone after a reload"),
 ];

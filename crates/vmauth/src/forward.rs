@@ -30,6 +30,7 @@ use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::rewrite::form_body::{BodyReading, reading};
 use crate::rewrite::target_url::NormalPath;
 use crate::upstream::backend::Lease;
+use crate::upstream::fault::Fault;
 use crate::upstream::health_check::HealthChecker;
 use crate::upstream::pool::{Pool, Pooled};
 use crate::user::{Target, Upstream, User};
@@ -159,15 +160,22 @@ impl Drop for ScratchLoan {
 
 /// What went wrong, for log and client.
 enum FailureText {
-    Cause(String),
+    Cause(Fault, String),
     Status(u16),
 }
 
 impl FailureText {
     fn shown(&self) -> Cow<'_, str> {
         match self {
-            Self::Cause(cause) => cause.into(),
+            Self::Cause(_, cause) => cause.into(),
             Self::Status(status) => format!("status {status}").into(),
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Cause(fault, _) => *fault,
+            Self::Status(_) => Fault::Status,
         }
     }
 }
@@ -313,7 +321,7 @@ impl Forward<'_, '_> {
                         if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
                             situation.only_once = harms_twice;
                             let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
-                            (Outcome::Failed(Failure::Other), FailureText::Cause(cause))
+                            (Outcome::Failed(Failure::Other), FailureText::Cause(Fault::Malformed, cause))
                         } else if retried {
                             (Outcome::RetriedStatus, FailureText::Status(status))
                         } else {
@@ -324,16 +332,17 @@ impl Forward<'_, '_> {
                     Err(TryError::ClientBody(error)) => return Err(ForwardError::of_body(error)),
                     Err(TryError::Token(error)) => return Err(ForwardError::BadHeaderValue(error)),
                     Err(TryError::Own(cause)) => return Err(ForwardError::NoConnection { cause }),
-                    Err(TryError::Backend { cause, trivial, stale, reached, refused, alive }) => {
+                    Err(TryError::Backend { cause, fault, trivial, stale, reached, refused, alive }) => {
                         lives = alive;
                         situation.body_replayable = self.is_replayable();
                         situation.only_once = harms_twice && reached && !refused;
                         situation.stale_connection = (stale || refused) && situation.body_replayable;
                         let failure = if trivial { Failure::Cut } else { Failure::Other };
-                        (Outcome::Failed(failure), FailureText::Cause(cause))
+                        (Outcome::Failed(failure), FailureText::Cause(fault, cause))
                     }
                 };
             self.record.failed(&text.shown());
+            lease.failed(text.fault(), &text.shown());
             let step = next_step(outcome, situation);
             if step == Step::Repeat {
                 situation.repeated = true;
@@ -370,7 +379,7 @@ impl Forward<'_, '_> {
         let target = lease.target().url.display(&scratch.target);
         if step.warns_of_retry() {
             let message = match &failure {
-                FailureText::Cause(cause) => {
+                FailureText::Cause(_, cause) => {
                     format!("request to {target} failed: {cause}, retrying the request at another backend")
                 }
                 FailureText::Status(status) => format!(
@@ -383,7 +392,7 @@ impl Forward<'_, '_> {
             return Ok(());
         }
         Err(match failure {
-            FailureText::Cause(cause) => ForwardError::NotReplayable { target, cause },
+            FailureText::Cause(_, cause) => ForwardError::NotReplayable { target, cause },
             FailureText::Status(status) => ForwardError::RetryStatusNotReplayable { target, status },
         })
     }
@@ -436,6 +445,7 @@ impl Forward<'_, '_> {
             Err(RelayError::ClientStalled) => Err(ForwardError::ClientStalled),
             Err(RelayError::ClientBody(error)) => Err(ForwardError::of_body(error)),
             Err(RelayError::Backend(error)) => {
+                lease.failed(Fault::Cut, &error.to_string());
                 if reply.grpc_type().is_some() {
                     let mut trailers = HeaderList::default();
                     grpc_status::push_status(&mut trailers, grpc_status::UNAVAILABLE, BROKEN_CALL);

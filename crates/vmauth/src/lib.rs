@@ -25,5 +25,6 @@ pub mod options;
 pub mod proxy;
 pub mod rewrite;
 pub mod route;
+pub mod status;
 pub mod upstream;
 pub mod user;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use vmkit::exchange::HeaderId;
-use vmkit::flags::FlagSet;
+use vmkit::flags::{FlagSet, Password};
 use vmkit::tls::client_config::ClientTlsOptions;
 
 #[cfg(test)]
@@ -79,6 +79,8 @@ pub struct AuthOptions {
     pub max_failed_logins: usize,
     /// `-removeXFFHTTPHeaderValue`.
     pub remove_xff: bool,
+    /// `-statusAuthKey`.
+    pub status_key: Password,
     /// `-requestIDHeader`.
     pub request_id_header: Option<String>,
     /// `-oidc.tlsCAFile`.
@@ -118,6 +120,8 @@ pub struct Backends {
     pub http2_disabled: bool,
     /// `-backend.http2.pingInterval`; `None` = never.
     pub http2_ping_interval: Option<Duration>,
+    /// `-metrics.backends`.
+    pub metrics: bool,
     /// `-backend.TLS*`.
     pub tls: ClientTlsOptions,
 }
@@ -173,6 +177,7 @@ impl Check<'_> {
             trusted_proxies: self.trusted_proxies(),
             max_failed_logins: self.not_negative("maxFailedLoginsPerIP"),
             remove_xff: flags.bool("removeXFFHTTPHeaderValue"),
+            status_key: flags.password("statusAuthKey"),
             request_id_header: self.header_name("requestIDHeader"),
             oidc_ca_file: given(flags, "oidc.tlsCAFile"),
             oidc_token_file: given(flags, "oidc.bearerTokenFile"),
@@ -220,6 +225,7 @@ impl Check<'_> {
         let interval = flags.duration("discoverBackendIPsInterval").as_std();
         let whole_seconds = interval.as_secs() + u64::from(interval.subsec_nanos() > 0);
         Backends {
+            metrics: flags.bool("metrics.backends"),
             dial_timeout: self.positive_duration("dialTimeout"),
             fail_timeout: self.positive_duration("failTimeout"),
             response_timeout: flags.duration("responseTimeout").positive(),

@@ -9,6 +9,7 @@ pub mod error;
 pub mod failed_login;
 pub mod request_id;
 pub mod request_scope;
+pub mod switches;
 pub mod unauthorized;
 mod watched;
 pub mod worker_counters;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use vmkit::exchange::{Deadline, Exchange, HeaderList, ReplyWriter, RequestBody, RequestHead};
 use vmkit::go_text::quote;
-use vmkit::http_server::{Client, Handler, Request, log_text, send_plain_error};
+use vmkit::http_server::{Client, Handler, Request, log_text, send_error};
 use vmkit::redact;
 use vmkit::units::GoDuration;
 
@@ -39,13 +40,17 @@ use crate::generation::{Generation, Seen, Serving};
 use crate::metrics::ProxyMetrics;
 use crate::rewrite::target_url::NormalPath;
 use crate::upstream::pool::Pool;
-use crate::user::User;
+use crate::user::{AccessLog, User};
 use decision::{Denial, Nobody, Principal, Subject};
 use error::ProxyError;
 use failed_login::{LineLimit, LoginFailureMetrics};
-use request_scope::RequestScope;
+use request_scope::{RequestScope, ScopeSettings};
+use switches::Switches;
 use watched::Watched;
 use worker_counters::{AllCounters, WorkerCounters};
+
+/// The access log of users that were switched to have one.
+static LOG_ALL: AccessLog = AccessLog { skip_status_codes: Vec::new() };
 
 /// What all workers share.
 pub struct ProxyShared {
@@ -73,8 +78,8 @@ pub struct ProxyShared {
     pub counters: AllCounters,
     /// `-requestIDHeader`
     pub request_id_header: Option<String>,
-    /// `-logInvalidAuthTokens`
-    pub log_invalid_tokens: bool,
+    /// `-logInvalidAuthTokens`, and what else of logging can be switched.
+    pub switches: Switches,
     /// Sizes and timeouts of forwarding.
     pub forward: ForwardSettings,
 }
@@ -168,8 +173,11 @@ impl Proxy {
     /// Outer: counts, logs and answers what the inner one refuses.
     async fn serve(&self, generation: &Generation, principal: &Principal<'_>, facts: Facts<'_>, io: &mut Io<'_, '_>) {
         let user = principal.user;
-        let id_header = self.shared.request_id_header.as_deref();
-        let scope = RequestScope::new(user, facts.head, facts.client, facts.started, &self.counters, id_header);
+        let shared = &self.shared;
+        let log =
+            user.access_log.as_ref().or_else(|| shared.switches.logs_requests_of(user.name()).then_some(&LOG_ALL));
+        let settings = ScopeSettings { log, id_header: shared.request_id_header.as_deref(), counters: &self.counters };
+        let scope = RequestScope::new(user, facts.head, facts.client, facts.started, settings);
         match self.stages(generation, principal, facts, io, &scope).await {
             Ok(()) => {}
             Err(ProxyError::InvalidCredentials) => {
@@ -371,7 +379,7 @@ impl Proxy {
         // In gRPC a path without a route is a method that is not there.
         let is_unknown_method = matches!(error, ProxyError::MissingRoute { .. }) && io.reply.grpc_type().is_some();
         let status = if is_unknown_method { 404 } else { status };
-        let sending = send_plain_error(io.reply, facts.common_lines, status, &text, extra);
+        let sending = send_error(facts.head, io.reply, facts.common_lines, status, &text, extra);
         // A client that does not take its refusal must not hold a connection for ever.
         let _ = tokio::time::timeout(Duration::from_secs(30), sending).await;
     }

@@ -2,7 +2,8 @@
 
 pub mod backend;
 pub mod balance;
-mod connect_error;
+pub mod connect_error;
 pub mod discovery;
+pub mod fault;
 pub mod health_check;
 pub mod pool;

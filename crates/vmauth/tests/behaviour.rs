@@ -8,6 +8,8 @@
 mod access_log;
 #[path = "behaviour/access_log_notes.rs"]
 mod access_log_notes;
+#[path = "behaviour/api_errors.rs"]
+mod api_errors;
 #[path = "behaviour/backend_faults.rs"]
 mod backend_faults;
 #[path = "behaviour/backend_replies.rs"]
@@ -64,6 +66,8 @@ mod reload;
 mod shown_secrets;
 #[path = "behaviour/shutdown.rs"]
 mod shutdown;
+#[path = "behaviour/status.rs"]
+mod status;
 #[path = "behaviour/upgrade.rs"]
 mod upgrade;
 #[path = "behaviour/vmauth.rs"]

@@ -9,6 +9,7 @@
 //! ```
 
 mod accept;
+mod api_error;
 mod app_route;
 mod auth_key;
 mod builtin_routes;
@@ -34,13 +35,14 @@ use tokio::time::Instant;
 use crate::exchange::{Deadline, Exchange, HeadBudget, HeaderList};
 use crate::tls::client_identity::Subject;
 
+pub use api_error::send_error;
 pub use app_route::{AppRoute, PIECE_TIMEOUT, ReadBodyError, Reply, ReplyFuture};
 pub use builtin_routes::{OnlyRoutes, OwnAnswer, own_answer, path_after_prefix};
 pub use metrics::{MalformedMetrics, PprofMetrics, ServerMetrics};
 pub use options::{BasicGate, Http2Options, Listener, PageSource, ServerOptions};
 pub use pages::{Line, push_line, send_plain_error};
 pub use request_text::{log_text, push_remote_addr, push_request_uri};
-pub use threads::WorkerPlan;
+pub use threads::{WorkerLoads, WorkerPlan};
 
 /// So many heads of the largest size may be in memory at once.
 const HEADS_OF_FULL_SIZE: usize = 64;
@@ -137,7 +139,7 @@ impl Shared {
             common_lines: options.common_lines(),
             heads: HeadBudget::new(options.max_header_bytes, heads),
             windows: HeadBudget::new(0, HTTP2_WINDOWS),
-            has_public_routes: options.app_routes.iter().any(|route| route.is_public),
+            has_public_routes: options.app_routes.iter().any(AppRoute::is_for_users),
             options,
             metrics,
             control,
@@ -204,6 +206,11 @@ impl Server {
             worker.exit();
         }
         Ok(cut)
+    }
+
+    /// Open connections of each worker, for pages that outlive this value.
+    pub fn loads(&self) -> WorkerLoads {
+        WorkerLoads(self.workers.iter().map(threads::WorkerHandle::load).collect())
     }
 
     /// Open connections of each worker.

@@ -18,6 +18,7 @@ mod site;
 mod tests;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -187,14 +188,33 @@ fn now_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Level set at run time, as its place in [`Level::ALL`] plus one; 0: that of the flag.
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+
+/// Lets lines pass from this level on until the end of the process or the next call; `None`: as `-loggerLevel` says.
+pub fn set_level(level: Option<Level>) {
+    let place = level.and_then(|level| Level::ALL.iter().position(|known| *known == level));
+    LEVEL.store(place.map_or(0, |place| place as u8 + 1), Ordering::Relaxed);
+}
+
+/// From which level on lines pass now.
+pub fn level() -> Level {
+    CURRENT.load().threshold()
+}
+
 impl Logger {
+    fn threshold(&self) -> Level {
+        let set = usize::from(LEVEL.load(Ordering::Relaxed)).checked_sub(1);
+        set.and_then(|place| Level::ALL.get(place)).copied().unwrap_or(self.settings.threshold)
+    }
+
     fn new(settings: Settings, sink: Sink) -> Self {
         let writer = Arc::new(LineWriter::new(settings.format.clone(), sink));
         Self { settings, writer, queue: OnceLock::new() }
     }
 
     fn log(&self, site: &'static Site, message: fmt::Arguments<'_>, millis: u64) {
-        if site.level() < self.settings.threshold {
+        if site.level() < self.threshold() {
             return site.count(false, 1);
         }
         let limit = match site.level() {
@@ -226,7 +246,7 @@ impl Logger {
     }
 
     fn access_line(&self, site: &'static Site, message: &[u8], millis: u64) {
-        if site.level() < self.settings.threshold {
+        if site.level() < self.threshold() {
             return site.count(false, 1);
         }
         // Without a thread that writes there is no way that holds up nobody.

@@ -19,7 +19,7 @@ mod reload;
 mod running;
 mod secrets;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokio::task::AbortHandle;
@@ -28,12 +28,13 @@ use tokio_util::sync::CancellationToken;
 use crate::env_template::Environment;
 use crate::flags::{AppInfo, FlagDef, FlagExit, FlagSet};
 use crate::http_client::Client;
-use crate::http_server::AppRoute;
+use crate::http_server::{AppRoute, WorkerLoads};
 use crate::logger::LoggerOptions;
 use crate::metrics::go_runtime::GoRuntime;
 use crate::metrics::{CachedPage, Registry};
 use crate::process::signals::{Signals, end_on_stop};
 use crate::tls::client_config::ClientTlsOptions;
+use crate::tls::server_config::ServerTls;
 
 pub use options::ServiceOptions;
 pub use reload::{ReloadHandle, Reloader};
@@ -127,6 +128,17 @@ pub struct Service {
     cancel: CancellationToken,
     /// Ends the process on a stop signal while it starts.
     starting: AbortHandle,
+    /// What pages may ask for once the process listens.
+    listening: Arc<OnceLock<Listening>>,
+}
+
+/// What a process listens with.
+#[derive(Debug, Default)]
+pub struct Listening {
+    /// Connections of the workers that serve users.
+    pub loads: WorkerLoads,
+    /// Address and TLS of the listeners that have any.
+    pub tls: Vec<(String, Arc<ServerTls>)>,
 }
 
 impl std::fmt::Debug for Service {
@@ -163,6 +175,7 @@ impl Service {
             shown: metrics_page::ShownFlags::new(&start.flags),
             cancel: CancellationToken::new(),
             starting,
+            listening: Arc::default(),
             options,
         })
     }
@@ -175,6 +188,11 @@ impl Service {
     /// For what else asks for reloads than signals, the interval and `/-/reload`.
     pub fn reload_handle(&self) -> ReloadHandle {
         self.reload.clone()
+    }
+
+    /// Is filled when the process listens.
+    pub fn listening(&self) -> Arc<OnceLock<Listening>> {
+        self.listening.clone()
     }
 
     /// Ends when the process begins to stop.

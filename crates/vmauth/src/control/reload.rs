@@ -14,6 +14,7 @@ use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
 use vmkit::tls::client_config::ClientTls;
 
+use super::history::{History, Loaded};
 use crate::config::{self, AuthConfig, ConfigDefaults, Inputs};
 use crate::generation::{BuildContext, Generation, Serving};
 use crate::lint::{self, Finding};
@@ -66,15 +67,6 @@ pub enum LoadError {
     Parse(String, String),
 }
 
-/// What the last load was made from.
-pub struct Loaded {
-    bytes: Vec<u8>,
-    /// Contents of the key files the config names.
-    key_files: BTreeMap<String, Vec<u8>>,
-    /// What the log line counts.
-    users: usize,
-}
-
 /// Reads configs and makes generations of them.
 pub struct Controller {
     /// Where the config is read from.
@@ -95,6 +87,8 @@ pub struct Controller {
     pub registry: Arc<Registry>,
     /// Counters of reloads.
     pub metrics: ReloadMetrics,
+    /// The last loads.
+    pub history: Arc<History>,
     /// What the serving generation was made from; `None` before the first load.
     pub loaded: Option<Arc<Loaded>>,
     /// For reading and parsing away from the control plane.
@@ -171,6 +165,7 @@ impl Controller {
             Err(error) => {
                 self.metrics.successful.set(0);
                 self.metrics.errors.inc();
+                self.history.failed(&error.to_string());
                 vmkit::error!("failed to load auth config; using the last successfully loaded config; error: {error}");
                 Err(error)
             }
@@ -234,6 +229,9 @@ impl Controller {
     /// Says that the config serves; never before it does, because people and tests wait for this line.
     fn announce(&self) {
         self.metrics.succeeded();
+        if let Some(loaded) = &self.loaded {
+            self.history.loaded(loaded);
+        }
         let users = self.loaded.as_ref().map_or(0, |loaded| loaded.users);
         vmkit::info!("loaded information about {users} users from -auth.config={}", self.source.shown());
     }
@@ -275,10 +273,4 @@ fn doubts(bytes: &[u8], variables: &Variables, config: &AuthConfig, flags: lint:
 fn is_blank(config: &[u8]) -> bool {
     let mut lines = config.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.all(|line| line.is_empty() || line.starts_with(b"#"))
-}
-
-impl Loaded {
-    fn key_files_are_current(&self) -> bool {
-        self.key_files.iter().all(|(path, content)| std::fs::read(path).is_ok_and(|now| now == *content))
-    }
 }

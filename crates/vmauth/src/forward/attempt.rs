@@ -18,6 +18,8 @@ use super::trailers;
 use super::upload::{Source, Upload, UploadError};
 use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::jwt_placeholders::PlaceholderError;
+use crate::upstream::connect_error::ConnectError;
+use crate::upstream::fault::Fault;
 use crate::upstream::pool::{Peer, Pool, Pooled};
 
 /// A request ready to be sent, as often as needed, over whatever protocol the backend speaks.
@@ -64,6 +66,8 @@ pub enum TryError {
     Backend {
         /// Text for logs.
         cause: String,
+        /// The kind of failure.
+        fault: Fault,
         /// `broken pipe` or `reset by peer`: worth repeating at the same backend.
         trivial: bool,
         /// The connection had served before and died before the first byte of the reply.
@@ -79,8 +83,9 @@ pub enum TryError {
 
 impl TryError {
     /// A failed try before there was a connection.
-    fn unreached(cause: String) -> Self {
-        Self::Backend { cause, trivial: false, stale: false, reached: false, refused: false, alive: false }
+    fn unreached(error: &ConnectError) -> Self {
+        let (cause, fault) = (error.to_string(), error.fault());
+        Self::Backend { cause, fault, trivial: false, stale: false, reached: false, refused: false, alive: false }
     }
 }
 
@@ -119,7 +124,7 @@ pub async fn attempt<'a>(
             outgoing.source.record.connected(began);
             dialled.map_err(|error| match error.is_our_own() {
                 true => TryError::Own(error.to_string()),
-                false => TryError::unreached(error.to_string()),
+                false => TryError::unreached(&error),
             })?
         }
     };
@@ -148,6 +153,7 @@ impl Failure {
             Self::Client(error) => error,
             Self::Timeout => TryError::Backend {
                 cause: "net/http: timeout awaiting response headers".to_owned(),
+                fault: Fault::Timeout,
                 trivial: false,
                 stale: false,
                 reached: true,
@@ -156,6 +162,7 @@ impl Failure {
             },
             Self::Reply(error) => TryError::Backend {
                 trivial: is_trivial(&error),
+                fault: if matches!(error, ReplyError::Malformed(_)) { Fault::Malformed } else { Fault::Cut },
                 stale: reused && error.is_before_reply(),
                 reached: true,
                 refused: matches!(error, ReplyError::Refused { .. }),

@@ -29,6 +29,10 @@ pub struct IssuerKeys {
     key_count: AtomicUsize,
     last_success: AtomicU64,
     failures: [AtomicU64; FailureReason::ALL.len()],
+    /// Seconds since 1970; 0 while a fetch runs or before the first.
+    next_fetch: AtomicU64,
+    /// The failure that no success has followed yet.
+    last_error: ArcSwapOption<(u64, String)>,
 }
 
 /// What the refresher and those who wait for it tell each other.
@@ -63,6 +67,8 @@ impl IssuerKeys {
             key_count: AtomicUsize::new(0),
             last_success: AtomicU64::new(0),
             failures: Default::default(),
+            next_fetch: AtomicU64::new(0),
+            last_error: ArcSwapOption::empty(),
         }
     }
 
@@ -90,6 +96,22 @@ impl IssuerKeys {
                 self.failures.get(index).map_or(0, |count| count.load(Ordering::Relaxed))
             }),
         }
+    }
+
+    /// When keys are fetched next, in seconds since 1970; `None` while they are or when nothing was started.
+    pub fn next_fetch(&self) -> Option<u64> {
+        Some(self.next_fetch.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0)
+    }
+
+    /// When the last fetch failed, in seconds since 1970, and why; `None` after a success.
+    pub fn last_error(&self) -> Option<Arc<(u64, String)>> {
+        self.last_error.load_full()
+    }
+
+    /// The next fetch comes after this time, unless somebody asks before.
+    pub(super) fn plan(&self, delay: Duration) {
+        self.next_fetch
+            .store(unix_seconds() + delay.as_secs() + u64::from(delay.subsec_nanos() > 0), Ordering::Relaxed);
     }
 
     /// Asks for newer keys; gives the number of fetches after which they are there.
@@ -122,6 +144,7 @@ impl IssuerKeys {
     /// Takes over fetched keys; true if they differ from the last ones.
     pub(super) fn succeed(&self, keys: KeySet) -> bool {
         self.last_success.store(unix_seconds(), Ordering::Relaxed);
+        self.last_error.store(None);
         if self.keys.load().as_deref() == Some(&keys) {
             return false;
         }
@@ -132,7 +155,8 @@ impl IssuerKeys {
     }
 
     /// Counts a failure.
-    pub(super) fn fail(&self, reason: FailureReason) {
+    pub(super) fn fail(&self, reason: FailureReason, text: String) {
+        self.last_error.store(Some(Arc::new((unix_seconds(), text))));
         if let Some(count) = self.failures.get(reason.index()) {
             count.fetch_add(1, Ordering::Relaxed);
         }

@@ -86,6 +86,11 @@ impl Issuers {
         }
     }
 
+    /// All providers in use.
+    pub fn in_use(&self) -> Vec<Arc<IssuerKeys>> {
+        self.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
     /// Appends the series of all live providers; register it as a writer of the metrics page.
     pub fn write_metrics(&self, page: &mut Page) {
         let alive: Vec<Arc<IssuerKeys>> = self.lock().values().filter_map(Weak::upgrade).collect();

@@ -68,6 +68,7 @@ impl KeyRefresher {
             let Some(keys) = self.keys.upgrade() else { return };
             let version = keys.version();
             let delay = self.take_over(&keys, result);
+            keys.plan(delay);
             if keys.version() != version {
                 pause.reset();
             }
@@ -116,7 +117,7 @@ impl KeyRefresher {
 
     fn failed(&mut self, keys: &IssuerKeys, failure: &FetchFailure, is_first: bool) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        keys.fail(failure.reason);
+        keys.fail(failure.reason, failure.to_string());
         self.log_failure(&failure_line(&self.location, failure, is_first));
         retry_delay(self.failures)
     }

@@ -65,6 +65,12 @@ impl LoginFailureMetrics {
         Self(LoginFailure::ALL.map(|cause| set.counter(&name(cause))))
     }
 
+    /// Failed logins by cause.
+    pub fn counts(&self) -> [(&'static str, u64); LoginFailure::ALL.len()] {
+        let mut counters = self.0.iter();
+        LoginFailure::ALL.map(|cause| (cause.label(), counters.next().map_or(0, |counter| counter.get())))
+    }
+
     /// Counts a failed login; once a request.
     pub fn count(&self, cause: LoginFailure) {
         let known = LoginFailure::ALL.iter().zip(&self.0).find(|(known, _)| **known == cause);
@@ -74,26 +80,38 @@ impl LoginFailureMetrics {
     }
 }
 
-/// Why the credentials of a request belong to nobody, and the text that says so.
+/// Why the credentials of a request belong to nobody.
+#[derive(Debug)]
+pub struct Report {
+    /// The cause that is counted.
+    pub cause: LoginFailure,
+    /// What is logged.
+    pub text: String,
+    /// The user that was meant, as far as is known.
+    pub user: Option<String>,
+}
+
+/// Finds out why the credentials of a request belong to nobody.
 pub fn explain(
     head: &RequestHead,
     client: &Client,
     headers: &AuthHeaders,
     directory: &Directory,
     refusals: &[Refusal],
-) -> (LoginFailure, String) {
+) -> Report {
     if let Some(refusal) = refusals.first() {
-        return (LoginFailure::RefusedToken, refusal.log_text());
+        let (cause, user) = (LoginFailure::RefusedToken, refusal.user.clone());
+        return Report { cause, text: refusal.log_text(), user };
     }
     if let Some(found) = headers.find(head, |value| Some(of_value(value, directory))) {
         return found;
     }
     let name = client.subject.as_ref().and_then(|subject| subject.common_name.as_deref()).unwrap_or_default();
     let text = format!("no user has this client certificate; cause=unknown_certificate common_name={}", shown(name));
-    (LoginFailure::UnknownCertificate, text)
+    Report { cause: LoginFailure::UnknownCertificate, text, user: None }
 }
 
-fn of_value(value: &[u8], directory: &Directory) -> (LoginFailure, String) {
+fn of_value(value: &[u8], directory: &Directory) -> Report {
     let text = String::from_utf8_lossy(value);
     let (scheme, rest) = text.split_once(' ').unwrap_or(("", &text));
     let pair = match scheme.eq_ignore_ascii_case("Basic") {
@@ -103,22 +121,24 @@ fn of_value(value: &[u8], directory: &Directory) -> (LoginFailure, String) {
     let pair = pair.map(|pair| String::from_utf8_lossy(&pair).into_owned());
     if let Some((name, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) {
         if directory.tokens.has_name(name) {
-            return (LoginFailure::WrongPassword, format!("wrong password; cause=wrong_password user={}", shown(name)));
+            let text = format!("wrong password; cause=wrong_password user={}", shown(name));
+            return Report { cause: LoginFailure::WrongPassword, text, user: Some(name.to_owned()) };
         }
         if !password.is_empty() {
-            return (LoginFailure::UnknownUser, format!("unknown user; cause=unknown_user user={}", shown(name)));
+            let text = format!("unknown user; cause=unknown_user user={}", shown(name));
+            return Report { cause: LoginFailure::UnknownUser, text, user: Some(name.to_owned()) };
         }
         return unknown_token(scheme, name);
     }
     unknown_token(scheme, rest)
 }
 
-fn unknown_token(scheme: &str, secret: &str) -> (LoginFailure, String) {
+fn unknown_token(scheme: &str, secret: &str) -> Report {
     let is_scheme = scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let scheme = if is_scheme { scheme } else { "" };
     let text =
         format!("unknown token; cause=unknown_token scheme={} fingerprint={}", quote(scheme), jwt::fingerprint(secret));
-    (LoginFailure::UnknownToken, text)
+    Report { cause: LoginFailure::UnknownToken, text, user: None }
 }
 
 fn shown(name: &str) -> String {
@@ -173,7 +193,7 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {value}\r\n\r\n");
             head.parse(text.as_bytes()).unwrap().unwrap();
             let client = Client::new("1.2.3.4:5".parse().unwrap());
-            let (cause, text) = explain(&head, &client, &AuthHeaders::new(Vec::new()), &directory, &[]);
+            let Report { cause, text, .. } = explain(&head, &client, &AuthHeaders::new(Vec::new()), &directory, &[]);
             assert_eq!(cause, want, "{value}: {text}");
             assert!(text.contains(part) && !text.contains("hunter2"), "{value}: {text}");
         };

@@ -14,7 +14,18 @@ use super::error::ProxyError;
 use super::request_id;
 use super::worker_counters::WorkerCounters;
 use crate::forward::record::Record;
-use crate::user::User;
+use crate::user::{AccessLog, User};
+
+/// What is done at the end of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct ScopeSettings<'c> {
+    /// The access log it goes to.
+    pub log: Option<&'c AccessLog>,
+    /// `-requestIDHeader`: ids are passed on in it.
+    pub id_header: Option<&'c str>,
+    /// Where it is counted.
+    pub counters: &'c WorkerCounters,
+}
 
 /// The end of a request, waiting to happen.
 pub struct RequestScope<'c> {
@@ -22,9 +33,7 @@ pub struct RequestScope<'c> {
     head: &'c RequestHead,
     client: &'c Client,
     started: Instant,
-    counters: &'c WorkerCounters,
-    /// `-requestIDHeader`: ids are passed on in it.
-    id_header: Option<&'c str>,
+    settings: ScopeSettings<'c>,
     id: OnceCell<Option<String>>,
     status: Cell<u16>,
     reason: Cell<&'static str>,
@@ -39,8 +48,7 @@ impl<'c> RequestScope<'c> {
         head: &'c RequestHead,
         client: &'c Client,
         started: Instant,
-        counters: &'c WorkerCounters,
-        id_header: Option<&'c str>,
+        settings: ScopeSettings<'c>,
     ) -> Self {
         user.metrics.requests.inc();
         Self {
@@ -48,13 +56,12 @@ impl<'c> RequestScope<'c> {
             head,
             client,
             started,
-            counters,
-            id_header,
+            settings,
             id: OnceCell::new(),
             status: Cell::new(0),
             reason: Cell::new(""),
             form: RefCell::new(None),
-            record: Record::new(user.access_log.is_some()),
+            record: Record::new(settings.log.is_some()),
         }
     }
 
@@ -81,15 +88,15 @@ impl<'c> RequestScope<'c> {
 
     /// Name and value of the header that tells the backend the id, if it is to be told.
     pub fn id_for_backend(&self) -> Option<(&str, &str)> {
-        self.id_header.and_then(|name| Some((name, self.id()?)))
+        self.settings.id_header.and_then(|name| Some((name, self.id()?)))
     }
 
     /// The client's id; a new one if somebody will see it.
     fn id(&self) -> Option<&str> {
         let find = || {
-            let header = self.id_header.unwrap_or(request_id::USUAL_HEADER);
+            let header = self.settings.id_header.unwrap_or(request_id::USUAL_HEADER);
             let given = request_id::of_client(self.head, header).map(str::to_owned);
-            let is_wanted = self.user.access_log.is_some() || self.id_header.is_some();
+            let is_wanted = self.settings.log.is_some() || self.settings.id_header.is_some();
             given.or_else(|| is_wanted.then(request_id::made_up))
         };
         self.id.get_or_init(find).as_deref()
@@ -110,8 +117,8 @@ impl Drop for RequestScope<'_> {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         self.user.metrics.duration.update_duration(duration);
-        self.counters.ended(self.status.get(), self.record.end());
-        if let Some(spec) = &self.user.access_log {
+        self.settings.counters.ended(self.status.get(), self.record.end());
+        if let Some(spec) = self.settings.log {
             let form = self.form.borrow();
             let entry = Entry {
                 status: self.status.get(),

@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use vmkit::exchange::{HeaderList, ReplyWriter, RequestBody, RequestHead};
-use vmkit::http_server::{Client, log_text, send_plain_error};
+use vmkit::http_server::{Client, log_text, send_error};
 
+use super::ProxyShared;
 use super::access_log::{self, Entry};
-use super::{ProxyShared, failed_login};
+use super::failed_login::{self, Report};
 use crate::authn::jwt_users::Refusal;
 use crate::generation::Generation;
 use crate::user::User;
@@ -32,7 +33,7 @@ pub async fn missing(shared: &ProxyShared, generation: &Generation, asked: Asked
     shared.metrics.missing_credentials.inc();
     let extra = [("WWW-Authenticate", "Basic realm=\"Restricted\"")];
     let text = "missing 'Authorization' request header";
-    send_plain_error(reply, asked.common_lines, 401, text, &extra).await;
+    send_error(asked.head, reply, asked.common_lines, 401, text, &extra).await;
     log_refusal(generation, asked);
 }
 
@@ -62,8 +63,7 @@ impl Refused<'_> {
         // Counted before the wait: a client that does not wait for its answer has failed, too.
         let ip = self.shared.login_ip(asked.head, asked.client);
         let factor = self.shared.failed_logins.count(ip, Instant::now());
-        let has_details = self.shared.log_invalid_tokens;
-        self.report(asked, has_details);
+        let has_details = self.report(asked);
         if !wait(self.shared, factor, body).await {
             return reply.set_close();
         }
@@ -76,15 +76,16 @@ impl Refused<'_> {
                 vmkit::info!("{}", log_text(asked.head, asked.client, None, &line));
             }
         }
-        send_plain_error(reply, asked.common_lines, 401, &text, &[]).await;
+        send_error(asked.head, reply, asked.common_lines, 401, &text, &[]).await;
     }
 
-    /// Counts the cause and says it in the log, unless more is said there.
-    fn report(&self, asked: Asked<'_>, has_details: bool) {
+    /// Counts the cause and says it in the log; whether all details are to be told.
+    fn report(&self, asked: Asked<'_>) -> bool {
         let (shared, directory) = (self.shared, &self.generation.directory);
-        let (cause, text) =
+        let Report { cause, text, user } =
             failed_login::explain(asked.head, asked.client, &shared.auth_headers, directory, &self.refusals);
         shared.login_failures.count(cause);
+        let has_details = shared.switches.logs_login_of(user.as_deref());
         if has_details {
             // The refusals of tokens follow behind the answer, as upstream logs them.
             if self.refusals.is_empty() {
@@ -93,6 +94,7 @@ impl Refused<'_> {
         } else if let Some(dropped) = shared.login_lines.admit(unix_seconds()) {
             vmkit::warn!("{}", log_text(asked.head, asked.client, None, &failed_login::message(&text, dropped)));
         }
+        has_details
     }
 
     /// Scheme and fingerprint of every candidate.

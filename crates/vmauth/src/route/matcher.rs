@@ -141,6 +141,22 @@ impl RouteTable {
         &self.entries
     }
 
+    /// What an entry takes, in the words of the config; values of headers are not shown.
+    pub fn criteria(&self, at: usize) -> String {
+        let Some(entry) = self.entries.get(at) else { return String::new() };
+        let patterns = |list: &[GoRegex]| list.iter().map(GoRegex::as_str).collect::<Vec<_>>().join(", ");
+        let args = entry.query_args.iter().map(|arg| arg.name.as_str()).collect::<Vec<_>>().join(", ");
+        let headers = entry.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        let criteria = [
+            ("src_paths", patterns(&entry.paths)),
+            ("src_hosts", patterns(&entry.hosts)),
+            ("src_query_args", args),
+            ("src_headers", headers),
+        ];
+        let given = criteria.iter().filter(|(_, text)| !text.is_empty());
+        given.map(|(name, text)| format!("{name}: {text}")).collect::<Vec<_>>().join("; ")
+    }
+
     /// Index of the first entry that matches.
     ///
     /// # Errors

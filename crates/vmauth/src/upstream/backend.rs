@@ -2,13 +2,19 @@
 //!
 //! A backend counts what is in flight (from selection to the last byte of the reply) and knows whether it is broken.
 //! Balancing reads both, `health_check` clears the flag. Workers on several threads share it, so all state is atomic;
-//! no count orders any other memory, hence relaxed everywhere.
+//! no count orders any other memory, hence relaxed everywhere. Selections are counted in the word that counts what is in
+//! flight, so that knowing them costs a request nothing.
 //!
 //! It must never decide who is chosen, and an in-flight count must never be touched except through a [`Lease`].
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
+
+use super::fault::{Failure, Fault};
 
 /// Where a health check dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +38,41 @@ pub trait HealthTarget {
 /// A target with the state of balancing. Belongs to one route; the same URL in two routes is two backends.
 pub struct Backend<T> {
     target: T,
-    in_flight: AtomicU32,
+    /// Leases: those alive in the lower bits, all that there ever were above.
+    leases: AtomicU64,
     broken: AtomicBool,
     /// How often it was found broken since it served a request.
     relapses: AtomicU32,
+    /// When it was found broken or sound last, in seconds since 1970; 0 for never.
+    changed: AtomicU64,
+    failures: [AtomicU64; Fault::ALL.len()],
+    last_failure: ArcSwapOption<Failure>,
+}
+
+/// Room for the leases that are alive.
+const ALIVE_BITS: u32 = 20;
+const ALIVE_MASK: u64 = (1 << ALIVE_BITS) - 1;
+/// One more lease, alive.
+const ONE_LEASE: u64 = (1 << ALIVE_BITS) + 1;
+/// Longest text of a failure that is kept, in bytes.
+const MAX_TEXT: usize = 512;
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl<T> Backend<T> {
     /// An idle and sound backend.
     pub fn new(target: T) -> Self {
-        Self { target, in_flight: AtomicU32::new(0), broken: AtomicBool::new(false), relapses: AtomicU32::new(0) }
+        Self {
+            target,
+            leases: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+            relapses: AtomicU32::new(0),
+            changed: AtomicU64::new(0),
+            failures: Default::default(),
+            last_failure: ArcSwapOption::empty(),
+        }
     }
 
     /// What the caller stored here at build time.
@@ -51,7 +82,36 @@ impl<T> Backend<T> {
 
     /// Leases that are alive.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Relaxed)
+        (self.leases.load(Relaxed) & ALIVE_MASK) as u32
+    }
+
+    /// How often it was selected.
+    pub fn selections(&self) -> u64 {
+        self.leases.load(Relaxed) >> ALIVE_BITS
+    }
+
+    /// Counts a failed try.
+    pub fn failed(&self, fault: Fault, text: &str) {
+        if let Some((_, count)) = Fault::ALL.iter().zip(&self.failures).find(|(known, _)| **known == fault) {
+            count.fetch_add(1, Relaxed);
+        }
+        let text = text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
+        self.last_failure.store(Some(Arc::new(Failure { at: unix_seconds(), fault, text })));
+    }
+
+    /// Failed tries by kind, in the order of [`Fault::ALL`].
+    pub fn failures(&self) -> [u64; Fault::ALL.len()] {
+        std::array::from_fn(|place| self.failures.get(place).map_or(0, |count| count.load(Relaxed)))
+    }
+
+    /// The last of them.
+    pub fn last_failure(&self) -> Option<Arc<Failure>> {
+        self.last_failure.load_full()
+    }
+
+    /// Since when it is as it is, in seconds since 1970; `None` when it has always been sound.
+    pub fn changed(&self) -> Option<u64> {
+        Some(self.changed.load(Relaxed)).filter(|seconds| *seconds > 0)
     }
 
     /// Whether the backend is avoided while another one is sound.
@@ -70,7 +130,7 @@ impl<T> Backend<T> {
     /// A backend without a target in the state of this one, to try out what would be chosen.
     pub(super) fn state_copy(&self) -> Backend<()> {
         let copy = Backend::new(());
-        copy.in_flight.store(self.in_flight(), Relaxed);
+        copy.leases.store(self.leases.load(Relaxed) & ALIVE_MASK, Relaxed);
         copy.broken.store(self.is_broken(), Relaxed);
         copy
     }
@@ -78,22 +138,28 @@ impl<T> Backend<T> {
     /// Sets the flag; for the one caller that changed it, how often that has happened since the backend served a
     /// request. Requests go through the health checker instead, which also sees to it that the flag is cleared again.
     pub(super) fn set_broken(&self) -> Option<u32> {
-        (!self.broken.swap(true, Relaxed)).then(|| self.relapses.fetch_add(1, Relaxed).saturating_add(1))
+        (!self.broken.swap(true, Relaxed)).then(|| {
+            self.changed.store(unix_seconds(), Relaxed);
+            self.relapses.fetch_add(1, Relaxed).saturating_add(1)
+        })
     }
 
     pub(super) fn clear_broken(&self) {
+        self.changed.store(unix_seconds(), Relaxed);
         self.broken.store(false, Relaxed);
     }
 
     /// Counts one in flight if there is none; `false` leaves the count alone.
     pub(super) fn claim_if_idle(&self) -> bool {
         // The load spares busy backends the exclusive access to their cache line.
-        self.in_flight() == 0 && self.in_flight.compare_exchange(0, 1, Relaxed, Relaxed).is_ok()
+        let leases = self.leases.load(Relaxed);
+        leases & ALIVE_MASK == 0
+            && self.leases.compare_exchange(leases, leases.wrapping_add(ONE_LEASE), Relaxed, Relaxed).is_ok()
     }
 
     /// Counts one more in flight.
     pub(super) fn claim(&self) {
-        self.in_flight.fetch_add(1, Relaxed);
+        self.leases.fetch_add(ONE_LEASE, Relaxed);
     }
 }
 
@@ -119,7 +185,7 @@ impl<T> Deref for Lease<T> {
 
 impl<T> Drop for Lease<T> {
     fn drop(&mut self) {
-        self.backend.in_flight.fetch_sub(1, Relaxed);
+        self.backend.leases.fetch_sub(1, Relaxed);
     }
 }
 
@@ -139,7 +205,20 @@ mod tests {
         drop(first);
         assert_eq!(second.in_flight(), 1);
         drop(second);
-        assert_eq!(backend.in_flight(), 0);
+        assert_eq!((backend.in_flight(), backend.selections()), (0, 2));
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let backend = Backend::new(());
+        assert_eq!((backend.last_failure(), backend.changed()), (None, None));
+        backend.failed(Fault::Tls, "no trust");
+        backend.failed(Fault::Cut, &"ż".repeat(1000));
+        assert_eq!(backend.failures(), [0, 0, 1, 0, 1, 0, 0]);
+        let last = backend.last_failure().unwrap();
+        assert!(last.fault == Fault::Cut && last.text.len() == MAX_TEXT && last.at > 0);
+        backend.set_broken();
+        assert!(backend.changed().is_some());
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 use vmkit::net::dial::dial_error_text;
 
+use super::fault::Fault;
+
 /// A failed dial. The texts are those users know from logs.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -45,6 +47,17 @@ impl ConnectError {
     pub(super) fn tcp(addr: SocketAddr, error: &io::Error) -> Self {
         let text = dial_error_text(addr, error);
         if is_out_of_descriptors(error) { Self::NoDescriptor(text) } else { Self::Tcp(text) }
+    }
+
+    /// What went wrong with the backend.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Lookup(_) => Fault::Dns,
+            Self::NoDescriptor(_) | Self::ShuttingDown | Self::Tcp(_) => Fault::Connect,
+            Self::OwnTls(_) | Self::Handshake(_) | Self::HandshakeTimeout => Fault::Tls,
+            Self::Protocol(_) => Fault::Malformed,
+            Self::ProtocolTimeout => Fault::Timeout,
+        }
     }
 
     /// Whether no backend is to blame, and trying another one is in vain.

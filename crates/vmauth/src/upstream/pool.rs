@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -134,6 +135,8 @@ pub struct PoolOptions {
     pub ipv6: bool,
     /// Counters.
     pub stats: Arc<DialStats>,
+    /// Where the pools tell what they hold.
+    pub reports: Arc<PoolReports>,
     /// Runtime of the control plane: names are looked up there.
     pub control: Handle,
     /// Resolver of host names.
@@ -144,8 +147,49 @@ pub struct PoolOptions {
     pub offers_http2: bool,
 }
 
+/// The connections of one worker to one backend that wait for requests, or carry several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolFacts {
+    /// Idle ones that carry one exchange after another.
+    pub idle: usize,
+    /// Those that carry many exchanges at once.
+    pub shared: usize,
+    /// Exchanges on those.
+    pub streams: usize,
+}
+
+/// What the pools of all workers hold, as they have told within the last seconds.
+#[derive(Debug, Default)]
+pub struct PoolReports(Mutex<Vec<PoolReport>>);
+
+/// One worker's, by the number of the peer.
+type PoolReport = Arc<ArcSwap<HashMap<u64, PoolFacts>>>;
+
+impl PoolReports {
+    /// Where one more worker reports.
+    fn worker(&self) -> PoolReport {
+        let own = PoolReport::default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(own.clone());
+        own
+    }
+
+    /// Connections to a peer, of all workers together.
+    pub fn of(&self, peer: &Peer) -> PoolFacts {
+        let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.iter().filter_map(|worker| worker.load().get(&peer.id).copied()).fold(
+            PoolFacts::default(),
+            |sum, one| PoolFacts {
+                idle: sum.idle + one.idle,
+                shared: sum.shared + one.shared,
+                streams: sum.streams + one.streams,
+            },
+        )
+    }
+}
+
 /// The backend connections of one worker.
 pub struct Pool {
+    report: PoolReport,
     options: PoolOptions,
     idle: RefCell<HashMap<u64, Vec<Idle>, RandomState>>,
     /// Connections that carry many exchanges at once.
@@ -174,7 +218,12 @@ pub struct Pooled {
 impl Pool {
     /// An empty pool.
     pub fn new(options: PoolOptions) -> Self {
-        Self { options, idle: RefCell::default(), shared: SharedConnections::default() }
+        Self {
+            report: options.reports.worker(),
+            options,
+            idle: RefCell::default(),
+            shared: SharedConnections::default(),
+        }
     }
 
     /// A connection that is open and may carry another exchange, or a stream of one, if there is one.
@@ -333,6 +382,21 @@ impl Pool {
             !connections.is_empty()
         });
         self.shared.sweep(now, self.options.idle_timeout, self.options.max_idle);
+        self.tell();
+    }
+
+    /// Tells pages what is held; never waits for them.
+    fn tell(&self) {
+        let mut facts = HashMap::<_, PoolFacts>::new();
+        for (peer, connections) in &*self.idle.borrow() {
+            facts.entry(*peer).or_default().idle = connections.len();
+        }
+        self.shared.each(|peer, connections, streams| {
+            let own = facts.entry(peer).or_default();
+            own.shared = connections;
+            own.streams = streams;
+        });
+        self.report.store(Arc::new(facts));
     }
 }
 

@@ -32,6 +32,8 @@ pub struct AppRoute {
     pub(super) requests: Option<Arc<Counter>>,
     pub(super) is_public: bool,
     pub(super) folds_slashes: bool,
+    /// Where requests of users are served, the route is only there if this key is set.
+    pub(super) guard: Option<Password>,
     pub(super) answer: Box<Answer>,
 }
 
@@ -57,8 +59,8 @@ impl AppRoute {
     where
         F: for<'r, 'c> Fn(&'r mut Request<'c>) -> ReplyFuture<'r> + Send + Sync + 'static,
     {
-        let path = RoutePath::Exact(path);
-        Self { path, key: None, requests: None, is_public: false, folds_slashes: false, answer: Box::new(answer) }
+        let (path, answer) = (RoutePath::Exact(path), Box::new(answer));
+        Self { path, key: None, requests: None, is_public: false, folds_slashes: false, guard: None, answer }
     }
 
     /// A route for all paths that begin like this. Earlier routes go first.
@@ -91,6 +93,27 @@ impl AppRoute {
     #[must_use]
     pub fn folding_slashes(self) -> Self {
         Self { folds_slashes: true, ..self }
+    }
+
+    /// Serves the route on internal listeners, and where requests of users are served only when this key is set: there the
+    /// path belongs to the users otherwise. Does not ask for the key; [`with_key`](Self::with_key) does.
+    #[must_use]
+    pub fn guarded_by(self, key: Password) -> Self {
+        Self { guard: Some(key), ..self }
+    }
+
+    /// Whether a listener of internal pages, of requests of users, or of both, has the route.
+    pub(super) fn is_served(&self, internal: bool, public: bool) -> bool {
+        match &self.guard {
+            _ if self.is_public => public,
+            None => internal,
+            Some(key) => !public || key.is_set(),
+        }
+    }
+
+    /// Whether listeners of users without internal pages must look for it.
+    pub(super) fn is_for_users(&self) -> bool {
+        self.is_public || self.guard.as_ref().is_some_and(Password::is_set)
     }
 
     pub(super) fn takes(&self, path: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 //! Paths are compared decoded but not normalised, so `//health` is an application path. What is left goes to the
 //! handler; on a listener that is internal only, it is an error instead.
 
+use super::api_error::send_error;
 use super::app_route::AppRoute;
 use super::auth_key::{pass_gate, pass_key};
 use super::{Handler, Listener, Request, Shared, pprof_routes};
@@ -29,7 +30,9 @@ pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Liste
     // Probes say nothing but that the process lives; who watches it need not be one of its clients.
     let is_probe = listener.internal && PROBES.contains(&request.path);
     if listener.public && !is_probe && !handler.admits(&request) {
-        return request.plain_error(403, "access denied for the client address", &[]).await;
+        let (exchange, lines) = (&mut request.exchange, request.common_lines);
+        let message = "access denied for the client address";
+        return send_error(exchange.head, exchange.reply, lines, 403, message, &[]).await;
     }
     if request.exchange.head.method() == "OPTIONS" {
         return answer_options(&mut request, shared).await;
@@ -41,9 +44,8 @@ pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Liste
         if listener.internal && builtin(&mut request, shared, &path).await {
             return;
         }
-        let is_here = |route: &&AppRoute| if route.is_public { listener.public } else { listener.internal };
-        let mut routes = shared.options.app_routes.iter().filter(is_here);
-        if let Some(route) = routes.find(|route| route.takes(&path)) {
+        let is_asked = |route: &&AppRoute| route.takes(&path) && route.is_served(listener.internal, listener.public);
+        if let Some(route) = shared.options.app_routes.iter().find(is_asked) {
             return answer(&mut request, shared, route, listener.internal).await;
         }
         if listener.internal && !pass_gate(&mut request, shared).await {

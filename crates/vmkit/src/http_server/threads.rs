@@ -24,6 +24,17 @@ pub struct WorkerPlan {
     pub count: usize,
 }
 
+/// How many connections each worker has.
+#[derive(Clone, Debug, Default)]
+pub struct WorkerLoads(pub(super) Vec<Arc<Load>>);
+
+impl WorkerLoads {
+    /// Open connections by worker.
+    pub fn open(&self) -> Vec<usize> {
+        self.0.iter().map(|load| load.open()).collect()
+    }
+}
+
 /// A worker as the control plane sees it.
 #[derive(Debug)]
 pub(super) struct WorkerHandle {
@@ -51,6 +62,10 @@ impl WorkerHandle {
 
     pub(super) fn exit(&self) {
         self.order(Order::Exit);
+    }
+
+    pub(super) fn load(&self) -> Arc<Load> {
+        self.load.clone()
     }
 
     pub(super) fn open_connections(&self) -> usize {

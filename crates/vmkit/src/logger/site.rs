@@ -27,6 +27,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// From the least to the most severe.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Warn, Self::Error, Self::Fatal, Self::Panic];
+
     /// Word in the line and in the metric.
     pub fn name(self) -> &'static str {
         match self {
@@ -39,7 +42,7 @@ impl Level {
     }
 
     /// By the upper-case word of `-loggerLevel`.
-    pub(crate) fn from_flag(text: &str) -> Option<Self> {
+    pub fn from_flag(text: &str) -> Option<Self> {
         match text {
             "INFO" => Some(Self::Info),
             "WARN" => Some(Self::Warn),

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::inherited::Inherited;
 use super::options::ListenerOptions;
 use super::running::Running;
-use super::{Fatal, Service};
+use super::{Fatal, Listening, Service};
 use crate::acme::Acme;
 use crate::http_server::{Handler, Listener, Server, ServerMetrics, ServerOptions, WorkerPlan};
 use crate::metrics::go_runtime::GoRuntime;
@@ -52,6 +52,8 @@ impl Service {
             internal.push(listener);
         }
         inherited.close_rest();
+        let with_tls = |listener: &Listener| Some((listener.flag_value.clone(), listener.tls.clone()?));
+        let tls = public.iter().chain(&internal).filter_map(with_tls).collect();
         let metrics = ServerMetrics::register(self.registry.common());
         let go_runtime = self.go_runtime.clone();
         let make = move |plan| {
@@ -68,6 +70,8 @@ impl Service {
         };
         let has_plain_listener = public.iter().chain(&internal).any(|listener| listener.tls.is_none());
         let server = start(self.options.workers, public)?;
+        // Nobody else fills it.
+        let _ = self.listening.set(Listening { loads: server.loads(), tls });
         let internal = if internal.is_empty() { None } else { Some(start(1, internal)?) };
         if let Some(acme) = acme {
             tokio::spawn(self.cancel.clone().run_until_cancelled_owned(acme.run(has_plain_listener)));

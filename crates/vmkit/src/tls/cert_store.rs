@@ -145,6 +145,26 @@ pub(super) fn read_file(path: &str) -> Result<Vec<u8>, FileError> {
     if content.len() > MAX_FILE_LEN { Err(error("file too large".to_owned())) } else { Ok(content) }
 }
 
+/// What operators want to know of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// `CN=foo, O=bar`
+    pub subject: String,
+    /// First second of its life, since 1970.
+    pub not_before: i64,
+    /// Last second of its life, since 1970.
+    pub not_after: i64,
+}
+
+impl CertificateFacts {
+    /// The first certificate of a PEM file; `None` when there is none that can be read.
+    pub(super) fn of_pem(pem: &[u8]) -> Option<Self> {
+        let leaf = Certificate::parse(parse_chain(pem).ok()?.into_iter().next()?).ok()?;
+        let (subject, not_before, not_after) = (leaf.shown_subject(), leaf.not_before(), leaf.not_after());
+        Some(Self { subject, not_before, not_after })
+    }
+}
+
 /// A certificate chain and its key; fails when they do not belong together.
 pub(super) fn certified_key(cert_pem: &[u8], key_pem: &[u8]) -> Result<Arc<CertifiedKey>, PairError> {
     let provider = super::provider();

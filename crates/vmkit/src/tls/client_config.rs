@@ -5,7 +5,7 @@
 //! (`docs/reference/balancing.md`). A changed CA or certificate is a new generation with a session cache of its own, so
 //! that pools can let old connections go. Files that fail later on leave the last good configuration in force.
 
-use super::cert_store::{self, Fingerprint, Input, PairError, Roots, RootsError};
+use super::cert_store::{self, CertificateFacts, Fingerprint, Input, PairError, Roots, RootsError};
 use super::cipher_suites;
 use super::peer_verifier::{AcceptAny, PeerVerifier};
 use super::{LastFailure, Refreshed};
@@ -46,6 +46,8 @@ pub struct LoadedClientTls {
     pub http2: Arc<ClientConfig>,
     /// 1 for the first; grows with each change of CA, certificate or key.
     pub generation: u64,
+    /// The certificate that backends are shown.
+    pub certificate: Option<CertificateFacts>,
 }
 
 /// The TLS identity with its files.
@@ -259,20 +261,22 @@ impl ClientTls {
             if state.loaded == Some(fingerprint) {
                 return Ok(None);
             }
-            Ok(Some((fingerprint, build(&self.options, &files)?)))
+            let certificate = files.pair.as_ref().and_then(|(cert, _)| CertificateFacts::of_pem(cert));
+            Ok(Some((fingerprint, build(&self.options, &files)?, certificate)))
         });
         match built {
             Ok(None) => {
                 state.failure.clear();
                 Ok(Refreshed::Unchanged)
             }
-            Ok(Some((fingerprint, config))) => {
+            Ok(Some((fingerprint, config, certificate))) => {
                 let generation = self.current().map_or(0, |loaded| loaded.generation).saturating_add(1);
                 let loaded = LoadedClientTls {
                     http2_or_http1: Arc::new(offering(&config, &[HTTP_2, HTTP_1])),
                     http2: Arc::new(offering(&config, &[HTTP_2])),
                     config: Arc::new(config),
                     generation,
+                    certificate,
                 };
                 self.current.store(Arc::new(Ok(Arc::new(loaded))));
                 *state = State { loaded: Some(fingerprint), failure: LastFailure::default() };

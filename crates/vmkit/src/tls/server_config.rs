@@ -6,18 +6,17 @@
 //! new CA would refuse. A file that cannot be used never stops the listener; the last good set stays. Certificates that
 //! an ACME client obtains count as such a change; [`ServerTls::accept`] also answers its validation servers.
 
-use super::cert_store::{self, FileError, Fingerprint, PairError, RootsError};
+use super::cert_store::{self, CertificateFacts, FileError, Fingerprint, PairError, RootsError};
 use super::cipher_suites::{self, Selection, UnknownSuite, UnknownVersion};
 use super::issued::{ACME_TLS, IssuedCertificates};
 use super::peer_verifier::PeerVerifier;
 use super::x509::Certificate;
 use super::{LastFailure, Refreshed};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::server::TlsStream;
@@ -47,8 +46,8 @@ pub struct ServerTls {
     versions: Vec<&'static SupportedProtocolVersion>,
     issued: Option<Arc<IssuedCertificates>>,
     current: ArcSwap<ServerConfig>,
-    /// End of validity of the file's certificate, in seconds since 1970; 0 without a file.
-    file_not_after: AtomicI64,
+    /// Of the file; `None` without one.
+    certificate: ArcSwapOption<CertificateFacts>,
     state: Mutex<State>,
 }
 
@@ -162,7 +161,7 @@ impl ServerTls {
             versions,
             issued,
             current: ArcSwap::from_pointee(built.config),
-            file_not_after: AtomicI64::new(built.file_not_after),
+            certificate: ArcSwapOption::new(built.certificate.map(Arc::new)),
             state: Mutex::new(State { fingerprint: files.fingerprint(), failure: LastFailure::default() }),
         })
     }
@@ -187,9 +186,8 @@ impl ServerTls {
     /// Every certificate that clients may be shown. Waits for nothing.
     pub fn served(&self) -> Vec<Served> {
         let mut served = Vec::new();
-        let not_after = self.file_not_after.load(Ordering::Relaxed);
-        if not_after != 0 {
-            served.push(Served { name: self.options.cert_file.clone(), not_after });
+        if let Some(facts) = &*self.certificate.load() {
+            served.push(Served { name: self.options.cert_file.clone(), not_after: facts.not_after });
         }
         if let Some(issued) = &self.issued {
             let of_host = |host: &String| Some(Served { name: host.clone(), not_after: issued.get(host)?.not_after });
@@ -201,6 +199,16 @@ impl ServerTls {
     /// The configuration for the next handshake. One atomic load.
     pub fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
+    }
+
+    /// The certificate that is in use, unless it cannot be read.
+    pub fn certificate(&self) -> Option<Arc<CertificateFacts>> {
+        self.certificate.load_full()
+    }
+
+    /// Path of its file.
+    pub fn certificate_file(&self) -> &str {
+        &self.options.cert_file
     }
 
     /// Cipher suites of the flag that cannot be offered here; worth a warning at start.
@@ -221,7 +229,7 @@ impl ServerTls {
             }
             Ok(Some((fingerprint, built))) => {
                 self.current.store(Arc::new(built.config));
-                self.file_not_after.store(built.file_not_after, Ordering::Relaxed);
+                self.certificate.store(built.certificate.map(Arc::new));
                 *state = State { fingerprint, failure: LastFailure::default() };
                 Ok(Refreshed::Replaced)
             }
@@ -277,7 +285,7 @@ impl Files {
 /// A configuration, and what metrics say about it.
 struct Built {
     config: ServerConfig,
-    file_not_after: i64,
+    certificate: Option<CertificateFacts>,
 }
 
 fn build(
@@ -289,7 +297,7 @@ fn build(
 ) -> Result<Built, ServerTlsFault> {
     let pair = |(cert, key): &(Vec<u8>, Vec<u8>)| cert_store::certified_key(cert, key).map_err(ServerTlsFault::Pair);
     let pair = files.pair.as_ref().map(pair).transpose()?;
-    let file_not_after = pair.as_deref().map_or(0, not_after);
+    let certificate = files.pair.as_ref().and_then(|(cert, _)| CertificateFacts::of_pem(cert));
     let resolver: Arc<dyn ResolvesServerCert> = match (issued, pair) {
         (Some(issued), pair) => Arc::new(issued.resolver(pair)),
         (None, Some(pair)) => Arc::new(SingleCertAndKey::from(pair)),
@@ -316,13 +324,7 @@ fn build(
         // A resumed session skips the client's certificate, which may have expired since.
         config.send_tls13_tickets = 0;
     }
-    Ok(Built { config, file_not_after })
-}
-
-/// End of validity of the first certificate; 0 when it cannot be told.
-fn not_after(pair: &CertifiedKey) -> i64 {
-    let leaf = pair.cert.first().and_then(|leaf| Certificate::parse(leaf.clone()).ok());
-    leaf.map_or(0, |leaf| leaf.validity().1)
+    Ok(Built { config, certificate })
 }
 
 fn client_verifier(path: Option<&str>, selection: &Selection, files: &Files) -> Result<PeerVerifier, ServerTlsFault> {

@@ -104,6 +104,14 @@ impl SharedConnections {
         connections.push(Shared { connection, tls_generation, last_used: Instant::now() });
     }
 
+    /// Tells peer, connections and streams of each backend.
+    pub(super) fn each(&self, mut tell: impl FnMut(u64, usize, usize)) {
+        for (peer, connections) in &*self.open.borrow() {
+            let streams = connections.iter().map(|shared| shared.connection.streams()).sum();
+            tell(*peer, connections.len(), streams);
+        }
+    }
+
     /// Lets go of connections that have ended or were idle for too long.
     pub(super) fn sweep(&self, now: Instant, idle_timeout: Duration, max_idle: usize) {
         self.open.borrow_mut().retain(|_, connections| {

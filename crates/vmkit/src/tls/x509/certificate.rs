@@ -172,8 +172,18 @@ impl Certificate {
             && self.extensions.alt_names_value == other.extensions.alt_names_value
     }
 
+    /// First second of its life, since 1970.
+    pub(in crate::tls) fn not_before(&self) -> i64 {
+        self.not_before
+    }
+
+    /// Last second of its life, since 1970.
+    pub(in crate::tls) fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
     /// `CN=foo, O=bar` as log lines show it.
-    pub(super) fn shown_subject(&self) -> String {
+    pub(in crate::tls) fn shown_subject(&self) -> String {
         shown_name(self.subject())
     }
 

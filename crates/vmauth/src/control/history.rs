@@ -1,0 +1,136 @@
+//! What became of the last loads of the config, and what the serving one was made from; for people who look.
+//!
+//! Written by the control plane, read by pages on it. Bounded: the last loads only, equal failures counted in one place.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Loads that are remembered.
+const MAX_ENTRIES: usize = 20;
+/// Longest text of problems that is kept, in bytes.
+const MAX_TEXT: usize = 16 * 1024;
+
+/// What the last load was made from.
+pub struct Loaded {
+    pub(super) bytes: Vec<u8>,
+    /// Contents of the key files the config names.
+    pub(super) key_files: BTreeMap<String, Vec<u8>>,
+    /// What the log line counts.
+    pub(super) users: usize,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("users", &self.users).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// The text of the config.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// SHA-256 of the text, as `sha256sum` shows it.
+    pub fn hash(&self) -> String {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.bytes);
+        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Users as the log counts them.
+    pub fn users(&self) -> usize {
+        self.users
+    }
+
+    pub(super) fn key_files_are_current(&self) -> bool {
+        self.key_files.iter().all(|(path, content)| std::fs::read(path).is_ok_and(|now| now == *content))
+    }
+}
+
+/// One load, or several in a row that failed in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The last time, in seconds since 1970.
+    pub at: u64,
+    /// Users, or what was wrong.
+    pub result: Result<usize, String>,
+    /// How often this happened in a row.
+    pub times: u64,
+}
+
+/// The last loads.
+#[derive(Debug, Default)]
+pub struct History(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    loads: VecDeque<Load>,
+    serving: Option<Arc<Loaded>>,
+}
+
+impl History {
+    /// A config was loaded and serves.
+    pub(super) fn loaded(&self, loaded: &Arc<Loaded>) {
+        let mut state = self.lock();
+        state.serving = Some(loaded.clone());
+        push(&mut state.loads, Ok(loaded.users()));
+    }
+
+    /// A config could not be loaded.
+    pub(super) fn failed(&self, problems: &str) {
+        let end = problems.floor_char_boundary(MAX_TEXT);
+        push(&mut self.lock().loads, Err(problems[..end].to_owned()));
+    }
+
+    /// The last loads, the newest first.
+    pub fn loads(&self) -> Vec<Load> {
+        self.lock().loads.iter().rev().cloned().collect()
+    }
+
+    /// What the serving config was made from.
+    pub fn serving(&self) -> Option<Arc<Loaded>> {
+        self.lock().serving.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn push(loads: &mut VecDeque<Load>, result: Result<usize, String>) {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    match loads.back_mut() {
+        Some(last) if last.result.is_err() && last.result == result => {
+            last.at = at;
+            last.times += 1;
+        }
+        _ => loads.push_back(Load { at, result, times: 1 }),
+    }
+    if loads.len() > MAX_ENTRIES {
+        loads.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_failures_share_a_place_and_old_loads_go() {
+        let history = History::default();
+        for n in 0..50 {
+            history.failed("broken");
+            history.failed("broken");
+            if n % 10 == 0 {
+                history.failed(&format!("other {n}"));
+            }
+        }
+        let loads = history.loads();
+        assert_eq!((loads.len(), loads[0].times, loads[0].result.clone()), (11, 18, Err("broken".to_owned())));
+        for n in 0..50 {
+            history.failed(&n.to_string());
+        }
+        assert_eq!((history.loads().len(), history.loads()[0].result.clone()), (MAX_ENTRIES, Err("49".to_owned())));
+    }
+}

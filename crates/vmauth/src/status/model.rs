@@ -1,0 +1,254 @@
+//! The state of the process as its page and its API show it. Only words and numbers: nothing here can hold a secret, since
+//! the collector puts in nothing that was not masked before.
+//!
+//! Times are seconds since 1970. Fields are added, never renamed: scripts read them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Everything.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Program and version.
+    pub version: String,
+    /// When this was collected.
+    pub now: u64,
+    /// Since when the process runs.
+    pub started: u64,
+    /// Open connections of clients by worker.
+    pub workers: Vec<Worker>,
+    /// All requests together.
+    pub requests: Requests,
+    /// Backends by address, worst first.
+    pub backends: List<Backend>,
+    /// Users in the order of the file.
+    pub users: List<User>,
+    /// Providers of keys.
+    pub issuers: Vec<Issuer>,
+    /// Certificates of listeners, and those that backends are shown.
+    pub certificates: Vec<Certificate>,
+    /// The config and its loads.
+    pub config: Config,
+    /// What is logged.
+    pub logging: Logging,
+}
+
+/// A part of a longer list.
+#[derive(Debug, Serialize)]
+pub struct List<T> {
+    /// Items that fit the question.
+    pub total: usize,
+    /// Place of the first one shown.
+    pub offset: usize,
+    /// Those that are shown.
+    pub items: Vec<T>,
+}
+
+/// A worker.
+#[derive(Debug, Serialize)]
+pub struct Worker {
+    /// Open connections of clients.
+    pub connections: usize,
+}
+
+/// Requests of all users.
+#[derive(Debug, Serialize)]
+pub struct Requests {
+    /// Running now.
+    pub in_flight: u32,
+    /// `-maxConcurrentRequests`
+    pub limit: u32,
+    /// Replies by status since the start.
+    pub responses: BTreeMap<String, u64>,
+    /// Replies that did not reach their end, by whom.
+    pub cut: BTreeMap<&'static str, u64>,
+    /// Logins that failed, by cause.
+    pub failed_logins: BTreeMap<&'static str, u64>,
+    /// Requests that were asked for credentials.
+    pub missing_credentials: u64,
+}
+
+/// All backends of one address.
+#[derive(Debug, Serialize)]
+pub struct Backend {
+    /// `host:port`
+    pub address: String,
+    /// `up`; `down`: avoided while others are sound; `partly`: down for some routes. More words may come.
+    pub state: &'static str,
+    /// Since when, if it ever changed.
+    pub since: Option<u64>,
+    /// Why it is not up.
+    pub why: Option<String>,
+    /// Routes that name it.
+    pub routes: usize,
+    /// Tries that run now.
+    pub in_flight: u64,
+    /// Tries since the config that named it first was loaded.
+    pub attempts: u64,
+    /// Failed ones by kind.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// The last failure.
+    pub last_failure: Option<Failure>,
+    /// Connections without a request, and those that carry many.
+    pub pool: PoolState,
+}
+
+/// A failed try.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    /// When.
+    pub at: u64,
+    /// Kind.
+    pub cause: &'static str,
+    /// In the words of the log.
+    pub text: String,
+}
+
+/// Connections to a backend, at most seconds old.
+#[derive(Debug, Default, Serialize)]
+pub struct PoolState {
+    /// Idle ones.
+    pub idle: usize,
+    /// Those that carry many requests at once.
+    pub shared: usize,
+    /// Requests on those.
+    pub streams: usize,
+}
+
+/// A user.
+#[derive(Debug, Serialize)]
+pub struct User {
+    /// Name in messages.
+    pub name: String,
+    /// Requests that run now.
+    pub in_flight: u32,
+    /// How many may.
+    pub limit: u32,
+    /// Since the start, like the following ones; shared by users with the same labels.
+    pub requests: u64,
+    /// 502, 503 and broken replies.
+    pub request_errors: u64,
+    /// Failed tries at backends.
+    pub backend_errors: u64,
+    /// 429 by the user's limit.
+    pub limit_reached: u64,
+    /// Refused by `ip_filters`.
+    pub ip_denies: u64,
+    /// Refused by `deny_paths`.
+    pub path_denies: u64,
+    /// Where its requests go.
+    pub routes: Vec<Route>,
+}
+
+/// A route of a user.
+#[derive(Debug, Serialize)]
+pub struct Route {
+    /// `url_map[2]`, `url_prefix` or `default_url`.
+    pub place: String,
+    /// What it takes, in the words of the config.
+    pub takes: String,
+    /// Balancing.
+    pub policy: &'static str,
+    /// Its backends.
+    pub backends: Vec<RouteBackend>,
+}
+
+/// A backend of a route.
+#[derive(Debug, Serialize)]
+pub struct RouteBackend {
+    /// Its URL without credentials.
+    pub url: String,
+    /// `up` or `down`.
+    pub state: &'static str,
+    /// Tries that run now.
+    pub in_flight: u32,
+    /// Tries so far.
+    pub attempts: u64,
+    /// Failed ones.
+    pub failures: u64,
+}
+
+/// A provider of keys.
+#[derive(Debug, Serialize)]
+pub struct Issuer {
+    /// Its URL.
+    pub location: String,
+    /// Usable keys.
+    pub keys: usize,
+    /// When they were fetched last.
+    pub last_success: Option<u64>,
+    /// When they will be.
+    pub next_fetch: Option<u64>,
+    /// Failed fetches since the start.
+    pub failures: u64,
+    /// What is wrong now.
+    pub last_error: Option<String>,
+}
+
+/// A certificate.
+#[derive(Debug, Serialize)]
+pub struct Certificate {
+    /// Listener, or `backends`.
+    pub place: String,
+    /// Its file.
+    pub file: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its life.
+    pub not_before: i64,
+    /// Its end.
+    pub not_after: i64,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+}
+
+/// The config.
+#[derive(Debug, Serialize)]
+pub struct Config {
+    /// Path or URL.
+    pub source: String,
+    /// SHA-256 of the text that serves.
+    pub sha256: Option<String>,
+    /// The last loads, the newest first.
+    pub loads: Vec<Load>,
+}
+
+/// A load of the config.
+#[derive(Debug, Serialize)]
+pub struct Load {
+    /// When, the last time.
+    pub at: u64,
+    /// Whether it serves since.
+    pub ok: bool,
+    /// Users, when it does.
+    pub users: Option<usize>,
+    /// Problems, when it does not.
+    pub problems: Option<String>,
+    /// How often in a row.
+    pub times: u64,
+}
+
+/// Logging.
+#[derive(Debug, Serialize)]
+pub struct Logging {
+    /// From this level on.
+    pub level: &'static str,
+    /// `-logInvalidAuthTokens` now.
+    pub log_invalid_auth_tokens: bool,
+    /// Users with switches of their own.
+    pub users: Vec<UserLogging>,
+}
+
+/// Logging of one user.
+#[derive(Debug, Serialize)]
+pub struct UserLogging {
+    /// Name.
+    pub user: String,
+    /// Details of failed logins.
+    pub log_invalid_auth_tokens: bool,
+    /// Access log.
+    pub access_log: bool,
+    /// Until when.
+    pub until: u64,
+}

@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""The pages of vmauth as a browser shows them: the state with and without scripts, the token check, replies to scripts of UIs.
+
+    run.py VMAUTH [FOLDER]
+
+Needs Chromium, spoken to over its debugging pipe; nothing is downloaded. With FOLDER, screenshots are put there. Ends with `N passed, N failed`.
+"""
+import base64
+import http.server
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+PATIENCE = 30
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+RESULTS = {True: 0, False: 0}
+
+
+def check(name, passed, detail=""):
+    RESULTS[bool(passed)] += 1
+    print(f"ok    {name}" if passed else f"FAIL  {name}: {detail}", flush=True)
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    raise TimeoutError(f"no {what} within {PATIENCE} s")
+
+
+class Browser:
+    """A headless Chromium with one page, driven by the DevTools protocol over two pipes."""
+
+    def __init__(self, folder):
+        binary = next((path for path in map(shutil.which, BROWSERS) if path), None)
+        if binary is None:
+            raise SystemExit("pages: no Chromium is installed")
+        from_browser, self.to_us = os.pipe()
+        self.from_us, to_browser = os.pipe()
+
+        def pipes():
+            os.dup2(self.from_us, 30)
+            os.dup2(self.to_us, 31)
+            os.dup2(30, 3)
+            os.dup2(31, 4)
+
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
+                   "--disable-dev-shm-usage", "--window-size=1400,1000", f"--user-data-dir={folder}/profile", "about:blank"]
+        self.process = subprocess.Popen([binary, *options], preexec_fn=pipes, close_fds=False,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.reader, self.writer = os.fdopen(from_browser, "rb", 0), to_browser
+        self.rest, self.number = b"", 0
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self.session = None
+        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.ask("Page.enable")
+
+    def ask(self, method, **params):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params}
+        if getattr(self, "session", None):
+            message["sessionId"] = self.session
+        os.write(self.writer, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.read()
+            if answer.get("id") == self.number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return answer["result"]
+
+    def read(self):
+        while b"\0" not in self.rest:
+            if not select.select([self.reader], [], [], PATIENCE)[0]:
+                raise TimeoutError(f"the browser says nothing for {PATIENCE} s")
+            piece = self.reader.read(1 << 16)
+            if not piece:
+                raise RuntimeError("the browser has ended")
+            self.rest += piece
+        message, self.rest = self.rest.split(b"\0", 1)
+        return json.loads(message)
+
+    def scripts(self, on):
+        self.ask("Emulation.setScriptExecutionDisabled", value=not on)
+
+    def open(self, url):
+        self.ask("Page.navigate", url=url)
+        wait_for(url, lambda: self.run("document.readyState") == "complete" and self.run("location.href") == url)
+
+    def run(self, script):
+        """The value of an expression; promises are waited for."""
+        result = self.ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(result["exceptionDetails"].get("exception", {}).get("description", result))
+        return result["result"].get("value")
+
+    def text(self, selector):
+        return self.run(f"(document.querySelector({json.dumps(selector)}) || {{}}).innerText || ''")
+
+    def picture(self, path):
+        size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
+        shot = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        Path(path).write_bytes(base64.b64decode(shot["data"]))
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """Answers everything."""
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        self.rfile.read(length)
+        body = b"<title>ui</title><h1>a page of a UI</h1>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+CONFIG = """
+users:
+- username: alice
+  password: hunter2
+  url_map:
+  - src_paths: [/ui, /api/v1/query, /select/.*]
+    url_prefix: http://127.0.0.1:{good}/
+  - src_paths: [/api/v1/dead]
+    url_prefix: http://127.0.0.1:9/
+  deny_paths: [/api/v1/admin.*]
+- {{username: "<script>alert(1)</script>", password: x, url_prefix: "http://127.0.0.1:9/"}}
+"""
+
+
+def start(binary, folder, good):
+    config = folder / "auth.yml"
+    config.write_text(CONFIG.format(good=good))
+    log = open(folder / "log", "wb")
+    process = subprocess.Popen([binary, f"-auth.config={config}", "-httpListenAddr=127.0.0.1:0", "-http.header.csp=default-src 'self'",
+                                "-httpInternalListenAddr=127.0.0.1:0", "-workers=1"], stderr=log)
+
+    def addresses():
+        lines = (folder / "log").read_text().splitlines()
+        if not any("started vmauth in" in line for line in lines):
+            return None
+        return [line.split("started server at ")[1].strip("/") for line in lines if "started server at" in line]
+
+    return process, wait_for("addresses in the log", addresses)
+
+
+def with_credentials(url, user="alice:hunter2"):
+    request = urllib.request.Request(url, headers={"Authorization": "Basic " + base64.b64encode(user.encode()).decode()})
+    try:
+        return urllib.request.urlopen(request, timeout=PATIENCE).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def state_page(browser, public, internal, pictures):
+    for path in ("/ui", "/ui", "/api/v1/dead"):
+        with_credentials(public + path)
+    browser.scripts(False)
+    browser.open(internal + "/vmauth/status")
+    check("without scripts: users are there", "alice" in browser.text("#users"), browser.text("body"))
+    check("without scripts: a backend that is down for one route", "127.0.0.1:9 partly" in browser.text("#backends").replace("\t", " "),
+          browser.text("#backends"))
+    check("without scripts: the failure is named", "connection refused" in browser.text("#backends"))
+    check("names are text", "<script>alert(1)</script>" in browser.text("#users"))
+    check("without scripts the page is not live", browser.text("#live") == "", browser.text("#live"))
+    browser.scripts(True)
+    browser.open(internal + "/vmauth/status")
+    wait_for("live page", lambda: browser.text("#live") == "live")
+    check("style passes a strict content policy",
+          browser.run("getComputedStyle(document.querySelector('table')).borderCollapse") == "collapse")
+    requests = "[...document.querySelectorAll('#users tr')].map(r => r.children).find(c => c[0].innerText == 'alice')[3].innerText"
+    before = int(browser.run(requests))
+    browser.run("document.querySelector('#users details').open = true")
+    with_credentials(public + "/ui")
+    wait_for("grown counter", lambda: int(browser.run(requests)) == before + 1)
+    check("with scripts: the page is live", True)
+    check("what was open stays open", browser.run("document.querySelector('#users details').open"))
+    if pictures:
+        browser.picture(pictures / "status.png")
+
+
+def token_page(browser, internal, pictures):
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjEwMDB9.c2ln"
+    browser.open(internal + "/vmauth/status")
+    browser.run(f"document.querySelector('textarea').value = '{token}'")
+    browser.run("document.querySelector('form[action^=status-token] button').click()")
+    wait_for("verdict", lambda: browser.text("#verdict"))
+    check("a pasted token gets its verdict", browser.text("#verdict") == "refused", browser.text("body"))
+    check("and its steps", "no user of the config has `jwt`" in browser.text("#steps"), browser.text("#steps"))
+    check("the token is in no address", token not in browser.run("location.href"))
+    if pictures:
+        browser.picture(pictures / "token.png")
+    browser.run("history.back()")
+    browser.open(internal + "/vmauth/status-config")
+    config = browser.text("#config")
+    check("the effective config is masked", "password: ***" in config and "hunter2" not in config, config)
+    if pictures:
+        browser.picture(pictures / "config.png")
+
+
+def ui_errors(browser, public, pictures):
+    """Reads replies as vmui does: POST, `Accept: */*`, `json()` before the status."""
+    browser.ask("Network.enable")
+    basic = "Basic " + base64.b64encode(b"alice:hunter2").decode()
+    browser.ask("Network.setExtraHTTPHeaders", headers={"Authorization": basic})
+    browser.open(public + "/ui")
+
+    def fetch(path, credentials="same-origin"):
+        return browser.run(
+            "fetch(%s, {method: 'POST', headers: {Accept: '*/*'}, credentials: %s, body: new URLSearchParams({query: 'up'})})"
+            ".then(async r => ({body: await r.json(), status: r.status, type: r.headers.get('Content-Type')}))" % (json.dumps(path), json.dumps(credentials)))
+
+    for path, status in (("/api/v1/admin/x", 403), ("/api/v1/dead", 502), ("/api/v1/nowhere", 400)):
+        reply = fetch(path)
+        body = reply["body"]
+        check(f"{path}: JSON that UIs can show",
+              reply["status"] == status and body.get("status") == "error" and body.get("errorType") and body.get("error"), reply)
+    browser.ask("Network.setExtraHTTPHeaders", headers={})
+    # A browser that may ask for credentials does so, and waits for a person.
+    reply = fetch("/api/v1/query", "omit")
+    check("missing credentials: JSON, too", reply["status"] == 401 and "Authorization" in reply["body"]["error"], reply)
+
+
+def main():
+    binary = os.path.abspath(sys.argv[1])
+    pictures = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    folder = Path(tempfile.mkdtemp(prefix="vmauth-pages-"))
+    backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    threading.Thread(target=backend.serve_forever, daemon=True).start()
+    process, (public, internal) = start(binary, folder, backend.server_address[1])
+    browser = None
+    try:
+        browser = Browser(folder)
+        state_page(browser, public, internal, pictures)
+        token_page(browser, internal, pictures)
+        ui_errors(browser, public, pictures)
+    except Exception as error:  # a lost browser or page is a failed check like others
+        check("the run", False, repr(error))
+        print((folder / "log").read_text()[-3000:])
+    finally:
+        if browser:
+            browser.close()
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{RESULTS[True]} passed, {RESULTS[False]} failed")
+    sys.exit(1 if RESULTS[False] else 0)
+
+
+if __name__ == "__main__":
+    main()
