@@ -4,12 +4,14 @@ What they read is kept in `readings/vmauth.json`; `readings.py` says where it co
 process that has had requests and each kind of error, first without and then with routes for requests without credentials.
 """
 
+import json
 import re
 import socket
+import subprocess
 import threading
 import urllib.parse
 
-from kit import Store, Vmauth, basic, check, parse_page, request, wait_for
+from kit import HERE, Store, Vmauth, basic, check, parse_page, request, wait_for
 from readings import SCRAPERS, load
 
 # Names of others, with the reason why vmauth has none.
@@ -172,4 +174,15 @@ def public_dashboards():
     vmauth.stop()
 
 
-PARTS = (public_dashboards,)
+def own_alerts():
+    """The alert rules of the repository, as Prometheus reads them."""
+    folder = HERE.parents[1] / "deploy" / "dashboards"
+    for command in (["check", "rules", "vmauth-alerts.yml"], ["test", "rules", "vmauth-alerts.test.yml"]):
+        ran = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True)
+        check(f"dashboards: promtool {' '.join(command)}", ran.returncode == 0, ran.stdout + ran.stderr)
+    dashboard = json.loads((folder / "vmauth.json").read_text())
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    check("dashboards: panels of the own dashboard have numbers of their own", len(ids) == len(set(ids)) > 20, ids)
+
+
+PARTS = (public_dashboards, own_alerts)

@@ -16,6 +16,8 @@ mod backend_faults;
 mod backend_replies;
 #[path = "behaviour/bypasses.rs"]
 mod bypasses;
+#[path = "behaviour/causes.rs"]
+mod causes;
 #[path = "behaviour/certificate_files.rs"]
 mod certificate_files;
 #[path = "behaviour/client_addresses.rs"]

@@ -228,3 +228,26 @@ fn fits(name: &str, family: &str) -> bool {
         None => suffixes.iter().any(|suffix| family.strip_suffix(suffix) == Some(name)),
     }
 }
+
+#[test]
+fn own_dashboards_and_alerts_read_metrics_that_exist() {
+    let explained = explained_metrics();
+    for name in ["vmauth.json", "vmauth-alerts.yml"] {
+        let text = fs::read_to_string(root().join("deploy/dashboards").join(name)).expect("a file under deploy");
+        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let words = text.split(|letter| !is_of_name(letter));
+        let metrics: BTreeSet<_> = words
+            .filter(|word| ["vmauth_", "vm_", "process_", "go_"].iter().any(|prefix| word.starts_with(prefix)))
+            .collect();
+        assert!(metrics.len() > 10, "{name}: only {metrics:?}");
+        let unknown: Vec<_> = metrics
+            .iter()
+            .filter(|metric| {
+                // Those of requests without a user are explained by a pattern.
+                let as_user = metric.replace("vmauth_unauthorized_user_", "vmauth_user_");
+                !explained.iter().any(|known| fits(known, metric) || fits(known, &as_user))
+            })
+            .collect();
+        assert!(unknown.is_empty(), "{name} reads {unknown:?}, which metrics.md does not explain");
+    }
+}

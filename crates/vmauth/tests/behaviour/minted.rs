@@ -30,7 +30,11 @@ impl Signer {
     /// The same with the time of its end, in seconds since 1970.
     pub(crate) fn authorization_until(&self, expires: u64, claims: &str) -> String {
         let header = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, self.kid);
-        let claims = format!(r#"{{"exp":{expires}{claims}}}"#);
+        self.line(&header, &format!(r#"{{"exp":{expires}{claims}}}"#))
+    }
+
+    /// The same with this header and these claims.
+    pub(crate) fn line(&self, header: &str, claims: &str) -> String {
         let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.pair.sign(input.as_bytes()));
         format!("Authorization: Bearer {input}.{signature}")
