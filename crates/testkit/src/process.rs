@@ -169,7 +169,7 @@ impl Program {
     #[track_caller]
     pub fn wait_listening(&self) -> SocketAddr {
         let (_, line) = self.wait_log(0, "started server at http");
-        let address = line.rsplit("://").next().unwrap_or_default().trim_end_matches('/');
+        let address = line.rsplit("://").next().unwrap_or_default().trim_end_matches(['/', '"', '}']);
         address.parse().unwrap_or_else(|e| panic!("no address in {line:?}: {e}"))
     }
 

@@ -96,3 +96,26 @@ fn a_busy_proxy_loses_none_of_few_lines() {
         }
     }
 }
+
+#[test]
+fn in_json_each_message_is_one_record() {
+    let backend = Backend::saying("ok");
+    let good = one_user(&[&backend], "");
+    let proxy = Vmauth::start(&good, &["-loggerFormat=json"]);
+    proxy.client().get("/x?a=\"", &[AUTH, "User-Agent: \"\\"]).expect(200);
+    proxy.client().get("/y", &["Authorization: Basic dTp3cm9uZw=="]).expect(401);
+    proxy.reload("users:\n- username: u\n- nonsense: 1\n", "failed to load auth config");
+    proxy.reload(&format!("{good}#\n"), "loaded information about");
+    let mut messages = Vec::new();
+    for line in proxy.program.lines_since(0) {
+        let record: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let fields: Vec<_> = record.as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(fields, ["caller", "level", "msg", "ts"], "{line}");
+        messages.push(record["msg"].as_str().expect("a text").to_owned());
+    }
+    for part in ["access_log request_host=", "login failed: wrong password", "users[1]"] {
+        assert!(messages.iter().any(|message| message.contains(part)), "{part}: {messages:#?}");
+    }
+    let problems = messages.iter().find(|message| message.contains("users[1]")).expect("the problems");
+    assert!(problems.contains('\n'), "several problems, one record: {problems:?}");
+}
