@@ -310,7 +310,7 @@ impl Forward<'_, '_> {
         };
         loop {
             metrics.backend_requests.inc();
-            self.record.attempt(upstream.url.host());
+            self.record.attempt(upstream.url.shown_host());
             let mut lives = false;
             let (outcome, text) =
                 match attempt(self.pool, &upstream.peer, situation.repeated, &outgoing, body, deadline).await {

@@ -392,10 +392,10 @@ impl ProxyShared {
 
     /// The address that failed logins are counted for.
     fn login_ip(&self, head: &RequestHead, client: &Client) -> IpAddr {
-        let peer = client.addr.ip();
-        match self.trusted_proxies.client_ip(head, self.real_ip_header.as_deref(), peer) {
+        match self.trusted_proxies.client_ip(head, self.real_ip_header.as_deref(), client.ip()) {
             ClientIp::Known(ip) => ip,
-            ClientIp::Unknown => peer,
+            // All clients of unix sockets count as one.
+            ClientIp::Unknown => client.addr.ip(),
         }
     }
 }

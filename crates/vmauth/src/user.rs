@@ -185,7 +185,11 @@ impl HealthTarget for Upstream {
 
     fn display_address(&self) -> String {
         let key = &self.peer.key;
-        if key.srv { format!("srv+{}", key.host) } else { format!("{}:{}", key.host, key.port) }
+        match key.socket() {
+            Some(path) => format!("unix:{path}"),
+            None if key.srv => format!("srv+{}", key.host),
+            None => format!("{}:{}", key.host, key.port),
+        }
     }
 }
 

@@ -70,6 +70,8 @@ mod shown_secrets;
 mod shutdown;
 #[path = "behaviour/status.rs"]
 mod status;
+#[path = "behaviour/unix_sockets.rs"]
+mod unix_sockets;
 #[path = "behaviour/upgrade.rs"]
 mod upgrade;
 #[path = "behaviour/vmauth.rs"]

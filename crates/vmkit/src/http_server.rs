@@ -84,12 +84,14 @@ pub struct Request<'c> {
 /// The peer of a connection.
 #[derive(Debug)]
 pub struct Client {
-    /// Address of the TCP peer, or the one announced by the PROXY protocol.
+    /// Address of the TCP peer, or the one announced by the PROXY protocol; stands for nothing when `is_local`.
     pub addr: SocketAddr,
-    /// `addr` as text, `ip:port`.
+    /// `addr` as text, `ip:port`; `unix:` when `is_local`.
     pub addr_text: String,
-    /// `addr` without the port.
+    /// `addr` without the port; empty when `is_local`.
     pub ip_text: String,
+    /// Whether it is at a unix socket and has no address.
+    pub is_local: bool,
     /// Subject of the verified client certificate, if there is one.
     pub subject: Option<Subject>,
     /// Whether the connection is encrypted.
@@ -101,7 +103,20 @@ impl Client {
     pub fn new(addr: SocketAddr) -> Self {
         // An IPv4 client of a dual-stack socket is an IPv4 client.
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        Self { addr, addr_text: addr.to_string(), ip_text: addr.ip().to_string(), subject: None, tls: false }
+        let (addr_text, ip_text) = (addr.to_string(), addr.ip().to_string());
+        Self { addr, addr_text, ip_text, is_local: false, subject: None, tls: false }
+    }
+
+    /// A client in plain text at a unix socket.
+    pub fn local() -> Self {
+        let addr = SocketAddr::from(([0; 4], 0));
+        let addr_text = crate::net::unix::PREFIX.to_owned();
+        Self { addr, addr_text, ip_text: String::new(), is_local: true, subject: None, tls: false }
+    }
+
+    /// Its address, if it has one.
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        (!self.is_local).then(|| self.addr.ip())
     }
 }
 

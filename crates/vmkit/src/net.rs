@@ -9,4 +9,5 @@ pub mod dial;
 pub mod dns;
 pub mod listener;
 pub mod proxy_protocol;
+pub mod unix;
 pub mod zone;

@@ -37,14 +37,16 @@ impl TrustedProxies {
     /// The address of the client: the rightmost entry of all lines of `real_ip_header` that is no trusted proxy, or
     /// that of the connection when no header is configured, the request has none, or the sender is not trusted.
     ///
-    /// Ports, brackets, quotes and zones of addresses are ignored, as are empty entries.
-    pub fn client_ip(&self, head: &RequestHead, real_ip_header: Option<&str>, peer: IpAddr) -> ClientIp {
-        let peer = peer.to_canonical();
-        let may_name = self.0.is_empty() || self.contains(peer);
-        let Some(name) = real_ip_header.filter(|_| may_name) else { return ClientIp::Known(peer) };
+    /// `peer` is `None` for a client at a unix socket: whoever may connect there may name the client, and is unknown
+    /// itself. Ports, brackets, quotes and zones of addresses are ignored, as are empty entries.
+    pub fn client_ip(&self, head: &RequestHead, real_ip_header: Option<&str>, peer: Option<IpAddr>) -> ClientIp {
+        let peer = peer.map(|ip| ip.to_canonical());
+        let may_name = self.0.is_empty() || peer.is_none_or(|peer| self.contains(peer));
+        let peer = peer.map_or(ClientIp::Unknown, ClientIp::Known);
+        let Some(name) = real_ip_header.filter(|_| may_name) else { return peer };
         let lines: SmallVec<[&[u8]; 4]> = head.values(name).collect();
         if lines.is_empty() {
-            return ClientIp::Known(peer);
+            return peer;
         }
         let mut leftmost = ClientIp::Unknown;
         for item in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
@@ -91,7 +93,7 @@ mod tests {
         let mut head = RequestHead::default();
         head.parse(format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes()).unwrap();
         let trusted = TrustedProxies::new(trusted.iter().map(|network| network.parse().unwrap()).collect());
-        let got = trusted.client_ip(&head, header, "::ffff:9.9.9.9".parse().unwrap());
+        let got = trusted.client_ip(&head, header, "::ffff:9.9.9.9".parse().ok());
         assert_eq!(got, want, "{lines:?}");
     }
 

@@ -195,6 +195,10 @@ impl Builder<'_, '_> {
             urls.extend(self.url(text, item.as_ref().unwrap_or(&place), stage));
         }
         let target = level.target(urls, &place, (stage, raw.mark), self.problems);
+        if target.discover_backend_ips && target.urls.iter().any(|url| url.socket().is_some()) {
+            let message = "a unix socket has no addresses that `discover_backend_ips` could find";
+            self.problems.push(stage, &place, raw.mark, message, "set `discover_backend_ips: false` here");
+        }
         (!target.urls.is_empty()).then_some(target)
     }
 
@@ -210,7 +214,7 @@ impl Builder<'_, '_> {
                 return None;
             }
         };
-        if !matches!(url.scheme(), "http" | "https" | "h2c" | "h2") {
+        if !matches!(url.scheme(), "http" | "https" | "h2c" | "h2" | "http+unix") {
             let scheme = quote(url.scheme());
             let message = format!("unsupported scheme for `url_prefix: {shown}`: {scheme}; must be `http` or `https`");
             self.problems.push(stage, place, mark, message, hint);

@@ -212,6 +212,10 @@ fn query_arg(arg: SrcQueryArg) -> QueryArgMatcher {
 }
 
 fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) -> Upstream {
+    if let Some(path) = url.socket() {
+        let peer = peers.peer(path, 0, false, None);
+        return Upstream { url, peer };
+    }
     let srv = url.is_srv();
     let host = if srv { url.hostname().trim_start_matches("srv+") } else { url.hostname() };
     let tls = if url.is_https() { tls } else { None };

@@ -140,7 +140,7 @@ impl Subject<'_> {
     /// Whether a filter lets the client's address pass.
     pub fn passes(&self, filter: &UserIpFilter) -> bool {
         let header = filter.real_ip_header.as_deref();
-        filter.filter.allows(self.trusted_proxies.client_ip(self.head, header, self.client.addr.ip()))
+        filter.filter.allows(self.trusted_proxies.client_ip(self.head, header, self.client.ip()))
     }
 
     /// The filter of the user, which is asked before anything of the request is read.

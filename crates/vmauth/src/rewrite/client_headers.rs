@@ -17,7 +17,7 @@ use jwt::VmAccess;
 /// What the fields depend on besides the head and the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct ForwardContext<'a> {
-    /// Address of the client without port.
+    /// Address of the client without port; empty when it has none.
     pub client_ip: &'a str,
     /// `-removeXFFHTTPHeaderValue`: forget the addresses the client sent.
     pub remove_xff: bool,
@@ -63,16 +63,24 @@ pub fn write_request_headers(
 
 fn push_forwarded_for(out: &mut HeaderWriter<'_>, head: &RequestHead, client_ip: &str, keep: bool) {
     const NAME: &[u8] = b"X-Forwarded-For";
-    if !keep {
-        return out.line(NAME, client_ip.as_bytes());
+    match (keep, client_ip.is_empty()) {
+        (true, _) => {}
+        (false, false) => return out.line(NAME, client_ip.as_bytes()),
+        // A client at a unix socket has no address.
+        (false, true) => return,
     }
     let lines = head.headers().filter(|line| line.id == HeaderId::XForwardedFor && !line.value.is_empty());
     let Ok(()) = out.line_with(NAME, |value| {
+        let mut separator: &[u8] = b"";
         for line in lines {
+            value.extend_from_slice(separator);
             value.extend_from_slice(line.value);
-            value.extend_from_slice(b", ");
+            separator = b", ";
         }
-        value.extend_from_slice(client_ip.as_bytes());
+        if !client_ip.is_empty() {
+            value.extend_from_slice(separator);
+            value.extend_from_slice(client_ip.as_bytes());
+        }
         Ok::<_, Infallible>(())
     });
 }

@@ -30,6 +30,11 @@ pub struct TargetUrlError {
 }
 
 impl TargetUrlError {
+    /// A reason that is not Go's.
+    pub(super) fn new(url: &str, reason: String) -> Self {
+        Self { url: quote(&*redact::userinfo(url)), reason }
+    }
+
     /// The text without `parse "…": `, for callers that quote the URL themselves.
     pub fn reason(&self) -> &str {
         &self.reason

@@ -28,14 +28,19 @@ const REQUEST_PATH: &[u8] = b"request_path";
 /// A URL of `url_prefix` or `default_url`. Cloning is cheap.
 #[derive(Clone)]
 pub struct TargetUrl {
-    /// Authority as written, without userinfo.
+    /// Authority as written, without userinfo; `localhost` for a unix socket.
     host: Arc<str>,
     shape: Arc<Shape>,
 }
 
+/// What stands before the path of a socket, whose slashes are escaped: `http+unix://%2Frun%2Fapp.sock/path`.
+const UNIX: &str = "http+unix://";
+
 /// Everything but the host, which discovery replaces.
 struct Shape {
     scheme: String,
+    /// Path of a unix socket, and the same as written.
+    socket: Option<(String, String)>,
     /// As written.
     path_text: String,
     query_text: Option<String>,
@@ -75,6 +80,21 @@ pub struct TargetInput<'a> {
 impl TargetUrl {
     /// Parses a URL; errors have the wording of Go's `net/url`. Scheme and host are not judged.
     pub fn parse(text: &str) -> Result<Self, TargetUrlError> {
+        let Some(rest) = text.strip_prefix(UNIX) else { return Self::build(text, None) };
+        let (written, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let path = percent::decode_path(written.as_bytes());
+        match str::from_utf8(&path) {
+            Ok(path) if path.starts_with('/') && !path.contains('\0') => {
+                Self::build(&format!("http://localhost{tail}"), Some((path.to_owned(), written.to_owned())))
+            }
+            _ => Err(TargetUrlError::new(
+                text,
+                "the path of a socket must be absolute, with %2F for its slashes".to_owned(),
+            )),
+        }
+    }
+
+    fn build(text: &str, socket: Option<(String, String)>) -> Result<Self, TargetUrlError> {
         let url = super::go_url::parse(text)?;
         let (whole, literal, templates, protected) = split_query(url.query);
         let is_request_path = |name: &[u8]| *percent::decode_arg_leniently(name) == *REQUEST_PATH;
@@ -91,7 +111,8 @@ impl TargetUrl {
             query_text: url.query.map(str::to_owned),
             trimmed: path.strip_suffix(b"/").unwrap_or(&path).len(),
             path: path.into(),
-            scheme: url.scheme,
+            scheme: if socket.is_some() { "http+unix".to_owned() } else { url.scheme },
+            socket,
             whole,
             literal,
             templates,
@@ -105,6 +126,16 @@ impl TargetUrl {
     /// Scheme in lower case; empty if the URL has none.
     pub fn scheme(&self) -> &str {
         &self.shape.scheme
+    }
+
+    /// Path of the unix socket at which the backend listens, if it does.
+    pub fn socket(&self) -> Option<&str> {
+        self.shape.socket.as_ref().map(|(path, _)| path.as_str())
+    }
+
+    /// The authority as users wrote it.
+    pub fn shown_host(&self) -> &str {
+        self.shape.socket.as_ref().map_or(&self.host, |(_, written)| written)
     }
 
     /// Whether the backend is spoken to over TLS: `https` and `h2`.
@@ -238,12 +269,12 @@ impl TargetUrl {
             Some(rest) if self.shape.path.is_empty() && (rest.is_empty() || rest.starts_with('?')) => rest,
             _ => &target,
         };
-        format!("{}://{}{shown}", self.shape.scheme, self.host)
+        format!("{}://{}{shown}", self.shape.scheme, self.shown_host())
     }
 
     /// The whole URL as it is asked for, secrets included, given the target that was written for the request.
     pub fn on_wire(&self, target: &[u8]) -> String {
-        format!("{}://{}{}", self.shape.scheme, self.host, String::from_utf8_lossy(target))
+        format!("{}://{}{}", self.shape.scheme, self.shown_host(), String::from_utf8_lossy(target))
     }
 
     fn write_path(&self, out: &mut Vec<u8>, placeholders: Option<&VmAccess>, path_follows: bool) {
@@ -336,7 +367,7 @@ impl fmt::Display for TargetUrl {
             write!(f, "{}:", shape.scheme)?;
         }
         if !shape.scheme.is_empty() || !self.host.is_empty() {
-            write!(f, "//{}", self.host)?;
+            write!(f, "//{}", self.shown_host())?;
         }
         f.write_str(&shape.path_text)?;
         match &shape.query_text {
@@ -356,6 +387,7 @@ impl PartialEq for TargetUrl {
     /// Same scheme, host, path and query; userinfo and fragment do not count.
     fn eq(&self, other: &Self) -> bool {
         self.host == other.host
+            && self.shape.socket == other.shape.socket
             && self.shape.scheme == other.shape.scheme
             && self.shape.path_text == other.shape.path_text
             && self.shape.query_text == other.shape.query_text

@@ -19,7 +19,7 @@ use super::fault::{Failure, Fault};
 /// Where a health check dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialAddress {
-    /// Host name or IP address, IPv6 without brackets, without `srv+`.
+    /// Host name or IP address, IPv6 without brackets, without `srv+`; or the absolute path of a unix socket.
     pub host: String,
     /// TCP port; the scheme's default when the URL has none. Without meaning when `srv` is set.
     pub port: u16,

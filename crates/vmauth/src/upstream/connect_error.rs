@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use vmkit::net::dial::dial_error_text;
+use vmkit::net::unix;
 
 use super::fault::Fault;
 
@@ -25,7 +26,7 @@ pub enum ConnectError {
     /// The name of the backend has no address, or its name servers do not answer.
     #[error("{0}")]
     Lookup(String),
-    /// No TCP connection.
+    /// No connection.
     #[error("{0}")]
     Tcp(String),
     /// The backend does not speak TLS, or shows a certificate that is not trusted.
@@ -46,6 +47,12 @@ impl ConnectError {
     /// A failed connect to this address.
     pub(super) fn tcp(addr: SocketAddr, error: &io::Error) -> Self {
         let text = dial_error_text(addr, error);
+        if is_out_of_descriptors(error) { Self::NoDescriptor(text) } else { Self::Tcp(text) }
+    }
+
+    /// A failed connect to the socket at this path.
+    pub(super) fn unix(path: &str, error: &io::Error) -> Self {
+        let text = unix::dial_error_text(path, error);
         if is_out_of_descriptors(error) { Self::NoDescriptor(text) } else { Self::Tcp(text) }
     }
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use vmkit::net::dial::{TRY_TCP6_HINT, dial_error_text};
 use vmkit::net::dns::{DnsCause, DnsError};
+use vmkit::net::unix;
 
 /// Longest time of one probe, name lookups included.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,6 +47,14 @@ pub enum ProbeError {
     Dial {
         /// The address that was dialled.
         address: SocketAddr,
+        /// What came of it.
+        error: io::Error,
+    },
+    /// `dial unix /path: connect: connection refused`
+    #[error("{}", unix::dial_error_text(path, error))]
+    Socket {
+        /// The path that was dialled.
+        path: String,
         /// What came of it.
         error: io::Error,
     },
@@ -153,6 +162,10 @@ impl Probe for TcpProbe {
     fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), ProbeError>> {
         let probe = self.clone();
         Box::pin(async move {
+            if address.host.starts_with('/') {
+                let connected = unix::dial(&address.host, deadline.saturating_duration_since(Instant::now())).await;
+                return connected.map(drop).map_err(|error| ProbeError::Socket { path: address.host, error });
+            }
             let late = lookup_error(&address, DnsCause::Timeout);
             let addresses = timeout_at(deadline, probe.resolve(address)).await.map_err(|_| late)??;
             probe.dial_any(addresses, deadline).await

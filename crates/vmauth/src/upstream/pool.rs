@@ -25,6 +25,7 @@ use vmkit::exchange::{ClientCodec, ClientExchange, Stream, Wire, WireStats};
 use vmkit::metrics::Counter;
 use vmkit::net::dial::dial;
 use vmkit::net::dns::Resolver;
+use vmkit::net::unix;
 use vmkit::net::zone;
 use vmkit::tls::client_config::ClientTls;
 use vmkit::tls::handshake_error;
@@ -40,7 +41,7 @@ const SHORTEST_DIAL: Duration = Duration::from_secs(1);
 /// Where connections go to and how they are secured: the identity of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerKey {
-    /// Host name or IP literal to dial; for `srv` the name of the SRV record.
+    /// Host name or IP literal to dial; for `srv` the name of the SRV record; absolute path of a unix socket.
     pub host: String,
     /// Port to dial; unused for `srv`.
     pub port: u16,
@@ -50,6 +51,13 @@ pub struct PeerKey {
     pub http2: bool,
     /// Number of the TLS identity, 0 for plain TCP. See [`PeerRegistry`].
     tls: u64,
+}
+
+impl PeerKey {
+    /// Path of the unix socket, if it is one: no host begins with a slash.
+    pub fn socket(&self) -> Option<&str> {
+        self.host.starts_with('/').then_some(self.host.as_str())
+    }
 }
 
 /// A backend address with its TLS identity.
@@ -327,6 +335,10 @@ impl Pool {
     }
 
     async fn connect(&self, peer: &Peer) -> Result<tokio::net::TcpStream, ConnectError> {
+        if let Some(path) = peer.key.socket() {
+            let connected = unix::dial(path, self.options.dial_timeout).await;
+            return connected.map_err(|error| ConnectError::unix(path, &error));
+        }
         let mut last = None;
         // One limit for all addresses: a name with several that swallow packets must not cost several limits.
         let until = Instant::now() + self.options.dial_timeout;

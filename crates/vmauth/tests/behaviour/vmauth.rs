@@ -151,7 +151,7 @@ fn value(metrics: &Metrics, series: &str) -> Option<f64> {
     metrics.value(series).or_else(|| lazy.then_some(0.0))
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("VMAUTH_BIN") {
         return PathBuf::from(path);
     }

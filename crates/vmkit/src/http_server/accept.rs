@@ -1,15 +1,18 @@
 //! The accept loop of one listener. It runs on the first worker and never gives up: when descriptors run out it
 //! waits a little and goes on, so that the service recovers by itself.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::worker::{Peers, Worker};
 use super::{Handler, Listener};
+use crate::net::listener::ListenSocket;
+use crate::net::unix;
 
 /// First pause after a failed accept; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -22,22 +25,21 @@ const PROBES: u32 = 2;
 
 pub(super) async fn run<H: Handler>(
     worker: Rc<Worker<H>>,
-    socket: std::net::TcpListener,
+    socket: ListenSocket,
     listener: Arc<Listener>,
     peers: Rc<Peers>,
 ) {
-    let socket = match TcpListener::from_std(socket) {
+    let socket = match Socket::open(socket) {
         Ok(socket) => socket,
         Err(error) => return crate::error!("cannot accept connections at {}: {error}", listener.flag_value),
     };
-    set_options(&socket);
     let mut pause = FIRST_PAUSE;
     loop {
         match socket.accept().await {
             Ok((stream, addr)) => {
                 pause = FIRST_PAUSE;
                 listener.accepts.inc();
-                match peers.limits.claim(addr.ip()) {
+                match peers.limits.claim((!listener.is_unix).then(|| addr.ip())) {
                     Some(counted) => worker.place(stream, addr, &listener, &peers, counted),
                     None => listener.rejected.inc(),
                 }
@@ -48,6 +50,36 @@ pub(super) async fn run<H: Handler>(
                 crate::error!("cannot accept a connection at {}: {error}; retrying in {pause:?}", listener.flag_value);
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// A socket that is being listened at.
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    fn open(socket: ListenSocket) -> std::io::Result<Self> {
+        match socket {
+            ListenSocket::Tcp(socket) => {
+                let socket = TcpListener::from_std(socket)?;
+                set_options(&socket);
+                Ok(Self::Tcp(socket))
+            }
+            ListenSocket::Unix(socket) => Ok(Self::Unix(UnixListener::from_std(socket)?)),
+        }
+    }
+
+    /// The next connection. At a unix socket the address stands for none.
+    async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => socket.accept().await,
+            Self::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                Ok((unix::into_stream(stream.into_std()?)?, SocketAddr::from(([0; 4], 0))))
             }
         }
     }
@@ -73,8 +105,6 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
 
     #[tokio::test]

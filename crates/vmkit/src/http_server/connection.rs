@@ -62,7 +62,7 @@ pub(super) async fn serve<H: Handler>(
     context: Rc<Context<H>>,
     idle: Rc<Cell<bool>>,
 ) {
-    let mut client = Client::new(addr);
+    let mut client = if listener.is_unix { Client::local() } else { Client::new(addr) };
     if listener.proxy_protocol {
         match tokio::time::timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
             Ok(Ok(Some(source))) => client = Client::new(source),

@@ -8,6 +8,7 @@ use crate::acme::HttpAnswers;
 use crate::exchange::{HeaderList, ServerCodec, WireStats};
 use crate::flags::Password;
 use crate::metrics::{Counter, Set};
+use crate::net::listener::ListenSocket;
 use crate::secret::Secret;
 use crate::tls::server_config::ServerTls;
 
@@ -15,7 +16,9 @@ use crate::tls::server_config::ServerTls;
 #[derive(Debug)]
 pub struct Listener {
     /// The listening socket, non-blocking; taken by the accept loop, so that it closes when accepting ends.
-    pub socket: Option<std::net::TcpListener>,
+    pub socket: Option<ListenSocket>,
+    /// Whether its clients are at a unix socket and have no address.
+    pub is_unix: bool,
     /// The address as given by the flag, for metric labels.
     pub flag_value: String,
     /// TLS of this listener.
@@ -40,7 +43,8 @@ pub struct Listener {
 
 impl Listener {
     /// A listener over an open socket, counted in `set` under `vm_tcplistener_*`.
-    pub fn new(socket: std::net::TcpListener, flag_value: &str, tls: Option<Arc<ServerTls>>, set: &Set) -> Self {
+    pub fn new(socket: impl Into<ListenSocket>, flag_value: &str, tls: Option<Arc<ServerTls>>, set: &Set) -> Self {
+        let socket = socket.into();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let labels = format!("name=\"{scheme}\", addr={}", crate::go_text::quote(flag_value));
         let name = |suffix: &str| format!("vm_tcplistener_{suffix}{{{labels}}}");
@@ -58,6 +62,7 @@ impl Listener {
             write_timeouts: set.counter(&name("write_timeouts_total")),
         };
         Self {
+            is_unix: matches!(socket, ListenSocket::Unix(_)),
             socket: Some(socket),
             flag_value: flag_value.to_owned(),
             tls,

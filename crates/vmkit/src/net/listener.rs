@@ -9,9 +9,31 @@ use crate::net::zone;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::net::UnixListener;
 
 /// The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
+
+/// A listening socket of either kind, non-blocking.
+#[derive(Debug)]
+pub enum ListenSocket {
+    /// At an address and port.
+    Tcp(TcpListener),
+    /// At a path of the file system.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for ListenSocket {
+    fn from(socket: TcpListener) -> Self {
+        Self::Tcp(socket)
+    }
+}
+
+impl From<UnixListener> for ListenSocket {
+    fn from(socket: UnixListener) -> Self {
+        Self::Unix(socket)
+    }
+}
 
 /// Why an address cannot be listened at. The text reads `listen tcp4 127.0.0.1:8427: bind: address already in use`.
 #[derive(Debug, thiserror::Error)]

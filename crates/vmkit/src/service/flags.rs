@@ -108,7 +108,7 @@ pub static LISTENERS: &[FlagDef] = &[
         "httpListenAddr",
         TextList,
         "",
-        "TCP addresses on which requests of users are served. See also -tls and -httpListenAddr.useProxyProtocol",
+        "TCP addresses, or paths as unix:/path, on which requests of users are served. See also -tls and -httpListenAddr.useProxyProtocol",
     ),
     FlagDef::new(
         "httpListenAddr.useProxyProtocol",

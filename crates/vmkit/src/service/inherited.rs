@@ -5,41 +5,66 @@
 //! without one is bound as ever.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
 
+use crate::net::listener::ListenSocket;
+use crate::net::unix;
+
 /// The sockets that nobody has taken yet.
 #[derive(Debug, Default)]
-pub(super) struct Inherited(Vec<(SocketAddr, TcpListener)>);
+pub(super) struct Inherited {
+    tcp: Vec<(SocketAddr, TcpListener)>,
+    unix: Vec<(PathBuf, UnixListener)>,
+}
 
 impl Inherited {
     /// Takes over what the environment announces for this process.
     pub(super) fn from_environment() -> Self {
         let mut given = ListenFd::from_env();
-        let mut sockets = Vec::new();
+        let mut sockets = Self::default();
         for index in 0..given.len() {
-            let taken = given.take_tcp_listener(index).and_then(|socket| {
-                let Some(socket) = socket else { return Ok(()) };
-                socket.set_nonblocking(true)?;
-                sockets.push((socket.local_addr()?, socket));
-                Ok(())
-            });
-            if let Err(error) = taken {
+            if let Err(error) = sockets.add(&mut given, index) {
                 crate::warn!("cannot use the socket {index} of LISTEN_FDS: {error}");
             }
         }
-        Self(sockets)
+        sockets
+    }
+
+    fn add(&mut self, given: &mut ListenFd, index: usize) -> std::io::Result<()> {
+        match given.take_tcp_listener(index) {
+            Ok(Some(socket)) => {
+                socket.set_nonblocking(true)?;
+                self.tcp.push((socket.local_addr()?, socket));
+            }
+            Ok(None) => {}
+            // It may be of the other kind.
+            Err(error) => {
+                let Some(socket) = given.take_unix_listener(index)? else { return Err(error) };
+                socket.set_nonblocking(true)?;
+                let path = socket.local_addr()?.as_pathname().unwrap_or_else(|| Path::new("")).to_owned();
+                self.unix.push((path, socket));
+            }
+        }
+        Ok(())
     }
 
     /// The socket that listens at this address of a flag, if there is one.
-    pub(super) fn take(&mut self, addr: &str) -> Option<TcpListener> {
-        let at = self.0.iter().position(|(local, _)| is_at(addr, *local))?;
-        Some(self.0.swap_remove(at).1)
+    pub(super) fn take(&mut self, addr: &str) -> Option<ListenSocket> {
+        if let Some(path) = addr.strip_prefix(unix::PREFIX) {
+            let at = self.unix.iter().position(|(local, _)| local == Path::new(path))?;
+            return Some(self.unix.swap_remove(at).1.into());
+        }
+        let at = self.tcp.iter().position(|(local, _)| is_at(addr, *local))?;
+        Some(self.tcp.swap_remove(at).1.into())
     }
 
     /// Says which sockets nobody wants, and closes them.
     pub(super) fn close_rest(self) {
-        for (local, _) in self.0 {
+        let tcp = self.tcp.into_iter().map(|(local, _)| local.to_string());
+        for local in tcp.chain(self.unix.into_iter().map(|(path, _)| path.display().to_string())) {
             crate::warn!("the socket of LISTEN_FDS at {local} is the address of no listener; it is closed");
         }
     }
@@ -81,7 +106,7 @@ mod tests {
     fn each_socket_is_taken_once() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let local = socket.local_addr().unwrap();
-        let mut inherited = Inherited(vec![(local, socket)]);
+        let mut inherited = Inherited { tcp: vec![(local, socket)], unix: Vec::new() };
         assert!(inherited.take("127.0.0.1:1").is_none());
         assert!(inherited.take(&local.to_string()).is_some());
         assert!(inherited.take(&local.to_string()).is_none());

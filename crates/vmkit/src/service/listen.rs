@@ -17,7 +17,8 @@ use crate::acme::Acme;
 use crate::http_server::{Handler, Listener, Server, ServerMetrics, ServerOptions, WorkerPlan};
 use crate::metrics::go_runtime::GoRuntime;
 use crate::metrics::{Kind, clock};
-use crate::net::listener::{bind, looks_like_ipv6_warning};
+use crate::net::listener::{ListenSocket, bind, looks_like_ipv6_warning};
+use crate::net::unix::{self, SocketFile};
 use crate::tls::issued::IssuedCertificates;
 use crate::tls::server_config::{ServerTls, ServerTlsOptions};
 
@@ -35,19 +36,21 @@ impl Service {
     ) -> Result<Running, Fatal> {
         self.add_page_writers();
         let mut inherited = Inherited::from_environment();
+        let mut files = Vec::new();
         let internal_apart = !self.options.listeners.internal.is_empty();
         let acme = self.options.listeners.acme.clone();
         let acme = acme.map(|options| Acme::open(options, self.registry.common())).transpose()?;
         let issued = acme.as_ref().map(Acme::certificates);
         let mut public = Vec::new();
         for options in &self.options.listeners.public {
-            let mut listener = self.open_listener(options, !internal_apart, issued.as_ref(), &mut inherited)?;
+            let mut listener =
+                self.open_listener(options, !internal_apart, issued.as_ref(), &mut inherited, &mut files)?;
             listener.internal = !internal_apart;
             public.push(listener);
         }
         let mut internal = Vec::new();
         for options in &self.options.listeners.internal {
-            let mut listener = self.open_listener(options, true, issued.as_ref(), &mut inherited)?;
+            let mut listener = self.open_listener(options, true, issued.as_ref(), &mut inherited, &mut files)?;
             listener.public = false;
             internal.push(listener);
         }
@@ -87,6 +90,7 @@ impl Service {
             started: self.started,
             server,
             _internal: internal,
+            socket_files: files,
             signals: self.signals,
             reload: self.reload,
             cancel: self.cancel,
@@ -100,20 +104,35 @@ impl Service {
         has_internal_routes: bool,
         issued: Option<&Arc<IssuedCertificates>>,
         inherited: &mut Inherited,
+        files: &mut Vec<SocketFile>,
     ) -> Result<Listener, Fatal> {
         let listeners = &self.options.listeners;
         let tls = self.open_tls(listener, issued)?;
+        let path = listener.addr.strip_prefix(unix::PREFIX);
         if !listeners.enable_tcp6
+            && path.is_none()
             && let Some(warning) = looks_like_ipv6_warning(&listener.addr)
         {
             crate::warn!("{warning}");
         }
-        let socket = match inherited.take(&listener.addr) {
-            Some(socket) => socket,
-            None => bind(&listener.addr, listeners.enable_tcp6)
-                .map_err(|error| format!("cannot start http server at {}: {error}", listener.addr))?,
+        let failed = |error: String| format!("cannot start http server at {}: {error}", listener.addr);
+        let socket = match (inherited.take(&listener.addr), path) {
+            (Some(socket), _) => socket,
+            (None, None) => {
+                bind(&listener.addr, listeners.enable_tcp6).map_err(|error| failed(error.to_string()))?.into()
+            }
+            (None, Some(path)) => {
+                let (socket, file) = unix::bind(path).map_err(failed)?;
+                files.push(file);
+                socket.into()
+            }
         };
-        let local = socket.local_addr().map_or_else(|_| listener.addr.clone(), |addr| addr.to_string());
+        let local = match &socket {
+            ListenSocket::Tcp(socket) => {
+                socket.local_addr().map_or_else(|_| listener.addr.clone(), |addr| addr.to_string())
+            }
+            ListenSocket::Unix(_) => listener.addr.clone(),
+        };
         let scheme = if tls.is_some() { "https" } else { "http" };
         crate::info!("started server at {scheme}://{local}/");
         if has_internal_routes {

@@ -7,8 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::options::ServiceOptions;
 use super::{Fatal, ReloadHandle};
+use crate::blocking::off_thread;
 use crate::http_server::Server;
+use crate::net::unix::SocketFile;
 use crate::process::signals::{Event, Signals};
+
+/// Files of sockets may lie on a disk that hangs.
+const REMOVE_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The parts that live until the end.
 #[derive(Debug)]
@@ -19,6 +24,7 @@ pub struct Running {
     pub(super) server: Server,
     /// Serves until the process ends.
     pub(super) _internal: Option<Server>,
+    pub(super) socket_files: Vec<SocketFile>,
     pub(super) signals: Signals,
     pub(super) reload: ReloadHandle,
     pub(super) cancel: CancellationToken,
@@ -45,7 +51,13 @@ impl Running {
         self.cancel.cancel();
         let stopping = Instant::now();
         crate::info!("gracefully shutting down webservice at {}", shown_addrs(&self.options));
+        let files = std::mem::take(&mut self.socket_files);
         let drained = self.drain().await;
+        // Nobody listens there any more.
+        let removing = off_thread(REMOVE_LIMIT, move || files.iter().for_each(SocketFile::remove));
+        if let Err(error) = removing.await {
+            crate::warn!("cannot remove the unix sockets: {error}");
+        }
         if drained.is_ok() {
             crate::info!("successfully shut down the webservice in {:.3} seconds", stopping.elapsed().as_secs_f64());
         }

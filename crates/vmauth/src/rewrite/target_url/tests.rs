@@ -346,3 +346,29 @@ proptest! {
         prop_assert_eq!(args.iter().filter(clashing).collect::<Vec<_>>(), [b"a=cfg", &b"b[]=cfg"[..]]);
     }
 }
+
+#[test]
+fn sockets_are_paths_with_escaped_slashes() {
+    let f = |text: &str, socket: &str| {
+        let url = TargetUrl::parse(text).unwrap();
+        assert_eq!(
+            (url.socket(), url.host(), url.scheme(), url.is_https()),
+            (Some(socket), "localhost", "http+unix", false)
+        );
+        assert_eq!(url.to_string(), text);
+    };
+    f("http+unix://%2Frun%2Fapp.sock/path?a=b", "/run/app.sock");
+    f("http+unix://%2frun%2fa%20b.sock", "/run/a b.sock");
+    assert_ne!(TargetUrl::parse("http+unix://%2Fa/").unwrap(), TargetUrl::parse("http+unix://%2Fb/").unwrap());
+    for text in [
+        "http+unix:///run/app.sock",
+        "http+unix://run%2Fapp",
+        "http+unix://%2Fa%00",
+        "http+unix://%2F%ff",
+        "http+unix://",
+    ] {
+        let error = TargetUrl::parse(text).unwrap_err().to_string();
+        assert!(error.ends_with("the path of a socket must be absolute, with %2F for its slashes"), "{error}");
+    }
+    assert_eq!(TargetUrl::parse("http://a/").unwrap().socket(), None);
+}

@@ -120,7 +120,7 @@ fn worker() -> (Worker<Told>, Arc<Load>, Arc<Listener>) {
 }
 
 fn guard(load: &Arc<Load>, addr: SocketAddr) -> OpenGuard {
-    load.claim(Arc::new(ConnectionLimits::new(0, 0)).claim(addr.ip()).unwrap())
+    load.claim(Arc::new(ConnectionLimits::new(0, 0)).claim(Some(addr.ip())).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
