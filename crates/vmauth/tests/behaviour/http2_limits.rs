@@ -84,7 +84,10 @@ fn a_stream_that_takes_nothing_is_given_up_and_the_others_go_on() {
         }
     });
     assert_eq!((error.reason(), taken), (Some(Reason::INTERNAL_ERROR), 1000));
-    proxy.expect_metrics(&[("user.concurrent_requests_current", 0.0)]);
+    proxy.expect_metrics(&[
+        ("user.concurrent_requests_current", 0.0),
+        ("vm_tcplistener_write_timeouts_total{name=\"http\", addr=\"127.0.0.1:0\"}", 1.0),
+    ]);
     assert_eq!(client.get("/small").expect(200).body, "small");
 }
 

@@ -30,6 +30,8 @@ pub trait SendStream: Debug {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_send(cx, &[], true).map_ok(drop)
     }
+    /// The peer has taken nothing for too long; the stream is given up.
+    fn stalled(&self) {}
 }
 
 /// Receives the body of one message.

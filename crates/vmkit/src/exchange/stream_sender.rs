@@ -76,7 +76,8 @@ impl StreamSender {
                 let written = self.stream.poll_send(cx, data, ends);
                 stall.watch(cx, written)
             });
-            data = data.get(taken.await?..).unwrap_or_default();
+            let taken = taken.await.inspect_err(|error| self.note_stall(error))?;
+            data = data.get(taken..).unwrap_or_default();
             if data.is_empty() {
                 break;
             }
@@ -134,9 +135,16 @@ impl StreamSender {
             let written = self.stream.poll_trailers(cx, trailers);
             stall.watch(cx, written)
         })
-        .await?;
+        .await
+        .inspect_err(|error| self.note_stall(error))?;
         self.state = State::Finished;
         Ok(())
+    }
+
+    fn note_stall(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.stream.stalled();
+        }
     }
 
     pub(super) async fn shutdown(&mut self) -> io::Result<()> {

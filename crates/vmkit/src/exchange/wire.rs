@@ -103,6 +103,11 @@ impl Wire {
         self.write_limit
     }
 
+    /// Where its bytes and calls are counted.
+    pub(super) fn stats(&self) -> Arc<WireStats> {
+        self.stats.clone()
+    }
+
     /// The protocol that TLS has negotiated.
     pub fn alpn(&self) -> Option<Vec<u8>> {
         match &*self.io.borrow() {

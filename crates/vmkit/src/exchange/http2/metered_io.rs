@@ -1,7 +1,7 @@
 //! The byte stream under the codec: the wire, with what was read before the protocol was known in front of it.
 //!
-//! Every byte passes the [`FrameMeter`]. A client that has done too much is not read any more, so that nothing it has
-//! sent besides costs work; the connection then says so and closes.
+//! Every byte passes the account of `frame_meter.rs`. A client that has done too much is not read any more, so that
+//! nothing it has sent besides costs work; the connection then says so and closes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::wire::Wire;
-use super::frame_meter::FrameMeter;
+use super::server_stream::Link;
 
 /// What the codec reads from and writes to.
 #[derive(Debug)]
@@ -19,17 +19,17 @@ pub(super) struct MeteredIo {
     wire: Wire,
     /// Read before and not given to the codec yet.
     received: Vec<u8>,
-    meter: Rc<FrameMeter>,
+    link: Rc<Link>,
 }
 
 impl MeteredIo {
-    pub(super) fn new(wire: Wire, received: Vec<u8>, meter: Rc<FrameMeter>) -> Self {
-        Self { wire, received, meter }
+    pub(super) fn new(wire: Wire, received: Vec<u8>, link: Rc<Link>) -> Self {
+        Self { wire, received, link }
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(n)) = &written {
-            self.meter.wrote(*n);
+            self.link.meter.wrote(*n);
         }
         written
     }
@@ -38,7 +38,7 @@ impl MeteredIo {
 impl AsyncRead for MeteredIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let io = self.get_mut();
-        if io.meter.excess().is_some() {
+        if io.link.meter.excess().is_some() {
             // The task that polls looks at the meter next.
             return Poll::Pending;
         }
@@ -53,7 +53,7 @@ impl AsyncRead for MeteredIo {
                 io.received = Vec::new();
             }
         }
-        if io.meter.read(buf.filled().get(before..).unwrap_or_default()) {
+        if io.link.meter.read(buf.filled().get(before..).unwrap_or_default()) {
             return Poll::Ready(Ok(()));
         }
         buf.set_filled(before);

@@ -29,7 +29,7 @@ use super::super::wire::Wire;
 use super::fields::read_request;
 use super::frame_meter::FrameMeter;
 use super::metered_io::MeteredIo;
-use super::server_stream::{Http2Body, Http2Reply, split};
+use super::server_stream::{Http2Body, Http2Reply, Link, split};
 use super::websocket::WebSocket;
 
 /// Time for the preface and for each header block.
@@ -97,8 +97,8 @@ impl Http2Server {
     /// Serves a connection until it ends; `received` is what was read of it before.
     pub async fn serve(self, wire: Wire, received: Vec<u8>, exchanges: Rc<dyn Exchanges>) {
         let list = self.settings.max_head.min(MAX_HEADER_LIST);
-        let meter = Rc::new(FrameMeter::new(self.settings.heads.clone(), 4 * list));
-        let write_limit = wire.write_limit();
+        let meter = FrameMeter::new(self.settings.heads.clone(), 4 * list);
+        let link = Rc::new(Link { meter, stats: wire.stats(), write_limit: wire.write_limit() });
         let mut builder = Builder::new();
         builder
             .max_concurrent_streams(self.settings.max_streams)
@@ -110,7 +110,7 @@ impl Http2Server {
             .max_concurrent_reset_streams(KNOWN_RESETS)
             .reset_stream_duration(KNOWN_RESET_TIME)
             .enable_connect_protocol();
-        let handshake = builder.handshake(MeteredIo::new(wire, received, meter.clone()));
+        let handshake = builder.handshake(MeteredIo::new(wire, received, link.clone()));
         let Ok(Ok(connection)) = timeout(HEAD_TIMEOUT, handshake).await else { return };
         // From here on the connection ends itself, with GOAWAY.
         exchanges.set_idle(false);
@@ -120,8 +120,7 @@ impl Http2Server {
             connection,
             exchanges,
             streams: JoinSet::new(),
-            meter,
-            write_limit,
+            link,
             held: Rc::default(),
             window: None,
             phase: Phase::Open { accepted: now, idle_since: now },
@@ -160,8 +159,7 @@ struct Driver {
     connection: Connection<MeteredIo, Bytes>,
     exchanges: Rc<dyn Exchanges>,
     streams: JoinSet<()>,
-    meter: Rc<FrameMeter>,
-    write_limit: Option<Duration>,
+    link: Rc<Link>,
     /// Bytes of all heads that are in use.
     held: Rc<Cell<usize>>,
     /// What is claimed for the window of bodies.
@@ -206,7 +204,7 @@ impl Driver {
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            if self.meter.excess().is_some() && !matches!(self.phase, Phase::Closing { .. }) {
+            if self.link.meter.excess().is_some() && !matches!(self.phase, Phase::Closing { .. }) {
                 self.close(Reason::ENHANCE_YOUR_CALM);
                 again = true;
             }
@@ -233,7 +231,7 @@ impl Driver {
 
     /// When something is due.
     fn next_look(&self) -> Option<Instant> {
-        let block = self.meter.block_open_since().map(|since| since + HEAD_TIMEOUT);
+        let block = self.link.meter.block_open_since().map(|since| since + HEAD_TIMEOUT);
         let has_age = !self.settings.max_age.is_zero();
         let next = match self.phase {
             Phase::Open { accepted, idle_since } => {
@@ -248,7 +246,7 @@ impl Driver {
 
     /// Does what is due; true when the connection must not be waited for any longer.
     fn look(&mut self, now: Instant) -> bool {
-        if self.meter.block_open_since().is_some_and(|since| since + HEAD_TIMEOUT <= now) {
+        if self.link.meter.block_open_since().is_some_and(|since| since + HEAD_TIMEOUT <= now) {
             self.close(Reason::ENHANCE_YOUR_CALM);
             return false;
         }
@@ -294,15 +292,19 @@ impl Driver {
             Phase::Open { .. } if !self.settings.keep_alive => self.go_away(),
             Phase::Open { .. } | Phase::GoingAway { .. } => {}
         }
+        // Streams that were reset may need a moment to end.
+        if self.streams.len() as u64 >= 2 * u64::from(self.settings.max_streams) {
+            return response.send_reset(Reason::REFUSED_STREAM);
+        }
         let (parts, body) = request.into_parts();
         if !body.is_end_stream() {
             self.widen();
         }
-        let (mut body, mut reply) = split(response, body, self.meter.clone(), self.write_limit);
+        let (mut body, mut reply) = split(response, body, self.link.clone());
         let mut head = RequestHead::default();
         let read = read_head(&mut head, &parts, &mut body, &mut reply);
         let held = read.and_then(|()| self.hold(head.size()));
-        let reply = ReplyWriter::stream(Box::new(reply), &head, self.write_limit);
+        let reply = ReplyWriter::stream(Box::new(reply), &head, self.link.write_limit);
         let exchanges = self.exchanges.clone();
         self.streams.spawn_local(async move {
             match held {

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::super::body_error::BodyError;
 use super::super::header_list::HeaderList;
 use super::super::message::{HeadOut, ReplyBody};
 use super::super::stream::{RecvStream, SendStream};
+use super::super::wire::WireStats;
 use super::fields::{read_trailers, write_fields, write_reply};
 use super::frame_meter::FrameMeter;
 use super::websocket::WebSocket;
@@ -46,6 +48,15 @@ impl Sender {
     }
 }
 
+/// What all streams of a connection share.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) meter: FrameMeter,
+    pub(super) stats: Arc<WireStats>,
+    /// How long a write may make no progress.
+    pub(super) write_limit: Option<Duration>,
+}
+
 /// What both directions share.
 #[derive(Debug)]
 struct Stream {
@@ -61,8 +72,7 @@ pub(super) struct Http2Reply {
     /// Waits for the first piece.
     head: Option<Response<()>>,
     websocket: Option<WebSocket>,
-    meter: Rc<FrameMeter>,
-    write_limit: Option<Duration>,
+    link: Rc<Link>,
     /// Since when the client has taken too little to call it progress.
     crawls_since: Option<Instant>,
 }
@@ -82,12 +92,7 @@ pub(super) struct Http2Body {
 }
 
 /// Both sides of a stream that a client has opened.
-pub(super) fn split(
-    response: SendResponse<Bytes>,
-    body: H2Body,
-    meter: Rc<FrameMeter>,
-    write_limit: Option<Duration>,
-) -> (Http2Body, Http2Reply) {
+pub(super) fn split(response: SendResponse<Bytes>, body: H2Body, link: Rc<Link>) -> (Http2Body, Http2Reply) {
     let stream = Rc::new(RefCell::new(Stream { sender: Sender::Response(response), replies: false }));
     let done = body.is_end_stream();
     let reading = Http2Body {
@@ -99,7 +104,7 @@ pub(super) fn split(
         awaits_continue: false,
         before_tunnel: false,
     };
-    (reading, Http2Reply { stream, head: None, websocket: None, meter, write_limit, crawls_since: None })
+    (reading, Http2Reply { stream, head: None, websocket: None, link, crawls_since: None })
 }
 
 impl Http2Reply {
@@ -140,7 +145,7 @@ impl Http2Reply {
             return false;
         }
         let since = *self.crawls_since.get_or_insert_with(Instant::now);
-        self.write_limit.is_some_and(|limit| since.elapsed() > limit)
+        self.link.write_limit.is_some_and(|limit| since.elapsed() > limit)
     }
 }
 
@@ -169,7 +174,7 @@ impl SendStream for Http2Reply {
         if let Sender::Body(body) = &mut stream.sender {
             let piece = Bytes::copy_from_slice(data.get(..n).unwrap_or_default());
             body.send_data(piece, ends).map_err(broken)?;
-            self.meter.sends_data();
+            self.link.meter.sends_data();
             if ends {
                 stream.sender = Sender::Ended;
             }
@@ -184,6 +189,10 @@ impl SendStream for Http2Reply {
         body.send_trailers(write_fields(fields)).map_err(broken)?;
         stream.sender = Sender::Ended;
         Poll::Ready(Ok(()))
+    }
+
+    fn stalled(&self) {
+        self.link.stats.write_timeouts.inc();
     }
 }
 
