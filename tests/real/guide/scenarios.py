@@ -355,6 +355,16 @@ def upstreams_agent(stack):
     stack.check("its samples are in the tenant of its token, and it ends in order", agent.stop() == 0, agent.log()[-1500:])
 
 
+@only("oidc-provider")  # no provider has a part in it
+def upstreams_proxy(stack):
+    """this agent through upstream's proxy, as Debian has it (harness 12)"""
+    proxy, agent = stack.debian_proxy("6:1")
+    instances = {stack.places["vmauth:8427"], stack.places["vmagent:8429"], stack.neighbour}
+    kit.wait_for("its samples", lambda: {series["metric"]["instance"] for series in stack.store.query("6:1", "up")} == instances, 60)
+    stack.check("its samples are in the tenant of its user, and it ends in order", agent.stop() == 0, agent.log()[-1500:])
+    proxy.stop()
+
+
 def nothing_is_told(stack):
     """secrets and tokens in no log, page or file (F8, harness 7)"""
     hidden = {*stack.provider.clients.values(), "try-out-secret"}
@@ -391,5 +401,5 @@ def the_whole_run(stack):
 
 SCENARIOS = (
     started_before_the_provider, samples_travel, queries, by_hand, claims, algorithms, refresh, key_rotation, tenant_change, provider_away,
-    provider_hangs, secrets, parts_away, upstreams_agent, nothing_is_told, the_whole_run,
+    provider_hangs, secrets, parts_away, upstreams_agent, upstreams_proxy, nothing_is_told, the_whole_run,
 )

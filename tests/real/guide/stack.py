@@ -123,6 +123,19 @@ class Stack:
                                    f"-httpListenAddr=127.0.0.1:{kit.free_port()}", f"-remoteWrite.oauth2.clientID={client}")
         return kit.Process("debian", "/usr/bin/vmagent", *arguments)
 
+    def debian_proxy(self, tenant):
+        """Upstream's proxy, which has no tokens of providers yet, and an agent of ours with a password."""
+        place, address = kit.folder("debian"), f"127.0.0.1:{kit.free_port()}"
+        (place / "auth.yml").write_text(
+            f"users: [{{username: u, password: debian-password, url_prefix: 'http://{self.store.address}/insert/{tenant}/prometheus'}}]\n")
+        proxy = kit.Process("debian", "/usr/bin/vmauth", f"-auth.config={place}/auth.yml", f"-httpListenAddr={address}")
+        kit.wait_for("upstream's proxy", lambda: answers(f"http://{address}/health"))
+        agent = kit.Process("vmagent", Agent.binary, f"-promscrape.config={self.agent_places['vmagent']}/scrape.yml",
+                            f"-httpListenAddr=127.0.0.1:{kit.free_port()}", f"-remoteWrite.tmpDataPath={place}/queue",
+                            f"-remoteWrite.url=http://{address}/api/v1/write", "-remoteWrite.basicAuth.username=u",
+                            "-remoteWrite.basicAuth.password=debian-password", *QUICK)
+        return proxy, agent
+
     def write(self, token, method="POST", path="/insert/api/v1/write", body=b""):
         """A request of a client to the proxy; writes without samples leave nothing in a store."""
         self.tokens.add(token)
