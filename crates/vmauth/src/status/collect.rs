@@ -159,16 +159,14 @@ impl Sources {
         let own = self.listening.get().map(|listening| listening.tls.as_slice()).unwrap_or_default();
         let mut all: Vec<_> = own
             .iter()
-            .filter_map(|(place, tls)| {
-                let facts = tls.certificate()?;
-                Some(Certificate {
-                    place: place.clone(),
-                    file: redact::url(tls.certificate_file()).into_owned(),
-                    subject: facts.subject.clone(),
-                    not_before: facts.not_before,
-                    not_after: facts.not_after,
-                    problem: None,
-                })
+            .flat_map(|(place, tls)| tls.served().into_iter().map(move |served| (place, served)))
+            .map(|(place, served)| Certificate {
+                place: place.clone(),
+                file: redact::url(&served.name).into_owned(),
+                subject: served.facts.subject,
+                not_before: served.facts.not_before,
+                not_after: served.facts.not_after,
+                problem: None,
             })
             .collect();
         for tls in self.environment.client_tls.in_use() {

@@ -191,7 +191,7 @@ pub struct Issuer {
 pub struct Certificate {
     /// Listener, or `backends`.
     pub place: String,
-    /// Its file.
+    /// Its file, or the host that it was requested for.
     pub file: String,
     /// Its subject.
     pub subject: String,

@@ -182,7 +182,7 @@ impl Service {
             for served in tls.served() {
                 page.family(FAMILY, Kind::Gauge);
                 let labels = [("addr", addr.as_str()), ("cert", served.name.as_str())];
-                page.labeled(FAMILY, &labels, served.not_after as f64);
+                page.labeled(FAMILY, &labels, served.facts.not_after as f64);
             }
         });
     }

@@ -56,8 +56,8 @@ pub struct ServerTls {
 pub struct Served {
     /// Path of the file, or the host that it was issued for.
     pub name: String,
-    /// End of its validity, in seconds since 1970.
-    pub not_after: i64,
+    /// Its subject and its life.
+    pub facts: CertificateFacts,
 }
 
 struct State {
@@ -187,11 +187,15 @@ impl ServerTls {
     pub fn served(&self) -> Vec<Served> {
         let mut served = Vec::new();
         if let Some(facts) = &*self.certificate.load() {
-            served.push(Served { name: self.options.cert_file.clone(), not_after: facts.not_after });
+            served.push(Served { name: self.options.cert_file.clone(), facts: facts.as_ref().clone() });
         }
         if let Some(issued) = &self.issued {
-            let of_host = |host: &String| Some(Served { name: host.clone(), not_after: issued.get(host)?.not_after });
-            served.extend(issued.hosts().iter().filter_map(of_host));
+            served.extend(issued.hosts().iter().filter_map(|host| {
+                let certificate = issued.get(host)?;
+                let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+                let facts = CertificateFacts { subject: format!("CN={host}"), not_before, not_after };
+                Some(Served { name: host.clone(), facts })
+            }));
         }
         served
     }
@@ -199,16 +203,6 @@ impl ServerTls {
     /// The configuration for the next handshake. One atomic load.
     pub fn current(&self) -> Arc<ServerConfig> {
         self.current.load_full()
-    }
-
-    /// The certificate that is in use, unless it cannot be read.
-    pub fn certificate(&self) -> Option<Arc<CertificateFacts>> {
-        self.certificate.load_full()
-    }
-
-    /// Path of its file.
-    pub fn certificate_file(&self) -> &str {
-        &self.options.cert_file
     }
 
     /// Cipher suites of the flag that cannot be offered here; worth a warning at start.

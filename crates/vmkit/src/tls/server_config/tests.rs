@@ -384,7 +384,7 @@ async fn issued_certificates_are_chosen_by_name_and_go_before_the_file() {
     let served = |server: &ServerTls| server.served().into_iter().map(|served| served.name).collect::<Vec<_>>();
     assert_eq!(served(&without), ["one.example", "two.example"]);
     assert_eq!(served(&with_file), [files.options().cert_file.as_str(), "one.example", "two.example"]);
-    assert!(with_file.served().iter().all(|served| served.not_after > 1_700_000_000));
+    assert!(with_file.served().iter().all(|served| served.facts.not_after > 1_700_000_000));
 }
 
 #[tokio::test]
