@@ -213,7 +213,7 @@ fn query_arg(arg: SrcQueryArg) -> QueryArgMatcher {
 
 fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) -> Upstream {
     if let Some(path) = url.socket() {
-        let peer = peers.peer(path, 0, false, None);
+        let peer = peers.peer(path, 0, false, false, None);
         return Upstream { url, peer };
     }
     let srv = url.is_srv();

@@ -10,11 +10,10 @@ use super::cert_store::{self, CertificateFacts, FileError, Fingerprint, PairErro
 use super::cipher_suites::{self, Selection, UnknownSuite, UnknownVersion};
 use super::issued::{ACME_TLS, IssuedCertificates};
 use super::peer_verifier::PeerVerifier;
-use super::x509::Certificate;
 use super::{LastFailure, Refreshed};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::server::{Acceptor, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
