@@ -162,8 +162,10 @@ impl App {
             stats: Arc::new(dial_metrics::dial_stats(service.registry.common())),
             reports: self.pool_reports.clone(),
             control: Handle::current(),
-            codec: codec
-                .unwrap_or_else(|| Arc::new(Http2Client { ping_interval: start.options.backends.http2_ping_interval })),
+            codec: codec.unwrap_or_else(|| {
+                let stats = Arc::new(dial_metrics::http2_stats(service.registry.common()));
+                Arc::new(Http2Client { ping_interval: start.options.backends.http2_ping_interval, stats })
+            }),
         };
         move |plan| {
             let pool = std::rc::Rc::new(Pool::new(pools.options(plan.count)));

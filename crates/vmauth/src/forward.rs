@@ -88,7 +88,7 @@ pub struct Forward<'r, 'c> {
     pub placeholders: Option<&'r VmAccess>,
     /// What was read of the body.
     pub buffered: BufferedBody,
-    /// What is read of it later, if that is worth keeping. `None` at first.
+    /// What is read of it later, as far as that is worth keeping. `None` at first, and for a body that was read whole.
     pub kept: Option<RefCell<Kept>>,
     /// Header fields of every reply.
     pub common_lines: &'c HeaderList,
@@ -213,9 +213,11 @@ impl Forward<'_, '_> {
         if let Some(values) = self.placeholders {
             self.target.request_rules.check_values(values).map_err(ForwardError::BadHeaderValue)?;
         }
-        if !self.buffered.complete && grpc::is_call(self.head) {
+        if !self.buffered.complete {
             // A call is not read ahead to its end; what is sent of it meanwhile is kept as far as a whole one would be.
-            self.kept = Some(RefCell::new(Kept::new(self.buffered.data.len(), self.settings.limits.retry)));
+            let (length, limit) = (self.buffered.data.len(), self.settings.limits.retry);
+            let kept = if grpc::is_call(self.head) { Kept::new(length, limit) } else { Kept::nothing() };
+            self.kept = Some(RefCell::new(kept));
         }
         let backends = self.target.backends.fresh().await;
         let attempts = backends.len();
@@ -336,7 +338,8 @@ impl Forward<'_, '_> {
                         lives = alive;
                         situation.body_replayable = self.is_replayable();
                         situation.only_once = harms_twice && reached && !refused;
-                        situation.stale_connection = (stale || refused) && situation.body_replayable;
+                        situation.stale_connection =
+                            stale && situation.body_replayable || refused && self.has_lost_nothing();
                         let failure = if trivial { Failure::Cut } else { Failure::Other };
                         (Outcome::Failed(failure), FailureText::Cause(fault, cause))
                     }
@@ -352,12 +355,17 @@ impl Forward<'_, '_> {
         }
     }
 
-    /// Whether everything that was read of the body can be sent again.
+    /// Whether the body may be sent to another backend.
     fn is_replayable(&self) -> bool {
-        match &self.kept {
-            Some(kept) => kept.borrow().is_whole(),
-            None => self.buffered.is_replayable(self.settings.limits),
+        if self.kept.is_some() && grpc::is_call(self.head) {
+            return self.has_lost_nothing();
         }
+        self.buffered.is_replayable(self.settings.limits)
+    }
+
+    /// Whether everything that was read of the body is still at hand.
+    fn has_lost_nothing(&self) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.borrow().is_whole())
     }
 
     /// Counts and reports a failed attempt; an error ends the request. A backend that `lives` has failed this request

@@ -209,7 +209,7 @@ fn explained_metrics() -> Vec<String> {
     let is_metric = |span: &String| {
         let has_prefix =
             ["vmauth_", "vm_", "process_", "go_", "metrics_push_"].iter().any(|prefix| span.starts_with(prefix));
-        let is_name = span.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'*');
+        let is_name = span.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'*'));
         is_name && (has_prefix || span == "flag")
     };
     let names: Vec<_> = page("metrics.md").code_spans().into_iter().filter(is_metric).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vmkit::exchange::WireStats;
+use vmkit::exchange::{Http2Stats, WireStats};
 use vmkit::metrics::Set;
 
 use crate::upstream::pool::DialStats;
@@ -23,5 +23,15 @@ pub(super) fn dial_stats(set: &Set) -> DialStats {
             write_errors: counter("conn_write_errors_total"),
             write_timeouts: Arc::default(),
         }),
+    }
+}
+
+/// Counters of connections to backends that carry many requests at once.
+pub(super) fn http2_stats(set: &Set) -> Http2Stats {
+    Http2Stats {
+        connections: set.gauge("vmauth_backend_http2_conns"),
+        streams: set.gauge("vmauth_backend_http2_streams"),
+        refused: set.counter("vmauth_backend_http2_refused_requests_total"),
+        dead: set.counter("vmauth_backend_http2_dead_conns_total"),
     }
 }

@@ -28,7 +28,7 @@ pub struct Source<'a> {
     pub buffered: &'a [u8],
     /// Whether `buffered` is all of it.
     pub complete: bool,
-    /// What was read beyond that, if it is worth keeping.
+    /// What was read beyond that, as far as it is worth keeping.
     pub kept: Option<&'a RefCell<Kept>>,
     /// Args to remove from the rest of a form on its way; `kind` is a stream then.
     pub filter: Option<&'a ProtectedArgs>,
@@ -59,6 +59,11 @@ impl Kept {
     pub fn new(buffered: usize, limit: usize) -> Self {
         let room = if buffered == 0 { Some(limit) } else { limit.checked_sub(buffered) };
         Self { data: Vec::new(), room }
+    }
+
+    /// Nothing will be kept.
+    pub fn nothing() -> Self {
+        Self { data: Vec::new(), room: Some(0) }
     }
 
     /// Whether everything that was read can be sent again.

@@ -116,7 +116,13 @@ fn what_was_not_taken_before_goaway_is_sent_again() {
     assert_eq!(texts, ["first", "second"]);
     assert_eq!(server.connections(), 2);
     eventually("the end of the first connection", || if server.open() == 1 { Ok(()) } else { Err(server.open()) });
-    proxy.expect_metrics(&[("user.request_backend_requests_total", 3.0), ("user.request_backend_errors_total", 0.0)]);
+    proxy.expect_metrics(&[
+        ("user.request_backend_requests_total", 3.0),
+        ("user.request_backend_errors_total", 0.0),
+        ("vmauth_backend_http2_refused_requests_total", 1.0),
+        ("vmauth_backend_http2_conns", 1.0),
+        ("vmauth_backend_http2_streams", 0.0),
+    ]);
 }
 
 #[test]
@@ -134,6 +140,36 @@ fn refused_streams_are_sent_again() {
     client.request("POST", "/", &[AUTH], Some(b"body"));
     assert_eq!(client.reply().expect(200).text(), "second");
     proxy.expect_metrics(&[("user.request_backend_requests_total", 2.0), ("user.request_backend_errors_total", 0.0)]);
+}
+
+/// Nothing is lost of a large body as long as no more was read than its buffered beginning.
+#[test]
+fn a_large_body_that_was_refused_is_sent_again() {
+    let server = FrameServer::start(&[], |number, peer| {
+        let Some(stream) = peer.request() else { return };
+        if number == 0 {
+            peer.reset(stream, REFUSED_STREAM);
+            return peer.answer_all("");
+        }
+        let mut length = 0;
+        while let Some(frame) = peer.next() {
+            length += frame.payload.len();
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        peer.reply(stream, &length.to_string());
+        peer.answer_all("");
+    });
+    let proxy = start(&[&server], &["-requestBufferSize=16384"]);
+    let mut client = proxy.client();
+    // The first part is what is read before a backend is asked.
+    let (first, second) = (vec![b'x'; 16_384], vec![b'y'; 40_000 - 16_384]);
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{AUTH}\r\nContent-Length: 40000\r\n\r\n"));
+    client.send(&first);
+    eventually("the second connection", || if server.connections() == 2 { Ok(()) } else { Err(()) });
+    client.send(&second);
+    assert_eq!(client.reply().expect(200).text(), "40000");
 }
 
 /// A reply that ends with its head is whole, also for clients of HTTP/1.
@@ -224,7 +260,11 @@ fn pings_find_a_dead_backend() {
     let mark = proxy.program.mark();
     assert_eq!(asking(&proxy, "/").reply().expect(200).text(), "alive");
     proxy.program.wait_log(mark, "the backend is silent and has not answered a ping for 100ms");
-    proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0)]);
+    proxy.expect_metrics(&[
+        ("user.request_backend_errors_total", 1.0),
+        ("vmauth_backend_http2_dead_conns_total", 1.0),
+        ("vmauth_backend_http2_conns", 1.0),
+    ]);
     gate.open();
 }
 

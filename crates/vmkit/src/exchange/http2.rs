@@ -12,7 +12,7 @@
 //!
 //! Limits are set by us and never left to the defaults of the crate, which are made for clients.
 
-pub(super) mod client;
+mod client;
 mod client_stream;
 pub(super) mod fields;
 mod frame_meter;
@@ -24,5 +24,7 @@ mod server;
 mod server_stream;
 mod websocket;
 
+pub use client::Http2Client;
 pub(super) use frame_meter::PREFACE;
+pub use life::Http2Stats;
 pub use server::{Http2Server, Http2Settings};

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::super::stream::{ClientCodec, RecvReply, SendStream, SharedConnection}
 use super::super::wire::Wire;
 use super::client_stream;
 use super::greeting::Greeted;
-use super::life::{Life, StreamClaim};
+use super::life::{Http2Stats, Life, StreamClaim};
 use super::ping;
 
 /// Streams of one connection, if the backend does not set a lower limit; further ones go over another connection.
@@ -39,6 +40,8 @@ const REMEMBERED_RESETS: usize = 100;
 pub struct Http2Client {
     /// After how much silence a backend is asked whether it lives, and how long it may take to answer; `None` for never.
     pub ping_interval: Option<Duration>,
+    /// Counters.
+    pub stats: Arc<Http2Stats>,
 }
 
 impl ClientCodec for Http2Client {
@@ -47,7 +50,7 @@ impl ClientCodec for Http2Client {
     }
 
     fn start(&self, wire: Wire) -> Rc<dyn SharedConnection> {
-        let life = Rc::new(Life::default());
+        let life = Rc::new(Life::new(self.stats.clone()));
         let connection = Rc::new(Connection { is_tls: wire.is_tls(), sender: RefCell::default(), life: life.clone() });
         let driver = drive(wire, life, Rc::downgrade(&connection), self.ping_interval);
         tokio::task::spawn_local(driver);
@@ -96,7 +99,10 @@ async fn drive(wire: Wire, life: Rc<Life>, connection: Weak<Connection>, ping_in
                 None => life.text(&error),
             }
         },
-        cause = watch => cause,
+        cause = watch => {
+            life.count_dead();
+            cause
+        }
     };
     life.end(cause);
 }

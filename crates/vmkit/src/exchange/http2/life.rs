@@ -6,19 +6,35 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::super::reply_error::ReplyError;
+use crate::metrics::{Counter, Gauge};
 
 /// How long a connection is spared new streams after its peer has refused one: the peer is at its limit.
 const REST: Duration = Duration::from_secs(1);
 
-/// The state of one connection.
+/// Counters of all HTTP/2 connections to backends.
 #[derive(Debug, Default)]
+pub struct Http2Stats {
+    /// Open connections.
+    pub connections: Arc<Gauge>,
+    /// Streams in use.
+    pub streams: Arc<Gauge>,
+    /// Requests that the backend has not taken, by `GOAWAY` or `REFUSED_STREAM`.
+    pub refused: Arc<Counter>,
+    /// Connections given up because a ping was not answered.
+    pub dead: Arc<Counter>,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
 pub(super) struct Life {
+    stats: Arc<Http2Stats>,
     greeted: Cell<bool>,
     waiting: RefCell<Option<Waker>>,
     streams: Cell<usize>,
@@ -32,6 +48,25 @@ pub(super) struct Life {
 }
 
 impl Life {
+    pub(super) fn new(stats: Arc<Http2Stats>) -> Self {
+        stats.connections.inc();
+        Self {
+            stats,
+            greeted: Cell::new(false),
+            waiting: RefCell::default(),
+            streams: Cell::new(0),
+            read: Cell::new(0),
+            heard: Cell::new(false),
+            rests_until: Cell::new(None),
+            ended: RefCell::default(),
+        }
+    }
+
+    /// The peer has not answered a ping.
+    pub(super) fn count_dead(&self) {
+        self.stats.dead.inc();
+    }
+
     /// The peer speaks HTTP/2.
     pub(super) fn greet(&self) {
         self.greeted.set(true);
@@ -113,6 +148,7 @@ impl Life {
     /// Why no reply came on a stream.
     pub(super) fn reply_error(&self, error: &h2::Error) -> ReplyError {
         if error.is_go_away() && error.is_remote() {
+            self.stats.refused.inc();
             // Streams that the peer has taken before are not failed by its GOAWAY (RFC 9113 §6.8).
             return ReplyError::Refused {
                 text: "http2: the backend ends the connection and has not taken the request".to_owned(),
@@ -121,6 +157,7 @@ impl Life {
         if error.is_reset() && error.is_remote() {
             if error.reason() == Some(h2::Reason::REFUSED_STREAM) {
                 self.rest();
+                self.stats.refused.inc();
                 return ReplyError::Refused { text: "http2: the backend has refused the stream".to_owned() };
             }
             return ReplyError::Reset { text: self.text(error) };
@@ -144,6 +181,12 @@ impl Life {
     }
 }
 
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.stats.connections.dec();
+    }
+}
+
 fn reason_name(reason: h2::Reason) -> String {
     format!("{reason:?}")
 }
@@ -155,6 +198,7 @@ pub(super) struct StreamClaim(pub(super) Rc<Life>);
 impl StreamClaim {
     pub(super) fn new(life: &Rc<Life>) -> Self {
         life.streams.set(life.streams.get() + 1);
+        life.stats.streams.inc();
         Self(life.clone())
     }
 }
@@ -162,5 +206,6 @@ impl StreamClaim {
 impl Drop for StreamClaim {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get() - 1);
+        self.0.stats.streams.dec();
     }
 }
