@@ -83,9 +83,9 @@ fn start(command: &'static Command, words: &Words) -> Result<Start, CommandError
     let app = app_info();
     let args = std::iter::once("vmauth".to_owned()).chain(words.flags.iter().cloned());
     let flags = FlagSet::parse(&groups(), &app, args, &variables).map_err(|exit| {
-        // Of a usage text of two hundred lines the first says what is wrong.
+        // Of a usage text of two hundred lines the first ones say what is wrong.
         let text = if exit.stdout.is_empty() { exit.stderr } else { exit.stdout };
-        usage(text.lines().next().unwrap_or_default().to_owned())
+        usage(text.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("; "))
     })?;
     let mut logging = LoggerOptions::from_flags(&flags);
     // Results go to stdout; of the log only what went wrong is worth a line beside them.

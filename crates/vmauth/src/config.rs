@@ -31,6 +31,9 @@ use stage::Problems;
 use std::io;
 use vmkit::yaml;
 
+/// So many variables are named when the text with their values is no YAML.
+const MAX_NAMED_VARIABLES: usize = 5;
+
 /// What the pure parser may ask of the outside.
 pub struct Inputs<'a> {
     /// Replaces `%{NAME}` placeholders; applied to the whole text before YAML sees it.
@@ -49,10 +52,33 @@ pub fn parse(bytes: &[u8], inputs: &Inputs<'_>) -> Result<AuthConfig, ConfigErro
     let mut problems = Problems::default();
     let text = yaml::utf8(bytes, &mut problems).map(|text| (inputs.expand)(text));
     let tree = text.as_deref().and_then(|text| yaml::parse(text, &mut problems));
+    if tree.is_none() {
+        name_variables(bytes, inputs, &mut problems);
+    }
     let config = tree.map(|tree| build_users::build(&tree, inputs, &mut problems));
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         Some(_) | None => Err(problems.into_list()),
+    }
+}
+
+/// A file that is YAML until its variables are replaced: says whose value breaks it. Values are never shown.
+fn name_variables(bytes: &[u8], inputs: &Inputs<'_>, problems: &mut Problems) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut names: Vec<&str> = text.split("%{").skip(1).filter_map(|piece| Some(piece.split_once('}')?.0)).collect();
+    names.dedup();
+    let breaks = |name: &&str| {
+        let reference = format!("%{{{name}}}");
+        let value = (inputs.expand)(&reference);
+        // Alone in quotes the value is a text; as it stands it is structure.
+        value != reference
+            && value.contains(['\n', ':', '#', '"', '\'', '{', '[', '&', '*', '!', '|', '>', '%', '@', '`'])
+    };
+    for name in names.into_iter().filter(breaks).take(MAX_NAMED_VARIABLES) {
+        let line = text.lines().position(|line| line.contains(&format!("%{{{name}}}"))).unwrap_or(0) + 1;
+        let message = format!("the value of the variable {name} has characters that mean something in YAML");
+        let hint = format!("put \"%{{{name}}}\" in quotes, or change the value");
+        problems.push(Stage::Syntax, &yaml::Place::root(), yaml::Mark::new(line, 1), message, hint);
     }
 }
 

@@ -12,7 +12,7 @@ pub mod problems;
 pub mod scalar;
 pub mod tree;
 
-pub use decode::{At, Decoder, Field, Text, TextList};
+pub use decode::{At, Decoder, Elsewhere, Field, Text, TextList};
 pub use fields::{FieldDef, Member, Object, ValueType};
 pub use place::{Mark, Place};
 pub use problems::{Problem, ProblemList, Problems, Stage};

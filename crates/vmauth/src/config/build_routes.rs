@@ -20,6 +20,19 @@ use vmkit::go_text::quote;
 use vmkit::yaml::Place;
 use vmkit::yaml::{Text, TextList};
 
+/// What to write instead of a pattern that is none.
+fn regex_hint(text: &str) -> &'static str {
+    match text {
+        _ if text.starts_with('*') => "this is a regular expression: write `.*` for any text",
+        _ if ["(?!", "(?=", "(?<!", "(?<="].iter().any(|look| text.contains(look)) => {
+            "there are no look-arounds: list what is refused in `deny_paths`, or put a narrower entry first"
+        }
+        _ if text.matches('(').count() > text.matches(')').count() => "close the `(`, or write `\\(` for the character",
+        _ if text.matches('[').count() > text.matches(']').count() => "close the `[`, or write `\\[` for the character",
+        _ => "",
+    }
+}
+
 impl Builder<'_, '_> {
     /// Builds `url_map`.
     pub(super) fn routes(
@@ -119,7 +132,7 @@ impl Builder<'_, '_> {
                 Ok(pattern) => patterns.push(pattern),
                 Err(cause) => {
                     let message = format!("cannot build regexp from {}: {cause}", quote(value));
-                    self.problems.push(Stage::Values, &place.index(index), mark, message, "");
+                    self.problems.push(Stage::Values, &place.index(index), mark, message, regex_hint(value));
                 }
             }
         }
@@ -241,7 +254,7 @@ impl Builder<'_, '_> {
                 let pair = item.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
                 if let Some(message) = pair.and_then(|(name, value)| check(name, value)) {
                     let message = format!("{header_prefix}{message}");
-                    self.problems.push(context.stage, &place.index(index), mark, message, "");
+                    self.problems.push(context.stage, &place.index(index), mark, message, placeholders::hint(item));
                 }
             }
         };
@@ -263,7 +276,7 @@ impl Builder<'_, '_> {
             let item = index.map(|index| place.index(index));
             for message in placeholders::check_url(value, context.is_jwt) {
                 let place = item.as_ref().unwrap_or(&place);
-                self.problems.push(context.stage, place, mark, format!("{prefix}{message}"), "");
+                self.problems.push(context.stage, place, mark, format!("{prefix}{message}"), placeholders::hint(value));
             }
         }
     }

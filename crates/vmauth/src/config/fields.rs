@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use vmkit::yaml::ValueType::{
     Boolean, Integer, Integers, Object as Nested, Objects, Text, TextMap, TextOrTexts, Texts,
 };
-use vmkit::yaml::{FieldDef, Object, ValueType};
+use vmkit::yaml::{Elsewhere, FieldDef, Object, ValueType};
 
 /// The top level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,22 @@ pub(super) static TOP: Object<TopField> = Object::new(
         ),
         row(TopField::IpFilters, "ip_filters", Nested("main.IPFilters"), "Addresses that may connect at all."),
     ],
-);
+)
+.elsewhere(&[(
+    &[
+        "username",
+        "password",
+        "bearer_token",
+        "auth_token",
+        "jwt",
+        "mtls",
+        "name",
+        "url_map",
+        "url_prefix",
+        "default_url",
+    ],
+    "it belongs into an item of `users`, or into `unauthorized_user`",
+)]);
 
 /// Fields that users and entries of `url_map` share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +123,10 @@ pub(super) enum UserField {
 }
 
 pub(super) static USER: LazyLock<Object<UserField>> =
-    LazyLock::new(|| Object::with_shared("main.UserInfo", USER_OWN, SETTINGS, UserField::Setting));
+    LazyLock::new(|| Object::with_shared("main.UserInfo", USER_OWN, SETTINGS, UserField::Setting).elsewhere(OF_ROUTES));
+
+const OF_ROUTES: &[Elsewhere] =
+    &[(&["src_paths", "src_hosts", "src_query_args", "src_headers"], "it belongs into an entry of `url_map`")];
 
 const USER_OWN: &[FieldDef<UserField>] = &[
     row(UserField::Name, "name", Text, "Name in messages, logs and metrics."),
@@ -147,7 +165,31 @@ pub(super) enum RouteField {
 }
 
 pub(super) static ROUTE: LazyLock<Object<RouteField>> =
-    LazyLock::new(|| Object::with_shared("main.URLMap", ROUTE_OWN, SETTINGS, RouteField::Setting));
+    LazyLock::new(|| Object::with_shared("main.URLMap", ROUTE_OWN, SETTINGS, RouteField::Setting).elsewhere(OF_USERS));
+
+const OF_USERS: &[Elsewhere] = &[(
+    &[
+        "name",
+        "username",
+        "password",
+        "bearer_token",
+        "auth_token",
+        "jwt",
+        "mtls",
+        "url_map",
+        "default_url",
+        "dump_request_on_errors",
+        "max_concurrent_requests",
+        "tls_ca_file",
+        "tls_cert_file",
+        "tls_key_file",
+        "tls_server_name",
+        "tls_insecure_skip_verify",
+        "metric_labels",
+        "access_log",
+    ],
+    "it belongs one level up, to the user beside `url_map`",
+)];
 
 const ROUTE_OWN: &[FieldDef<RouteField>] = &[
     row(RouteField::SrcPaths, "src_paths", Texts, "Regexes of which one must match the whole path."),
@@ -310,6 +352,15 @@ mod tests {
             assert_eq!(variant, camel, "a row has the name of another field");
             assert!(def.doc.ends_with('.'), "{}", def.name);
         }
+    }
+
+    #[test]
+    fn fields_elsewhere_are_those_of_users() {
+        let own: Vec<_> = USER_OWN.iter().map(|def| def.name).collect();
+        let elsewhere: Vec<_> = OF_USERS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        assert_eq!(own, elsewhere);
+        let routes: Vec<_> = OF_ROUTES.iter().flat_map(|(names, _)| names.iter().copied()).collect();
+        assert_eq!(routes, ROUTE_OWN.iter().map(|def| def.name).collect::<Vec<_>>());
     }
 
     #[test]

@@ -7,6 +7,11 @@ use super::redact;
 use crate::rewrite::jwt_placeholders::PLACEHOLDERS;
 use vmkit::go_text::quote;
 
+/// What to write instead of a placeholder that is none.
+pub(super) fn hint(text: &str) -> &'static str {
+    if text.contains("{{ ") || text.contains(" }}") { "write it without blanks: {{.MetricsTenant}}" } else { "" }
+}
+
 /// Checks the path and the query of a URL; one message a problem.
 pub(super) fn check_url(url: &str, is_jwt: bool) -> Vec<String> {
     let mut messages = Vec::new();

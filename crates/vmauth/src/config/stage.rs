@@ -22,6 +22,7 @@ pub enum Stage {
 impl yaml::Stage for Stage {
     const SYNTAX: Self = Self::Syntax;
     const TYPES: Self = Self::Types;
+    const PLACE_FIRST: bool = true;
 
     fn prefix(self) -> &'static str {
         match self {

@@ -340,3 +340,45 @@ proptest! {
         let _ = parse_with(&format!("unauthorized_user: {{url_prefix: http://a, headers: [{text}]}}"), &ConfigDefaults::default());
     }
 }
+
+#[test]
+fn mistakes_are_answered_with_what_to_write() {
+    let f = |text: &str, want: &str| {
+        let errors = parse_with(text, &ConfigDefaults::default()).unwrap_err().to_string();
+        assert!(errors.contains(want), "{want}\n{errors}");
+    };
+    let user = |field: &str| format!("users:\n- username: u\n  password: p\n  url_prefix: http://a/\n  {field}\n");
+    let entry = |field: &str| user(&format!("url_map: [{{url_prefix: http://a/, {field}}}]"));
+    f(
+        &entry("src_paths: [/], max_concurrent_requests: 5"),
+        "users[0].url_map[0].max_concurrent_requests (line 5, column 53): there is no field max_concurrent_requests here; it belongs one level up, to the user",
+    );
+    f(&user("src_paths: [/]"), "there is no field src_paths here; it belongs into an entry of `url_map`");
+    f("url_prefix: http://a/", "it belongs into an item of `users`");
+    f(
+        "users:\n- jwt: {skip_verify: true, vm_default_access_claim: {}}\n  url_prefix: http://a/",
+        "did you mean `default_vm_access_claim`?",
+    );
+    f(
+        &user("access_log: true"),
+        "users[0].access_log (line 5, column 15): want an object, got `true`; write `access_log: {}`",
+    );
+    f(&user("headers: {A: b}"), "want a list, got an object; write a list of texts: `- \"Name: value\"`");
+    f(&entry("src_paths: ['*']"), "write `.*` for any text");
+    f(&entry("src_paths: ['/a(']"), "close the `(`");
+    f(&entry("src_paths: ['/(?!a)']"), "`deny_paths`");
+    f("users:\n- jwt: {skip_verify: true}\n  url_prefix: 'http://a/{{ .MetricsTenant }}'", "write it without blanks");
+    f("users:\n- username: u\n\tpassword: p", "line 3, column 1: yaml: a tab indents the line; write blanks");
+    f("users:\n- username: \"u\n  password: p\n", "is never closed");
+}
+
+#[test]
+fn variables_that_break_the_text_are_named() {
+    let defaults = ConfigDefaults::default();
+    let expand = |text: &str| text.replace("%{PW}", "s3cret: x").replace("%{OK}", "fine");
+    let inputs = Inputs { expand: &expand, defaults: &defaults, read_file: &|path| std::fs::read(path) };
+    let text = "users:\n- username: %{OK}\n  password: %{PW}\n";
+    let errors = parse(text.replace("%{", "a%{").as_bytes(), &inputs).unwrap_err().to_string();
+    assert!(errors.contains("line 3, column 1: yaml: the value of the variable PW has characters that mean something in YAML; put \"%{PW}\" in quotes"), "{errors}");
+    assert!(!errors.contains("s3cret") && !errors.contains("variable OK"), "{errors}");
+}

@@ -4,12 +4,12 @@
 //! the errors. Unknown flags and bad values end the process with code 2 and a usage text on stdout, words left over
 //! with code 1 on stderr, as start scripts expect.
 
-use super::definition::AppInfo;
+use super::definition::{AppInfo, FlagDef, Kind};
 use super::flag_exit::FlagExit;
 use super::flag_set::FlagSet;
 use super::help;
 use super::value::Value;
-use crate::go_text::quote;
+use crate::go_text::{edit_distance, quote};
 
 /// Program name and words behind it, with references to the environment already replaced.
 pub(super) struct CommandLine {
@@ -27,7 +27,7 @@ impl CommandLine {
     pub(super) fn apply(&self, flags: &mut FlagSet, app: &AppInfo) -> Result<(), FlagExit> {
         let (code, message) = match self.walk(flags) {
             Ok([]) => return Ok(()),
-            Ok(left) => return Err(leftovers(left)),
+            Ok(left) => return Err(leftovers(flags, &self.words, left)),
             Err(Stop::Help) => (0, String::new()),
             Err(Stop::Error(message)) => (2, message + "\n"),
         };
@@ -66,7 +66,7 @@ fn apply_flag<'a>(flags: &mut FlagSet, word: &str, body: &str, tail: &'a [String
         if name == "help" || name == "h" {
             return Err(Stop::Help);
         }
-        return Err(Stop::Error(format!("flag provided but not defined: -{name}")));
+        return Err(Stop::Error(format!("flag provided but not defined: -{name}{}", suggestion(flags.defs(), name))));
     };
     if matches!(flags.value_at(index), Value::Bool(_) | Value::Bools(_)) {
         let text = value.unwrap_or("true");
@@ -79,14 +79,54 @@ fn apply_flag<'a>(flags: &mut FlagSet, word: &str, body: &str, tail: &'a [String
         (None, None) => return Err(Stop::Error(format!("flag needs an argument: -{name}"))),
     };
     let shown = if flags.is_masked(index) { "secret" } else { text };
-    let wrong = |cause| Stop::Error(format!("invalid value {} for flag -{name}: {cause}", quote(shown)));
+    let hint = flags.defs().get(index).map_or("", |def| what_to_write(def.kind));
+    let wrong = |cause| Stop::Error(format!("invalid value {} for flag -{name}: {cause}{hint}", quote(shown)));
     flags.set(index, text).map_err(wrong).map(|()| tail)
 }
 
-fn leftovers(words: &[String]) -> FlagExit {
+/// A line of its own behind the error, so that the first one stays what scripts know.
+fn what_to_write(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Duration => "\nwrite numbers with units: 30s, 5m, 1h30m",
+        Kind::Bytes => "\nwrite a number of bytes, or one with KB, MB, GB, TB, KiB, MiB, GiB or TiB",
+        Kind::Bool
+        | Kind::Int
+        | Kind::Float
+        | Kind::Text
+        | Kind::Password
+        | Kind::TextList
+        | Kind::IntList
+        | Kind::BoolList => "",
+    }
+}
+
+/// The flag that may have been meant, in a line of its own.
+fn suggestion(defs: &[FlagDef], name: &str) -> String {
+    let wanted = name.to_lowercase();
+    let near = defs.iter().map(|def| (edit_distance(&wanted, &def.name.to_lowercase()), def.name));
+    match near.min_by_key(|(distance, _)| *distance) {
+        Some((distance, near)) if distance <= 2.min(near.len() / 3) => format!("\ndid you mean -{near}?"),
+        _ => String::new(),
+    }
+}
+
+fn leftovers(flags: &FlagSet, all: &[String], left: &[String]) -> FlagExit {
+    // `-tls true`: the word in front of the first one left is the flag that did not take it.
+    let before = all.len().checked_sub(left.len() + 1).and_then(|at| all.get(at));
+    let flag = before.and_then(|word| word.strip_prefix("--").or_else(|| word.strip_prefix('-')));
+    let is_bool = |name: &&str| {
+        let index = flags.index_of(name);
+        index.is_some_and(|index| matches!(flags.value_at(index), Value::Bool(_) | Value::Bools(_)))
+    };
+    let advice = match (flag.filter(is_bool), left.first()) {
+        (Some(flag), Some(word)) if matches!(word.as_str(), "true" | "false" | "1" | "0") => {
+            format!("; write -{flag}={word}")
+        }
+        _ => String::new(),
+    };
     FlagExit::failure(&format!(
         "unprocessed command-line args left: [{}]; the most likely reason is missing `=` between boolean flag name and \
-         value; see https://pkg.go.dev/flag#hdr-Command_line_flag_syntax",
-        words.join(" ")
+         value; see https://pkg.go.dev/flag#hdr-Command_line_flag_syntax{advice}",
+        left.join(" ")
     ))
 }

@@ -136,8 +136,9 @@ fn wrong_command_lines_end_with_code_2_and_a_hint() {
         );
     };
     f(&["-foo"], "flag provided but not defined: -foo");
+    f(&["-failtimeOut=1s"], "flag provided but not defined: -failtimeOut\ndid you mean -failTimeout?");
     f(&["-foo=bar"], "flag provided but not defined: -foo");
-    f(&["-DryRun"], "flag provided but not defined: -DryRun");
+    f(&["-DryRun"], "flag provided but not defined: -DryRun\ndid you mean -dryRun?");
     f(&["---x"], "bad flag syntax: ---x");
     f(&["-=x"], "bad flag syntax: -=x");
     f(&["--=x"], "bad flag syntax: --=x");
@@ -148,11 +149,15 @@ fn wrong_command_lines_end_with_code_2_and_a_hint() {
         &["-maxConcurrentRequests=99999999999999999999"],
         "invalid value \"99999999999999999999\" for flag -maxConcurrentRequests: value out of range",
     );
-    f(&["-failTimeout", "5"], "invalid value \"5\" for flag -failTimeout: parse error");
+    f(
+        &["-failTimeout", "5"],
+        "invalid value \"5\" for flag -failTimeout: parse error\nwrite numbers with units: 30s, 5m, 1h30m",
+    );
     f(&["-percent=x"], "invalid value \"x\" for flag -percent: parse error");
     f(
         &["-requestBufferSize=5B"],
-        "invalid value \"5B\" for flag -requestBufferSize: strconv.ParseFloat: parsing \"5B\": invalid syntax",
+        "invalid value \"5B\" for flag -requestBufferSize: strconv.ParseFloat: parsing \"5B\": invalid syntax\n\
+         write a number of bytes, or one with KB, MB, GB, TB, KiB, MiB, GiB or TiB",
     );
     f(
         &["-retryStatusCodes=500,foo"],
@@ -173,6 +178,8 @@ fn words_left_over_end_with_code_1() {
         );
         assert_eq!((exit.code, exit.stdout.as_str(), message), (1, "", want.as_str()));
     };
+    let advised = exit(&["-dryRun", "true"]).stderr;
+    assert!(advised.ends_with("flag_syntax; write -dryRun=true\n"), "{advised}");
     f(&["foo"], "foo");
     f(&["-dryRun", "foo", "-nonsense"], "foo -nonsense");
     f(&["-"], "-");

@@ -94,6 +94,9 @@ pub fn looks_like_ipv6_warning(addr: &str) -> Option<String> {
     if addr.contains(':') && (host.is_empty() || host.parse::<Ipv4Addr>().is_ok()) {
         return None;
     }
+    if !addr.is_empty() && addr.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(format!("listening address {addr:?} is a port without a colon; write \":{addr}\""));
+    }
     Some(format!(
         "listening address {addr:?} looks like IPv6, but IPv6 is disabled; the server will listen on IPv4 only. \
          Pass -enableTCP6 command-line flag to enable IPv6 support"

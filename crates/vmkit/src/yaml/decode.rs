@@ -7,6 +7,7 @@ use super::place::{Mark, Place};
 use super::problems::{Problems, Stage};
 use super::scalar::Scalar;
 use super::tree::{Kind, Node, NodeId, ScalarTag, Tree};
+use crate::go_text::edit_distance;
 
 /// A value and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -64,14 +65,27 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
         type_name: &str,
         known: &[&'static str],
     ) -> Option<Vec<Field>> {
+        self.fields_here(id, place, type_name, known, &[])
+    }
+
+    /// The same; `elsewhere` says where fields belong that are no fields of this object.
+    pub fn fields_here(
+        &mut self,
+        id: NodeId,
+        place: &Place<'_>,
+        type_name: &str,
+        known: &[&'static str],
+        elsewhere: &[Elsewhere],
+    ) -> Option<Vec<Field>> {
         let entries = self.entries(id, place, type_name)?;
         let mut fields: Vec<Field> = Vec::with_capacity(entries.len());
         for entry in entries {
             let (key, mark) = (entry.key.value, entry.key.mark);
             let Some(&name) = known.iter().find(|&&name| name == key) else {
                 let shown = shown_name(key, 64);
-                let message = format!("field {shown} not found in type {type_name}");
-                self.problems.push(S::TYPES, &place.field(&shown), mark, message, suggestion(key, known));
+                let (plain, message) = (format!("there is no field {shown} here"), not_found(&shown, type_name));
+                let hint = advised(key, known, elsewhere);
+                self.problems.push_plain(S::TYPES, &place.field(&shown), mark, plain, message, hint);
                 continue;
             };
             match (fields.iter_mut().find(|(field, _)| *field == name), entry.merged) {
@@ -79,7 +93,8 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
                 (Some(_), true) => {}
                 (Some(_), false) => {
                     let message = format!("field {name} already set in type {type_name}");
-                    self.problems.push(S::TYPES, &place.field(name), mark, message, "remove one of them");
+                    let plain = format!("{name} is set twice");
+                    self.problems.push_plain(S::TYPES, &place.field(name), mark, plain, message, "remove one of them");
                 }
             }
         }
@@ -266,7 +281,8 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
     pub fn mismatch(&mut self, id: NodeId, place: &Place<'_>, wanted: &str) {
         let node = self.tree.node(id);
         let message = format!("cannot unmarshal {} into {wanted}", shown(node));
-        self.problems.push(S::TYPES, place, node.mark, message, advice(node, wanted));
+        let plain = format!("want {}, got {}", wanted_words(wanted), got_words(node));
+        self.problems.push_plain(S::TYPES, place, node.mark, plain, message, advice(node, wanted));
     }
 }
 
@@ -297,11 +313,50 @@ fn shown(node: &Node<'_>) -> String {
     }
 }
 
+fn not_found(name: &str, type_name: &str) -> String {
+    format!("field {name} not found in type {type_name}")
+}
+
+fn wanted_words(wanted: &str) -> &'static str {
+    match wanted {
+        "string" => "a text",
+        "int" => "a whole number",
+        "uint32" => "a whole number from 0 to 4294967295",
+        "bool" => "true or false",
+        _ if wanted.starts_with("[]") => "a list",
+        _ => "an object",
+    }
+}
+
+fn got_words(node: &Node<'_>) -> String {
+    match &node.kind {
+        Kind::Sequence(_) => "a list".to_owned(),
+        Kind::Mapping(_) => "an object".to_owned(),
+        Kind::Scalar { plain, .. } => {
+            let (_, value) =
+                shown(node).split_once(' ').map(|(tag, value)| (tag.to_owned(), value.to_owned())).unwrap_or_default();
+            format!("{}{value}", if *plain { "" } else { "the quoted text " })
+        }
+    }
+}
+
+/// Fields that belong to another object, and where that is.
+pub type Elsewhere = (&'static [&'static str], &'static str);
+
+/// What to do about an unknown field.
+fn advised(key: &str, known: &[&'static str], elsewhere: &[Elsewhere]) -> String {
+    let place = elsewhere.iter().find(|(names, _)| names.contains(&key));
+    place.map_or_else(|| suggestion(key, known), |(_, place)| (*place).to_owned())
+}
+
 fn advice(node: &Node<'_>, wanted: &str) -> &'static str {
     let is_map = matches!(node.kind, Kind::Mapping(_));
     let quoted = matches!(node.kind, Kind::Scalar { plain: false, .. }) && node.tag == ScalarTag::Implicit;
     match wanted {
+        "main.AccessLog" => "write `access_log: {}`, or `{filters: {skip_status_codes: [200]}}`",
+        "[]*main.Header" => "write a list of texts: `- \"Name: value\"`",
         "string" if is_map => "put the text in quotes",
+
         "string" => "write a single text",
         "int" | "uint32" | "bool" if quoted => "remove the quotes",
         "int" => "write an integer",
@@ -314,30 +369,20 @@ fn advice(node: &Node<'_>, wanted: &str) -> &'static str {
 
 /// The known name that `key` may have been meant to be.
 fn suggestion(key: &str, known: &[&'static str]) -> String {
-    let near = known.iter().map(|name| (distance(key, name), name)).min_by_key(|(distance, _)| *distance);
+    // The same words in another order.
+    let words = |name: &str| {
+        let mut words: Vec<String> = name.split('_').map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    if let Some(name) = known.iter().find(|name| words(name) == words(key)) {
+        return format!("did you mean `{name}`?");
+    }
+    let near = known.iter().map(|name| (edit_distance(key, name), name)).min_by_key(|(distance, _)| *distance);
     match near {
         Some((distance, name)) if distance <= 2.min(name.len() / 3) => format!("did you mean `{name}`?"),
         _ => String::new(),
     }
-}
-
-/// Number of single edits between two names; long keys count as far away.
-fn distance(a: &str, b: &str) -> usize {
-    if a.len().abs_diff(b.len()) > 2 {
-        return usize::MAX;
-    }
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, to) in b.iter().enumerate() {
-            let (diagonal, above) = (row.get(j).copied().unwrap_or(0), row.get(j + 1).copied().unwrap_or(0));
-            let left = next.last().copied().unwrap_or(0);
-            next.push((diagonal + usize::from(from != *to)).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -373,6 +418,7 @@ mod tests {
         f("url_prefx", "did you mean `url_prefix`?");
         f("url_maps", "did you mean `url_map`?");
         f("jw", "did you mean `jwt`?");
+        f("prefix_url", "did you mean `url_prefix`?");
         f("foo", "");
         f("", "");
     }

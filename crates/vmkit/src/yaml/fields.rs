@@ -3,7 +3,7 @@
 //! A program writes an enum for each kind of object and one row a variant. Readers match on the enum, so a field without
 //! an arm does not compile, and a variant without a row is dead code. Documents and schemas are made from the same rows.
 
-use super::decode::Decoder;
+use super::decode::{Decoder, Elsewhere};
 use super::place::Place;
 use super::problems::Stage;
 use super::tree::NodeId;
@@ -59,12 +59,14 @@ pub struct Object<F: Copy + 'static> {
     pub type_name: &'static str,
     /// The fields in the order of the documentation.
     pub fields: Cow<'static, [FieldDef<F>]>,
+    /// Fields of other objects that are written here by mistake.
+    pub elsewhere: &'static [Elsewhere],
 }
 
 impl<F: Copy + 'static> Object<F> {
     /// An object with these fields.
     pub const fn new(type_name: &'static str, fields: &'static [FieldDef<F>]) -> Self {
-        Self { type_name, fields: Cow::Borrowed(fields) }
+        Self { type_name, fields: Cow::Borrowed(fields), elsewhere: &[] }
     }
 
     /// An object with fields of its own and some that other objects have as well.
@@ -75,7 +77,14 @@ impl<F: Copy + 'static> Object<F> {
         wrap: fn(G) -> F,
     ) -> Self {
         let shared = shared.iter().map(|def| FieldDef::new(wrap(def.field), def.name, def.value, def.doc));
-        Self { type_name, fields: own.iter().copied().chain(shared).collect() }
+        Self { type_name, fields: own.iter().copied().chain(shared).collect(), elsewhere: &[] }
+    }
+
+    /// Says where fields belong that do not belong here.
+    #[must_use]
+    pub const fn elsewhere(mut self, elsewhere: &'static [Elsewhere]) -> Self {
+        self.elsewhere = elsewhere;
+        self
     }
 }
 
@@ -94,7 +103,7 @@ impl<S: Stage> Decoder<'_, '_, S> {
     /// Reads an object, merge keys resolved; reports unknown and repeated fields.
     pub fn members<F: Copy>(&mut self, id: NodeId, place: &Place<'_>, object: &Object<F>) -> Option<Vec<Member<F>>> {
         let names: Vec<_> = object.fields.iter().map(|def| def.name).collect();
-        let fields = self.fields(id, place, object.type_name, &names)?;
+        let fields = self.fields_here(id, place, object.type_name, &names, object.elsewhere)?;
         let known = |name| object.fields.iter().find(|def| def.name == name);
         let members = fields.into_iter();
         Some(members.filter_map(|(name, value)| Some(Member { field: known(name)?.field, name, value })).collect())

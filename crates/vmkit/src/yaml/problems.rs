@@ -17,6 +17,8 @@ pub trait Stage: Copy + Ord + fmt::Debug + 'static {
     const SYNTAX: Self;
     /// A value has the wrong type or a field is unknown.
     const TYPES: Self;
+    /// Whether a problem begins with its place and ends with what others may look for, instead of a prefix.
+    const PLACE_FIRST: bool = false;
 
     /// Stands before each problem of this stage.
     fn prefix(self) -> &'static str;
@@ -45,11 +47,27 @@ pub struct Problem<S> {
     pub column: u32,
     /// What is wrong, without prefix and place.
     pub message: String,
+    /// The same without the names of another program's types; empty = `message` has none.
+    pub plain: String,
     /// What to write instead; may be empty.
     pub hint: Cow<'static, str>,
 }
 
 impl<S: Stage> Problem<S> {
+    /// Place, what is wrong, what to write; at last the words of the original where they differ.
+    fn place_first(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stage, line, column, message, plain, hint, .. } = self;
+        match *stage == S::SYNTAX {
+            true => write!(f, "line {line}, column {column}: yaml: ")?,
+            false => write!(f, "{} (line {line}, column {column}): ", self.place())?,
+        }
+        f.write_str(if plain.is_empty() { message } else { plain })?;
+        if !hint.is_empty() {
+            write!(f, "; {hint}")?;
+        }
+        if plain.is_empty() { Ok(()) } else { write!(f, " [{message}]") }
+    }
+
     fn place(&self) -> &str {
         if self.place.is_empty() { "top level" } else { &self.place }
     }
@@ -57,6 +75,9 @@ impl<S: Stage> Problem<S> {
 
 impl<S: Stage> fmt::Display for Problem<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if S::PLACE_FIRST {
+            return self.place_first(f);
+        }
         let Self { stage, line, column, message, hint, .. } = self;
         f.write_str(stage.prefix())?;
         if *stage == S::SYNTAX {
@@ -99,7 +120,8 @@ impl<S: Stage> fmt::Display for ProblemList<S> {
             if previous.is_some() {
                 f.write_str("\n")?;
             }
-            if previous != Some(problem.stage)
+            if !S::PLACE_FIRST
+                && previous != Some(problem.stage)
                 && let Some(heading) = problem.stage.heading()
             {
                 writeln!(f, "{heading}")?;
@@ -139,6 +161,19 @@ impl<S: Stage> Problems<S> {
         message: impl Into<String>,
         hint: impl Into<Cow<'static, str>>,
     ) {
+        self.push_plain(stage, place, mark, "", message, hint);
+    }
+
+    /// The same for a message with names of another program's types, and its words without them.
+    pub fn push_plain(
+        &mut self,
+        stage: S,
+        place: &Place<'_>,
+        mark: Mark,
+        plain: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<Cow<'static, str>>,
+    ) {
         self.total += 1;
         // Twice the limit: duplicates are removed at the end.
         if self.found.len() < 2 * MAX_PROBLEMS {
@@ -148,6 +183,7 @@ impl<S: Stage> Problems<S> {
                 line: mark.line,
                 column: mark.column,
                 message: message.into(),
+                plain: plain.into(),
                 hint: hint.into(),
             });
         }

@@ -87,9 +87,8 @@ impl<'t> Tree<'t> {
         let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: Vec::new(), root: None };
         let mut parser = Parser::<StrInput<'_>>::new_from_str(text);
         while let Some(event) = parser.next_event() {
-            let (event, span) = event.map_err(|error| TreeError {
-                mark: Mark::new(error.marker().line(), error.marker().col() + 1),
-                message: error.info().to_owned(),
+            let (event, span) = event.map_err(|error| {
+                syntax_error(text, Mark::new(error.marker().line(), error.marker().col() + 1), error.info())
             })?;
             if matches!(event, Event::DocumentEnd) {
                 break;
@@ -109,6 +108,23 @@ impl<'t> Tree<'t> {
     pub fn node(&self, id: NodeId) -> &Node<'t> {
         self.nodes.get(id.0 as usize).expect("BUG: node ids come from this tree")
     }
+}
+
+/// The parser's error in words that say what to look for.
+fn syntax_error(text: &str, mark: Mark, message: &str) -> TreeError {
+    // The parser blames the line before the tab, or takes both for one text.
+    let near = text.lines().enumerate().skip(mark.line.saturating_sub(2) as usize).take(3);
+    let tab = |line: &str| line.find('\t').filter(|at| line[..*at].trim().is_empty() && !line.trim().is_empty());
+    if let Some((index, at)) = near.into_iter().find_map(|(index, line)| Some((index, tab(line)?))) {
+        let message = "a tab indents the line; write blanks".to_owned();
+        return TreeError { mark: Mark::new(index + 1, at + 1), message };
+    }
+    let message = if message.contains("quoted scalar") {
+        format!("a quote that opens here or above is never closed ({message})")
+    } else {
+        message.to_owned()
+    };
+    TreeError { mark, message }
 }
 
 fn check_characters(text: &str) -> Result<(), TreeError> {
