@@ -5,7 +5,7 @@
 //! cut is still a success.
 
 use super::metrics::ConnectionMetrics;
-use super::url::RemoteUrl;
+use super::url::{Lookup, RemoteUrl};
 use crate::proxy::Proxy;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -20,11 +20,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use vmkit::net::dial::{dial, dial_error_text};
+use tokio::net::TcpStream;
+use vmkit::net::dial::{TRY_TCP6_HINT, dial, dial_error_text};
+use vmkit::net::dns::Resolver;
 use vmkit::tls::client_config::ClientTls;
 
 /// Looked at again for changed files.
 const TLS_REFRESH: Duration = Duration::from_secs(1);
+/// For the records of a name.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 /// For one address of a name.
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// Of a reply's body, for the log.
@@ -35,13 +39,13 @@ const DRAINED_BODY: usize = 256 * 1024;
 const BODY_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where connections of a URL go.
-#[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) url: RemoteUrl,
     pub(crate) tls: ClientTls,
     pub(crate) tls_checked: Mutex<Option<Instant>>,
     pub(crate) handshake_limit: Duration,
     pub(crate) proxy: Option<Proxy>,
+    pub(crate) resolver: Arc<Resolver>,
     /// `-enableTCP6`.
     pub(crate) ipv6: bool,
     pub(crate) metrics: Arc<ConnectionMetrics>,
@@ -73,6 +77,12 @@ pub(crate) struct NoReply {
 impl NoReply {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_end: false }
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint").field("proxy", &self.proxy).finish_non_exhaustive()
     }
 }
 
@@ -159,7 +169,7 @@ impl Endpoint {
 
     async fn try_connect(&self) -> Result<Connection, String> {
         let tcp = match &self.proxy {
-            None => self.dial(&self.url.host, self.url.port).await?,
+            None => self.dial_remote().await?,
             Some(proxy) => {
                 let (address, port) = proxy.address();
                 let dialled = self.dial(&address.host, port).await;
@@ -185,14 +195,35 @@ impl Endpoint {
         self.handshake(tls, loaded.generation).await
     }
 
-    async fn dial(&self, host: &str, port: u16) -> Result<tokio::net::TcpStream, String> {
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let found = tokio::net::lookup_host((host.as_str(), port)).await;
-        let found = found.map_err(|err| format!("lookup {host}: {err}"))?;
-        let is_literal = host.parse::<std::net::IpAddr>().is_ok();
-        let usable = |addr: &SocketAddr| self.ipv6 || is_literal || addr.is_ipv4();
-        let mut last = format!("lookup {host}: no addresses; try -enableTCP6 for ipv6 addresses");
-        for addr in found.filter(usable) {
+    /// To the remote itself. Each connection chooses anew, so senders spread over what a name stands for.
+    async fn dial_remote(&self) -> Result<TcpStream, String> {
+        if self.url.lookup != Lookup::Services {
+            return self.dial(&self.url.host, self.url.port).await;
+        }
+        let mut services =
+            self.resolver.lookup_srv(&self.url.host, LOOKUP_LIMIT).await.map_err(|error| error.to_string())?;
+        fastrand::shuffle(&mut services);
+        services.sort_by_key(|service| service.priority);
+        let mut last = format!("lookup {}: no SRV records", self.url.host);
+        for service in services {
+            let port = if self.url.has_port { self.url.port } else { service.port };
+            match self.dial(&service.host, port).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, String> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let found = self.resolver.lookup_ips(host, self.ipv6, LOOKUP_LIMIT).await;
+        let mut found = found.map_err(|error| error.to_string())?;
+        if self.url.lookup == Lookup::AnyAddress {
+            fastrand::shuffle(&mut found);
+        }
+        let mut last = format!("lookup {host}: no addresses{}", if self.ipv6 { "" } else { TRY_TCP6_HINT });
+        for addr in found.into_iter().map(|ip| SocketAddr::new(ip, port)) {
             match dial(addr, DIAL_LIMIT).await {
                 Ok(stream) => return Ok(stream),
                 Err(err) => last = dial_error_text(addr, &err),
@@ -324,5 +355,43 @@ impl<S> Counted<S> {
                 Err(_) => self.metrics.write_errors.inc(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::dns_server::{Answer, DnsServer};
+    use vmkit::tls::client_config::ClientTlsOptions;
+
+    fn endpoint(url: &str, names: &DnsServer) -> Endpoint {
+        Endpoint {
+            url: RemoteUrl::parse(url).unwrap().0,
+            tls: ClientTls::new(ClientTlsOptions::default()),
+            tls_checked: Mutex::default(),
+            handshake_limit: DIAL_LIMIT,
+            proxy: None,
+            resolver: Arc::new(Resolver::from_servers(&[names.address()])),
+            ipv6: false,
+            metrics: Arc::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn remotes_by_srv_records_and_by_any_address() {
+        let remote = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = remote.local_addr().unwrap().port();
+        let names = DnsServer::start();
+        names.set("a.svc", Answer::Addresses(vec!["127.0.0.1".parse().unwrap()]));
+        let dials =
+            async |url: &str| endpoint(url, &names).dial_remote().await.map(|tcp| tcp.peer_addr().unwrap().port());
+        names.set("_insert.svc", Answer::Services(vec![(port, "a.svc".to_owned())]));
+        assert_eq!(dials("http://srv+_insert.svc/w").await, Ok(port));
+        assert_eq!(dials(&format!("http://dns+a.svc:{port}/w")).await, Ok(port));
+        assert_eq!(dials(&format!("http://a.svc:{port}/w")).await, Ok(port));
+        names.set("_insert.svc", Answer::Services(vec![(1, "a.svc".to_owned())]));
+        assert_eq!(dials(&format!("http://srv+_insert.svc:{port}/w")).await, Ok(port), "the port of the URL counts");
+        assert!(dials("http://srv+_insert.svc/w").await.unwrap_err().contains("refused"));
+        assert!(dials("http://srv+none.svc/w").await.unwrap_err().contains("none.svc"));
     }
 }

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vmkit::flags::FlagSet;
+use vmkit::net::dns::Resolver;
 use vmkit::oauth2::{OAuth2Options, SecretFile, TokenSource};
 use vmkit::secret::Secret;
 use vmkit::tls::client_config::{ClientTls, ClientTlsOptions};
@@ -251,7 +252,12 @@ impl UrlOptions {
         })
     }
 
-    pub(crate) fn endpoint(&self, ipv6: bool, metrics: &Arc<ConnectionMetrics>) -> Result<Endpoint, String> {
+    pub(crate) fn endpoint(
+        &self,
+        ipv6: bool,
+        resolver: &Arc<Resolver>,
+        metrics: &Arc<ConnectionMetrics>,
+    ) -> Result<Endpoint, String> {
         let url = RemoteUrl::parse(&self.url)?.0;
         let proxy = match self.proxy_url.expose() {
             "" => {
@@ -266,6 +272,7 @@ impl UrlOptions {
             tls: ClientTls::new(self.tls.clone()),
             tls_checked: Mutex::new(None),
             handshake_limit: self.handshake_timeout,
+            resolver: Arc::clone(resolver),
             ipv6,
             metrics: Arc::clone(metrics),
         })

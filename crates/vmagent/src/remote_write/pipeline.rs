@@ -22,6 +22,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use vmkit::metrics::Set;
+use vmkit::net::dns::Resolver;
 
 /// Blocks that were pushed and not encoded yet.
 const SINK_BYTES: usize = 32 << 20;
@@ -65,9 +66,17 @@ impl RemoteWrite {
         let names = queue_names(options)?;
         report(adopt_moved(&storage, &root, &names), &root);
         let metrics = Arc::new(GlobalMetrics::new(set));
+        let resolver = Arc::new(Resolver::from_system().reporting(|warning| vmkit::warn!("{warning}")));
         let mut remotes = Vec::with_capacity(options.urls.len());
         for (url, dir) in options.urls.iter().zip(&names) {
-            remotes.push(Arc::new(open_remote(options, url, &root.join(dir), memory_bytes, &metrics, set)?));
+            remotes.push(Arc::new(open_remote(
+                options,
+                url,
+                &root.join(dir),
+                memory_bytes,
+                (&metrics, set),
+                &resolver,
+            )?));
         }
         if !options.keep_dangling_queues {
             report(remove_dangling(&storage, &root, &names), &root);
@@ -198,8 +207,8 @@ fn open_remote(
     url: &UrlOptions,
     dir: &Path,
     memory_bytes: u64,
-    metrics: &GlobalMetrics,
-    set: &Arc<Set>,
+    (metrics, set): (&GlobalMetrics, &Arc<Set>),
+    resolver: &Arc<Resolver>,
 ) -> Result<Remote, String> {
     let labels = UrlLabels::new(&url.name, &dir.display().to_string());
     let own = memory_bytes / options.urls.len().max(1) as u64;
@@ -218,7 +227,7 @@ fn open_remote(
     url_metrics.show_queue(&labels, &queue, url.queues, url.rate_limit);
     Ok(Remote {
         name: url.name.clone(),
-        endpoint: url.endpoint(options.ipv6, &metrics.connections)?,
+        endpoint: url.endpoint(options.ipv6, resolver, &metrics.connections)?,
         credentials: url.credentials()?,
         headers: fixed_headers(&url.headers)?,
         send_limit: url.send_timeout,

@@ -10,10 +10,23 @@ pub(crate) struct RemoteUrl {
     pub(crate) is_https: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) has_port: bool,
+    pub(crate) lookup: Lookup,
     /// Value of `Host`.
     pub(crate) authority: String,
     /// Path and query for the request line.
     pub(crate) target: String,
+}
+
+/// How a connection finds the remote, by the prefix of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// None: the addresses of the host, in their order.
+    Addresses,
+    /// `dns+`: any of its addresses.
+    AnyAddress,
+    /// `srv+`: any of its SRV records, whose port counts where the URL has none.
+    Services,
 }
 
 /// Name and password of a URL.
@@ -40,9 +53,11 @@ impl RemoteUrl {
             }
             None => (None, authority),
         };
-        if authority.starts_with("srv+") || authority.starts_with("dns+") {
-            return Err("the prefixes srv+ and dns+ are not supported".to_owned());
-        }
+        let (lookup, authority) = match (authority.strip_prefix("srv+"), authority.strip_prefix("dns+")) {
+            (Some(rest), _) => (Lookup::Services, rest),
+            (None, Some(rest)) => (Lookup::AnyAddress, rest),
+            (None, None) => (Lookup::Addresses, authority),
+        };
         let parsed = HostPort::parse(authority).map_err(|_| "bad host or port".to_owned())?;
         if parsed.host.is_empty() {
             return Err("missing host".to_owned());
@@ -51,8 +66,10 @@ impl RemoteUrl {
         let slash = if tail.starts_with('/') { "" } else { "/" };
         let url = Self {
             is_https,
+            has_port: parsed.port.is_some(),
             host: parsed.host,
             port,
+            lookup,
             authority: authority.to_owned(),
             target: escape_forbidden(&format!("{slash}{tail}")),
         };
@@ -109,8 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn prefixes_of_hosts() {
+        let f = |text: &str, lookup: Lookup, host: &str, has_port: bool| {
+            let url = RemoteUrl::parse(text).unwrap().0;
+            assert_eq!((url.lookup, url.host.as_str(), url.has_port), (lookup, host, has_port), "{text}");
+            assert!(!url.authority.contains('+'), "{text}");
+        };
+        f("http://h/w", Lookup::Addresses, "h", false);
+        f("http://u:p@srv+insert.svc/w", Lookup::Services, "insert.svc", false);
+        f("https://srv+insert.svc:8480/w", Lookup::Services, "insert.svc", true);
+        f("http://dns+insert.svc:8480/w", Lookup::AnyAddress, "insert.svc", true);
+    }
+
+    #[test]
     fn refused() {
-        for text in ["h/w", "ftp://h/", "http://", "http:///w", "http://h:x/", "http://h/%zz", "http://srv+x/"] {
+        for text in ["h/w", "ftp://h/", "http://", "http:///w", "http://h:x/", "http://h/%zz", "http://srv+/"] {
             assert!(RemoteUrl::parse(text).is_err(), "{text}");
         }
     }
