@@ -51,7 +51,7 @@ def wait_until_ready(process, url, words):
 def try_program(run, requests):
     passed, before = 0, []
     started = time.monotonic()
-    process = subprocess.Popen(shlex.split(run), cwd=ROOT)
+    process = subprocess.Popen(shlex.split(run), cwd=ROOT, stdin=subprocess.DEVNULL)
     try:
         wait_until_ready(process, *READY[re.search(r"-p (\w+)", run).group(1)])
         print(f"ready after {time.monotonic() - started:.1f} s, build included: {run}")

@@ -32,8 +32,8 @@ use crate::{provider, table};
 const TICK: Duration = Duration::from_secs(1);
 /// How often until the first sample is there.
 const FIRST_TICK: Duration = Duration::from_millis(250);
-/// Ticks between two lines when nothing happens.
-const QUIET_TICKS: u64 = 5;
+/// Between two lines when nothing happens.
+const QUIET: Duration = Duration::from_secs(5);
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
@@ -66,7 +66,7 @@ pub async fn run(mut start: Start) -> Result<(), Fatal> {
         switches,
         output: output.clone(),
         planned: plan(&start.options),
-        events: Events::default(),
+        events: Events { new: Vec::new(), last: String::new(), told: Instant::now() },
     };
     let watching = tokio::spawn(watching.run(cancel));
     let ended = running.run(async || drop(watching.await)).await;
@@ -122,11 +122,12 @@ fn plan(options: &Options) -> Vec<(Duration, Fault, bool)> {
     planned
 }
 
-/// What has happened and was not told yet, and the last thing that was.
-#[derive(Debug, Default)]
+/// What has happened and was not told yet, the last thing that was, and when something was told.
+#[derive(Debug)]
 struct Events {
     new: Vec<String>,
     last: String,
+    told: Instant,
 }
 
 struct Watch {
@@ -154,7 +155,7 @@ impl Watch {
         let mut shows_commands = false;
         let mut ticks = tokio::time::interval(FIRST_TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut number = 0;
+        let mut is_waiting = true;
         loop {
             let due = self.planned.last().map(|(after, ..)| Instant::from_std(self.stack.started + *after));
             tokio::select! {
@@ -178,16 +179,16 @@ impl Watch {
             }
             let figures = self.collector.take(&mut self.stack).await;
             self.note(&figures);
-            if number == 0 && figures.first_sample.is_some() {
+            if is_waiting && figures.first_sample.is_some() {
+                is_waiting = false;
                 ticks = tokio::time::interval(TICK);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 ticks.reset();
             }
             match keyboard {
                 Some(keyboard) => self.draw(&figures, keyboard.rows(), shows_commands),
-                None => self.tell(&figures, number),
+                None => self.tell(&figures),
             }
-            number += u64::from(figures.first_sample.is_some());
             self.publish.send_replace(Arc::new(figures));
         }
     }
@@ -228,12 +229,13 @@ impl Watch {
         }
     }
 
-    fn tell(&mut self, figures: &Figures, number: u64) {
+    fn tell(&mut self, figures: &Figures) {
         let is_news = !self.events.new.is_empty();
         for event in self.events.new.drain(..) {
             self.output.print(format!("-- {event}\n"));
         }
-        if is_news || (figures.first_sample.is_some() && number.is_multiple_of(QUIET_TICKS)) {
+        if is_news || self.events.told.elapsed() >= QUIET {
+            self.events.told = Instant::now();
             self.output.print(format!("{}\n", table::line(figures)));
         }
     }
