@@ -93,6 +93,8 @@ def floods():
         f("pings_of_replies", lambda n: frame(PING, ACK, payload=b"12345678") * 10)
         body = frame(HEADERS, END_HEADERS, 1, head(b"/sink", b"POST"))
         f("empty_data", lambda n: (body if n == 1 else b"") + frame(DATA, stream=1) * 10)
+        ended = metric(proxy, 'vm_http_malformed_requests_total{reason="protocol"}')
+        check("abuse.floods.counted", ended >= 12, ended)
         f("small_data", lambda n: (body if n == 1 else b"") + frame(DATA, stream=1, payload=b"x") * 10, want=(ENHANCE_YOUR_CALM, 0x3),
           memory=64 * MIB)
 

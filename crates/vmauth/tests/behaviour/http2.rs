@@ -27,7 +27,7 @@ fn both_protocols_are_served_on_one_port() {
     proxy.expect_access("/a?b=c", 200);
     let line = proxy.program.matching(0, "request_uri=\"/a?b=c\"").remove(0);
     assert!(
-        line.contains("request_host=\"front\"") && line.ends_with(" username=\"u\" protocol=\"HTTP/2.0\""),
+        line.contains("request_host=\"front\"") && line.contains(" username=\"u\" protocol=\"HTTP/2.0\" "),
         "{line}"
     );
     let line = proxy.program.matching(0, "request_uri=\"/sentinel\"").remove(0);

@@ -26,7 +26,12 @@ fn ambiguous_requests_are_refused_and_seen_by_no_backend() {
     client.ask(request("CONNECT", "", &[])).expect(400);
     client.get("/fine").expect(200);
     assert_eq!(backend.requests().iter().filter(|seen| seen.target == "/refused").count(), 0);
-    proxy.expect_metrics(&[("vm_http_malformed_requests_total", 5.0)]);
+    proxy.expect_metrics(&[
+        ("vm_http_malformed_requests_total{reason=\"bad_host\"}", 2.0),
+        ("vm_http_malformed_requests_total{reason=\"expect\"}", 1.0),
+        ("vm_http_malformed_requests_total{reason=\"connection_header\"}", 1.0),
+        ("vm_http_malformed_requests_total{reason=\"bad_target\"}", 1.0),
+    ]);
 }
 
 #[test]

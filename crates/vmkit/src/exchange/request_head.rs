@@ -11,6 +11,9 @@ use super::head_lines::{HeaderId, HeaderLine, Line, Lines, slice, tokens};
 /// Headers of one request beyond this count are refused.
 pub const MAX_HEADERS: usize = 1024;
 
+/// Storage for a head whose size is not known before.
+const USUAL_HEAD: usize = 512;
+
 /// Storage of a head that a connection keeps for the next one.
 pub(super) const MAX_KEPT: usize = 16 * 1024;
 
@@ -82,6 +85,7 @@ impl RequestHead {
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<(), HeadError> {
         self.raw.clear();
+        self.raw.reserve(USUAL_HEAD);
         self.lines.clear();
         self.version = Version::Http2;
         if !is_token(parts.method.as_bytes()) || !parts.target.iter().all(|b| (b'!'..0x7F).contains(b) || *b >= 0x80) {

@@ -25,6 +25,8 @@ pub trait Exchanges {
     ) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
     /// Answers a request that the codec has refused.
     fn refuse<'a>(&'a self, error: HeadError, reply: &'a mut ReplyWriter) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+    /// The connection ends because the client has broken the rules of its protocol.
+    fn broken(&self);
     /// The connection takes no more streams because of its age.
     fn aged(&self);
     /// Whether and when the connection is to take no more streams.

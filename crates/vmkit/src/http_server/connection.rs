@@ -203,6 +203,10 @@ impl<H: Handler> Exchanges for Connection<H> {
         Box::pin(refuse(reply, error))
     }
 
+    fn broken(&self) {
+        self.context.shared.metrics.malformed_requests.count_protocol();
+    }
+
     fn aged(&self) {
         self.context.shared.metrics.conn_timeout_closed.inc();
     }

@@ -38,12 +38,13 @@ pub struct PprofMetrics {
 #[derive(Debug)]
 pub struct MalformedMetrics {
     heads: [Arc<Counter>; HeadError::ALL.len()],
+    protocol: Arc<Counter>,
 }
 
 impl MalformedMetrics {
     fn register(set: &Set) -> Self {
         let reason = |reason: &str| set.counter(&format!("vm_http_malformed_requests_total{{reason=\"{reason}\"}}"));
-        Self { heads: HeadError::ALL.map(|error| reason(error.label())) }
+        Self { heads: HeadError::ALL.map(|error| reason(error.label())), protocol: reason("protocol") }
     }
 
     /// Counts a head that was refused.
@@ -53,9 +54,14 @@ impl MalformedMetrics {
         }
     }
 
+    /// Counts a connection whose client has broken the rules of its protocol, or has done too much.
+    pub fn count_protocol(&self) {
+        self.protocol.inc();
+    }
+
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.heads.iter().map(|counter| counter.get()).sum::<u64>()
+        self.heads.iter().map(|counter| counter.get()).sum::<u64>() + self.protocol.get()
     }
 }
 

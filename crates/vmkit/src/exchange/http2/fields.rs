@@ -76,7 +76,6 @@ pub(in super::super) fn read_request(
 }
 
 /// Fills `head` with a reply that `h2` has read; `parts.status` is taken from it.
-#[allow(dead_code, reason = "for the codec of backends")]
 pub(in super::super) fn read_reply(
     head: &mut ResponseHead,
     status: StatusCode,
@@ -145,7 +144,6 @@ pub(in super::super) fn write_reply(status: u16, fields: &HeaderList) -> io::Res
 }
 
 /// The head of a request on its way out, apart from `:protocol`.
-#[allow(dead_code, reason = "for the codec of backends")]
 pub(in super::super) fn write_request(
     line: &RequestLine<'_>,
     is_tls: bool,

@@ -201,7 +201,13 @@ impl Driver {
                     self.open(request, response);
                     again = true;
                 }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(error))) => {
+                    if error.is_library() {
+                        self.exchanges.broken();
+                    }
+                    return Poll::Ready(());
+                }
+                Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
             if self.link.meter.excess().is_some() && !matches!(self.phase, Phase::Closing { .. }) {
@@ -277,6 +283,9 @@ impl Driver {
     }
 
     fn close(&mut self, reason: Reason) {
+        if reason != Reason::NO_ERROR {
+            self.exchanges.broken();
+        }
         self.phase = Phase::Closing { since: Instant::now() };
         self.connection.abrupt_shutdown(reason);
     }
