@@ -9,7 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 import kit
-from proxy import BASIC, Proxy, basic_user
+from proxy import BASIC, Proxy, Signer, basic_user
 
 TOOLS = None
 PATIENCE = 20
@@ -164,6 +164,16 @@ def ends():
         call = hang(1)
         expect("a deadline that passes", lambda: list(call), grpc.StatusCode.DEADLINE_EXCEEDED)
         kit.check("grpcio: and ends at the server", server.gone.wait(PATIENCE))
+
+        signer = Signer()
+        tokens = Proxy({"users": [{"name": "t", "jwt": {"public_keys": [signer.public]}, "url_prefix": server.url()}]})
+        with grpc.insecure_channel(tokens.target) as other:
+            server.gone.clear()
+            bearer = ("authorization", "Bearer " + signer.token(lifetime=3))
+            call = other.unary_stream("/test.Service/Hang")(b"", metadata=(bearer,), timeout=PATIENCE)
+            expect("a token that expires during the call", lambda: list(call), grpc.StatusCode.UNAUTHENTICATED, "no longer valid")
+            kit.check("grpcio: and that ends at the server", server.gone.wait(PATIENCE))
+        tokens.stop()
 
         call = hang(PATIENCE)
         server.server.stop(0)

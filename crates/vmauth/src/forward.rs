@@ -122,8 +122,6 @@ struct Scratch {
     authority: Vec<u8>,
 }
 
-/// What the client of a call is told when the backend breaks off.
-const BROKEN_CALL: &str = "the backend has broken off its reply";
 /// Scratch buffers a worker keeps.
 const KEPT_SCRATCHES: usize = 64;
 /// A scratch that has grown beyond this is not worth keeping.
@@ -434,14 +432,20 @@ impl Forward<'_, '_> {
             return Ok(());
         }
         let passing = |found: Option<&HeaderList>| trailers::of_reply(found, rules, own);
-        let relayed = match sent {
-            Sent::Going(upload) => {
-                Box::pin(reply::relay_both(exchange, reply, body, Some(upload), passing, self.record)).await
+        let is_call = reply.grpc_type().is_some();
+        let upload = match sent {
+            Sent::Going(upload) => Some(upload),
+            Sent::Whole | Sent::Partly => None,
+        };
+        let relayed = if exchange.is_stream() {
+            let relaying = Box::pin(reply::relay_both(exchange, reply, body, upload, passing, self.record));
+            tokio::select! {
+                biased;
+                relayed = relaying => relayed,
+                () = tunnel::until_credentials_end(self.observer), if is_call => Err(RelayError::CredentialsEnded),
             }
-            _ if exchange.is_stream() => {
-                Box::pin(reply::relay_both(exchange, reply, body, None, passing, self.record)).await
-            }
-            Sent::Whole | Sent::Partly => reply::relay(&mut exchange.reply, reply, body, passing, self.record).await,
+        } else {
+            reply::relay(&mut exchange.reply, reply, body, passing, self.record).await
         };
         match relayed {
             Ok(()) => {
@@ -452,19 +456,28 @@ impl Forward<'_, '_> {
             Err(RelayError::ClientGone) => Err(ForwardError::ClientGone),
             Err(RelayError::ClientStalled) => Err(ForwardError::ClientStalled),
             Err(RelayError::ClientBody(error)) => Err(ForwardError::of_body(error)),
+            Err(RelayError::CredentialsEnded) => {
+                end_call(reply, grpc_status::UNAUTHENTICATED, "the credentials of the call are no longer valid").await;
+                self.record.set_end(End::ByLimit);
+                Ok(())
+            }
             Err(RelayError::Backend(error)) => {
                 lease.failed(Fault::Cut, &error.to_string());
-                if reply.grpc_type().is_some() {
-                    let mut trailers = HeaderList::default();
-                    grpc_status::push_status(&mut trailers, grpc_status::UNAVAILABLE, BROKEN_CALL);
-                    // Otherwise the stream is reset.
-                    let _ = reply.finish_with(&trailers).await;
+                if is_call {
+                    end_call(reply, grpc_status::UNAVAILABLE, "the backend has broken off its reply").await;
                 }
                 let target = upstream.url.display(&scratch.target);
                 Err(ForwardError::BrokenReply { target, cause: format!("cannot read data from backend: {error}") })
             }
         }
     }
+}
+
+/// Ends a call whose reply has begun; if that cannot be done, its stream is reset.
+async fn end_call(reply: &mut ReplyWriter, code: u8, message: &str) {
+    let mut trailers = HeaderList::default();
+    grpc_status::push_status(&mut trailers, code, message);
+    let _ = reply.finish_with(&trailers).await;
 }
 
 /// Numbers as the original prints a list of them.

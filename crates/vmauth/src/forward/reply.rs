@@ -23,6 +23,8 @@ pub enum RelayError {
     ClientGone,
     /// The client took nothing of the reply for too long.
     ClientStalled,
+    /// Who sent the call may no longer do so.
+    CredentialsEnded,
     /// The client's body is malformed.
     ClientBody(BodyError),
     /// The backend broke off.

@@ -106,6 +106,11 @@ pub async fn run(
     }
 }
 
+/// Resolves when who sent a request may no longer do so: a call may be as long as a tunnel.
+pub(super) async fn until_credentials_end(observer: &dyn Observer) {
+    until_it_must_end(TunnelLimits { idle: None, age: None }, &Cell::new(Instant::now()), observer).await;
+}
+
 async fn until_it_must_end(limits: TunnelLimits, last_active: &Cell<Instant>, observer: &dyn Observer) {
     let begun = Instant::now();
     let is_over = |since: Instant, limit: Option<Duration>| limit.is_some_and(|limit| since.elapsed() >= limit);

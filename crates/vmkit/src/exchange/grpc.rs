@@ -12,6 +12,9 @@ use super::request_head::RequestHead;
 /// `UNAVAILABLE`: the same call may succeed later.
 pub const UNAVAILABLE: u8 = 14;
 
+/// `UNAUTHENTICATED`: the credentials are missing or no longer valid.
+pub const UNAUTHENTICATED: u8 = 16;
+
 /// Content types of calls and that of their replies, longer ones first.
 const TYPES: [(&[u8], &str); 3] = [
     (b"application/grpc-web-text", "application/grpc-web-text"),
@@ -30,7 +33,7 @@ pub(super) fn reply_type(head: &RequestHead) -> Option<&'static str> {
 pub fn code_of(status: u16) -> u8 {
     match status {
         400 | 414 | 417 => 3,
-        401 => 16,
+        401 => UNAUTHENTICATED,
         403 => 7,
         404 | 405 | 501 | 505 => 12,
         408 | 504 => 4,
