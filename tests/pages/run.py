@@ -3,13 +3,12 @@
 
     run.py VMAUTH [FOLDER]
 
-Needs Chromium, spoken to over its debugging pipe; nothing is downloaded. With FOLDER, screenshots are put there. Ends with `N passed, N failed`.
+Needs Chromium; it is driven as for the agent's pages. With FOLDER, screenshots are put there. Ends with `N passed, N failed`.
 """
 import base64
 import http.server
 import json
 import os
-import select
 import shutil
 import subprocess
 import sys
@@ -20,8 +19,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "agent-pages"))
+from browser import Browser  # noqa: E402
+
 PATIENCE = 30
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 RESULTS = {True: 0, False: 0}
 
 
@@ -40,83 +41,20 @@ def wait_for(what, condition):
     raise TimeoutError(f"no {what} within {PATIENCE} s")
 
 
-class Browser:
-    """A headless Chromium with one page, driven by the DevTools protocol over two pipes."""
-
-    def __init__(self, folder):
-        binary = next((path for path in map(shutil.which, BROWSERS) if path), None)
-        if binary is None:
-            raise SystemExit("pages: no Chromium is installed")
-        from_browser, self.to_us = os.pipe()
-        self.from_us, to_browser = os.pipe()
-
-        def pipes():
-            os.dup2(self.from_us, 30)
-            os.dup2(self.to_us, 31)
-            os.dup2(30, 3)
-            os.dup2(31, 4)
-
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
-                   "--disable-dev-shm-usage", "--window-size=1400,1000", f"--user-data-dir={folder}/profile", "about:blank"]
-        self.process = subprocess.Popen([binary, *options], preexec_fn=pipes, close_fds=False,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.reader, self.writer = os.fdopen(from_browser, "rb", 0), to_browser
-        self.rest, self.number = b"", 0
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self.session = None
-        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        self.ask("Page.enable")
-
-    def ask(self, method, **params):
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": params}
-        if getattr(self, "session", None):
-            message["sessionId"] = self.session
-        os.write(self.writer, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self.read()
-            if answer.get("id") == self.number:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']}")
-                return answer["result"]
-
-    def read(self):
-        while b"\0" not in self.rest:
-            if not select.select([self.reader], [], [], PATIENCE)[0]:
-                raise TimeoutError(f"the browser says nothing for {PATIENCE} s")
-            piece = self.reader.read(1 << 16)
-            if not piece:
-                raise RuntimeError("the browser has ended")
-            self.rest += piece
-        message, self.rest = self.rest.split(b"\0", 1)
-        return json.loads(message)
+class Page(Browser):
+    """The browser with what these checks need besides."""
 
     def scripts(self, on):
-        self.ask("Emulation.setScriptExecutionDisabled", value=not on)
+        self.call("Emulation.setScriptExecutionDisabled", value=not on)
 
-    def open(self, url):
-        self.ask("Page.navigate", url=url)
-        wait_for(url, lambda: self.run("document.readyState") == "complete" and self.run("location.href") == url)
-
-    def run(self, script):
-        """The value of an expression; promises are waited for."""
-        result = self.ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in result:
-            raise RuntimeError(result["exceptionDetails"].get("exception", {}).get("description", result))
-        return result["result"].get("value")
-
-    def text(self, selector):
+    def text_of(self, selector):
         return self.run(f"(document.querySelector({json.dumps(selector)}) || {{}}).innerText || ''")
 
     def picture(self, path):
-        size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
-        shot = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
         Path(path).write_bytes(base64.b64decode(shot["data"]))
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
@@ -182,15 +120,15 @@ def state_page(browser, public, internal, pictures):
         with_credentials(public + path)
     browser.scripts(False)
     browser.open(internal + "/vmauth/status")
-    check("without scripts: users are there", "alice" in browser.text("#users"), browser.text("body"))
-    check("without scripts: a backend that is down for one route", "127.0.0.1:9 partly" in browser.text("#backends").replace("\t", " "),
-          browser.text("#backends"))
-    check("without scripts: the failure is named", "connection refused" in browser.text("#backends"))
-    check("names are text", "<script>alert(1)</script>" in browser.text("#users"))
-    check("without scripts the page is not live", browser.text("#live") == "", browser.text("#live"))
+    check("without scripts: users are there", "alice" in browser.text_of("#users"), browser.text_of("body"))
+    check("without scripts: a backend that is down for one route", "127.0.0.1:9 partly" in browser.text_of("#backends").replace("\t", " "),
+          browser.text_of("#backends"))
+    check("without scripts: the failure is named", "connection refused" in browser.text_of("#backends"))
+    check("names are text", "<script>alert(1)</script>" in browser.text_of("#users"))
+    check("without scripts the page is not live", browser.text_of("#live") == "", browser.text_of("#live"))
     browser.scripts(True)
     browser.open(internal + "/vmauth/status")
-    wait_for("live page", lambda: browser.text("#live") == "live")
+    wait_for("live page", lambda: browser.text_of("#live") == "live")
     check("style passes a strict content policy",
           browser.run("getComputedStyle(document.querySelector('table')).borderCollapse") == "collapse")
     requests = "[...document.querySelectorAll('#users tr')].map(r => r.children).find(c => c[0].innerText == 'alice')[3].innerText"
@@ -209,15 +147,15 @@ def token_page(browser, internal, pictures):
     browser.open(internal + "/vmauth/status")
     browser.run(f"document.querySelector('textarea').value = '{token}'")
     browser.run("document.querySelector('form[action^=status-token] button').click()")
-    wait_for("verdict", lambda: browser.text("#verdict"))
-    check("a pasted token gets its verdict", browser.text("#verdict") == "refused", browser.text("body"))
-    check("and its steps", "no user of the config has `jwt`" in browser.text("#steps"), browser.text("#steps"))
+    wait_for("verdict", lambda: browser.text_of("#verdict"))
+    check("a pasted token gets its verdict", browser.text_of("#verdict") == "refused", browser.text_of("body"))
+    check("and its steps", "no user of the config has `jwt`" in browser.text_of("#steps"), browser.text_of("#steps"))
     check("the token is in no address", token not in browser.run("location.href"))
     if pictures:
         browser.picture(pictures / "token.png")
     browser.run("history.back()")
     browser.open(internal + "/vmauth/status-config")
-    config = browser.text("#config")
+    config = browser.text_of("#config")
     check("the effective config is masked", "password: ***" in config and "hunter2" not in config, config)
     if pictures:
         browser.picture(pictures / "config.png")
@@ -225,9 +163,9 @@ def token_page(browser, internal, pictures):
 
 def ui_errors(browser, public, pictures):
     """Reads replies as vmui does: POST, `Accept: */*`, `json()` before the status."""
-    browser.ask("Network.enable")
+    browser.call("Network.enable")
     basic = "Basic " + base64.b64encode(b"alice:hunter2").decode()
-    browser.ask("Network.setExtraHTTPHeaders", headers={"Authorization": basic})
+    browser.call("Network.setExtraHTTPHeaders", headers={"Authorization": basic})
     browser.open(public + "/ui")
 
     def fetch(path, credentials="same-origin"):
@@ -240,7 +178,7 @@ def ui_errors(browser, public, pictures):
         body = reply["body"]
         check(f"{path}: JSON that UIs can show",
               reply["status"] == status and body.get("status") == "error" and body.get("errorType") and body.get("error"), reply)
-    browser.ask("Network.setExtraHTTPHeaders", headers={})
+    browser.call("Network.setExtraHTTPHeaders", headers={})
     # A browser that may ask for credentials does so, and waits for a person.
     reply = fetch("/api/v1/query", "omit")
     check("missing credentials: JSON, too", reply["status"] == 401 and "Authorization" in reply["body"]["error"], reply)
@@ -255,7 +193,7 @@ def main():
     process, (public, internal) = start(binary, folder, backend.server_address[1])
     browser = None
     try:
-        browser = Browser(folder)
+        browser = Page()
         state_page(browser, public, internal, pictures)
         token_page(browser, internal, pictures)
         ui_errors(browser, public, pictures)
