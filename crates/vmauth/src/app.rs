@@ -6,6 +6,7 @@
 mod background;
 mod dial_metrics;
 mod dry_run;
+mod explain_page;
 pub mod inspection;
 mod name_lookup;
 #[cfg(test)]
@@ -71,6 +72,11 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     service.reload_with(start.options.config.check_interval, on_demand, reloader);
     let refresh = background::refresh_client_tls(app.environment.clone(), service.client.clone());
     tokio::spawn(service.cancel().run_until_cancelled_owned(refresh));
+    // What an explanation tells is not for those whose requests are served.
+    if !start.service.listeners.internal.is_empty() {
+        let settings = crate::explain::Settings::new(&start.options, &start.service, false);
+        service.route(explain_page::route(settings, app.serving.clone()));
+    }
     let make_proxy = app.proxies(&start, &service, None);
     service.listen(make_proxy)?.run(async || ()).await
 }

@@ -7,6 +7,7 @@
 mod commands;
 mod explain;
 mod lint;
+mod test;
 mod words;
 
 use vmkit::env_template::Environment;
@@ -70,6 +71,7 @@ fn perform(command: &'static Command, args: &[String]) -> Result<Output, Command
         match command.name {
             "lint" if words.is_set("rules") => Ok(lint::list()),
             "lint" => lint::run(&start(command, &words)?, &words).await,
+            "test" => test::run(&start(command, &words)?, &words).await,
             "explain" => explain::run(&start(command, &words)?, &words).await,
             other => Err(CommandError::Other(format!("BUG: nobody runs {other}"))),
         }

@@ -33,7 +33,7 @@ use crate::rewrite::target_url::NormalPath;
 use crate::user::{Backends, Target, User};
 use listener::Listener;
 
-pub use asked::{Asked, AskedError, Words};
+pub use asked::{Asked, AskedError, Words, subject};
 pub use rows::{Row, State};
 
 /// What flags decide about requests.

@@ -75,6 +75,14 @@ pub(super) static COMMANDS: &[Command] = &[
         ],
         takes_flags: true,
     },
+    Command {
+        name: "test",
+        summary: "Run the requests of a file through the config and compare what comes out. Exit status 0 = all as expected, 1 = not, 2 = error.",
+        operands: "FILE",
+        most_operands: 1,
+        options: &[option("coverage", "", "", "Fail when a route is never reached."), OFFLINE, JSON],
+        takes_flags: true,
+    },
 ];
 
 /// The command of this name.

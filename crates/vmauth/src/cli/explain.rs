@@ -1,7 +1,5 @@
 //! `vmauth explain`.
 
-use vmkit::tls::client_identity::Subject;
-
 use super::words::Words;
 use super::{CommandError, Output};
 use crate::app::{Start, inspection};
@@ -45,21 +43,6 @@ fn request(words: &Words) -> Result<explain::Words, String> {
             Some(text) => Some(text.parse().map_err(|_| format!("-client: {text:?} is no IP address"))?),
             None => None,
         },
-        certificate: words.value("cert").map(subject).transpose()?,
+        certificate: words.value("cert").map(explain::subject).transpose()?,
     })
-}
-
-/// Reads `CN=bob,O=Acme,OU=finance`.
-fn subject(text: &str) -> Result<Subject, String> {
-    let mut subject = Subject::default();
-    for part in text.split(',') {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        match name.trim() {
-            "CN" => subject.common_name = Some(value.to_owned()),
-            "O" => subject.organizations.push(value.to_owned()),
-            "OU" => subject.organizational_units.push(value.to_owned()),
-            _ => return Err(format!("-cert: {part:?} is none of CN=…, O=…, OU=…")),
-        }
-    }
-    Ok(subject)
 }

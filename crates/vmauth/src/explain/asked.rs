@@ -168,6 +168,24 @@ fn decoded(userinfo: &str) -> String {
     decoded.map_or_else(|| userinfo.to_owned(), |text| String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Reads the subject of a certificate, `CN=bob,O=Acme,OU=finance`.
+///
+/// # Errors
+/// A part is none of these.
+pub fn subject(text: &str) -> Result<Subject, String> {
+    let mut subject = Subject::default();
+    for part in text.split(',') {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name.trim() {
+            "CN" => subject.common_name = Some(value.to_owned()),
+            "O" => subject.organizations.push(value.to_owned()),
+            "OU" => subject.organizational_units.push(value.to_owned()),
+            _ => return Err(format!("cert: {part:?} is none of CN=…, O=…, OU=…")),
+        }
+    }
+    Ok(subject)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
