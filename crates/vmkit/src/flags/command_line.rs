@@ -87,8 +87,8 @@ fn apply_flag<'a>(flags: &mut FlagSet, word: &str, body: &str, tail: &'a [String
 /// A line of its own behind the error, so that the first one stays what scripts know.
 fn what_to_write(kind: Kind) -> &'static str {
     match kind {
-        Kind::Duration => "\nwrite numbers with units: 30s, 5m, 1h30m",
-        Kind::Bytes => "\nwrite a number of bytes, or one with KB, MB, GB, TB, KiB, MiB, GiB or TiB",
+        Kind::Duration | Kind::DurationList => "\nwrite numbers with units: 30s, 5m, 1h30m",
+        Kind::Bytes | Kind::BytesList => "\nwrite a number of bytes, or one with KB, MB, GB, TB, KiB, MiB, GiB or TiB",
         Kind::Bool
         | Kind::Int
         | Kind::Float
