@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 BATCH = 400
 # What Prometheus refuses and we take, by promtool's words: any bytes are a name or a label value, nothing is compared with other lines,
-# any escape stands for itself, blanks may end a line, pages may end without a line feed, comments may follow a value, a comment that makes no sense is one.
+# any escape stands for itself, blanks may end a line, numbers beyond the range are infinite, NaN may have a sign, pages may end without a line feed, comments may follow a value, a comment that makes no sense is one.
 LIBERTIES = (
     r"invalid metric name", r"invalid label name", r"invalid character", r"second (HELP|TYPE) line", r"second TYPE", r"TYPE reported after samples",
     r"invalid escape sequence", r"unexpected end of input stream", r"unknown metric type", r"duplicate label", r"already exists|collected before|inconsistent",
     r"is not a valid utf-?8|invalid UTF-?8", r"expected integer as timestamp", r"spurious string after timestamp", r"invalid metric name in comment",
     r"unexpected newline", r"expected (float|integer) as value .* in (histogram|summary)", r"expected float as value for '(le|quantile)'",
-    r"expected '=' after label name", r"label name .* is reserved|__name__",
+    r'expected float as value, got "[-+](nan|inf)', r'expected float as value, got "[^"]*#', r'expected float as value, got "[-+.\d]+[eE]\+?\d{3,}"', r"expected '=' after label name", r"label name .* is reserved|__name__",
 )  # fmt: skip
 # A name that ends, for Prometheus, before the blank or brace where it ends for us: it is refused there, or what follows is the value.
 ODD_NAME = re.compile(r"[ \t]*[A-Za-z_:][A-Za-z0-9_:]*[^A-Za-z0-9_:\s{]")
