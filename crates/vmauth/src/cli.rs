@@ -7,6 +7,7 @@
 mod commands;
 mod explain;
 mod lint;
+mod shell;
 mod test;
 mod words;
 
@@ -71,6 +72,9 @@ fn perform(command: &'static Command, args: &[String]) -> Result<Output, Command
         match command.name {
             "lint" if words.is_set("rules") => Ok(lint::list()),
             "lint" => lint::run(&start(command, &words)?, &words).await,
+            "schema" => Ok(Output { code: 0, stdout: format!("{:#}\n", crate::config::schema()) }),
+            "completions" => shell::completions(&words),
+            "man" => Ok(shell::man()),
             "test" => test::run(&start(command, &words)?, &words).await,
             "explain" => explain::run(&start(command, &words)?, &words).await,
             other => Err(CommandError::Other(format!("BUG: nobody runs {other}"))),

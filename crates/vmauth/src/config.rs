@@ -17,6 +17,7 @@ mod model;
 mod placeholders;
 mod raw;
 mod redact;
+mod schema;
 mod src_query_arg;
 mod stage;
 
@@ -25,6 +26,7 @@ pub use model::{
     AccessLogSpec, AuthConfig, ConfigDefaults, Credential, IpFilterSpec, JwtSpec, KeySource, MatchClaim, MtlsSpec,
     QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec, UserSpec,
 };
+pub use schema::schema;
 pub use stage::{ConfigError, ConfigErrors, Stage};
 
 use stage::Problems;

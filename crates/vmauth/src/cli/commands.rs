@@ -83,6 +83,30 @@ pub(super) static COMMANDS: &[Command] = &[
         options: &[option("coverage", "", "", "Fail when a route is never reached."), OFFLINE, JSON],
         takes_flags: true,
     },
+    Command {
+        name: "schema",
+        summary: "Print the JSON schema of the config, for editors.",
+        operands: "",
+        most_operands: 0,
+        options: &[],
+        takes_flags: false,
+    },
+    Command {
+        name: "completions",
+        summary: "Print a completion script for a shell.",
+        operands: "bash|zsh|fish",
+        most_operands: 1,
+        options: &[],
+        takes_flags: false,
+    },
+    Command {
+        name: "man",
+        summary: "Print the man page.",
+        operands: "",
+        most_operands: 0,
+        options: &[],
+        takes_flags: false,
+    },
 ];
 
 /// The command of this name.
