@@ -61,7 +61,7 @@ fn it_tells_what_happens_as_lines_and_ends_with_all_its_parts_in_two_seconds() {
 
 #[test]
 fn its_page_switches_faults_for_itself_and_for_nobody_else() {
-    let (program, address) = start(&[]);
+    let (mut program, address) = start(&[]);
     let page = Client::connect(address).get("/", &[]).expect(200);
     assert!(page.text().contains("<title>devstack</title>"));
     let switch = |path: &str, origin: &str| {
@@ -78,6 +78,9 @@ fn its_page_switches_faults_for_itself_and_for_nobody_else() {
     program.wait_log(0, "store-down begins");
     assert_eq!(switch("/api/fault/store-down", ""), 204);
     program.wait_log(0, "store-down ends");
+    // A process that is killed leaves its folder behind.
+    program.signal(Signal::Term);
+    assert_eq!(program.wait_exit(Duration::from_secs(10)), Some(0), "{}", program.log_text());
 }
 
 #[test]
