@@ -159,6 +159,7 @@ fn options(app_routes: Arc<Vec<AppRoute>>) -> ServerOptions {
         flags_key: Password::new("flagsAuthKey", ""),
         pprof_key: Password::new("pprofAuthKey", ""),
         metrics_page: Arc::new(Bytes::new),
+        tasks_page: Arc::new(Bytes::new),
         flags_page: String::new(),
         cmdline: String::new(),
         app_routes,

@@ -62,6 +62,8 @@ mod minted;
 mod once_only;
 #[path = "behaviour/pipelining.rs"]
 mod pipelining;
+#[path = "behaviour/profiles.rs"]
+mod profiles;
 #[path = "behaviour/reload.rs"]
 mod reload;
 #[path = "behaviour/shown_secrets.rs"]

@@ -87,6 +87,7 @@ fn options() -> ServerOptions {
         flags_key: vmkit::flags::Password::new("flagsAuthKey", ""),
         pprof_key: vmkit::flags::Password::new("pprofAuthKey", ""),
         metrics_page: Arc::new(bytes::Bytes::new),
+        tasks_page: Arc::new(bytes::Bytes::new),
         flags_page: String::new(),
         cmdline: String::new(),
         app_routes: Arc::default(),

@@ -152,6 +152,8 @@ pub struct ServerOptions {
     pub pprof_key: Password,
     /// The `/metrics` page.
     pub metrics_page: PageSource,
+    /// What threads and tasks there are, for `/debug/pprof/goroutine`; read on a blocking thread.
+    pub tasks_page: PageSource,
     /// The `/flags` page.
     pub flags_page: String,
     /// Arguments of the process with secrets masked, for `/debug/pprof/cmdline`.

@@ -1,7 +1,8 @@
 //! `/debug/pprof/`: what a process that is not written in Go can honestly say there.
 //!
-//! `profile` is a real CPU profile in the format of `go tool pprof`. `cmdline` shows the arguments with secrets
-//! masked. Profiles of Go's runtime that have no equivalent answer 501 with the reason; unknown names answer 404.
+//! `profile` is a real CPU profile in the format of `go tool pprof`; `goroutine` says what every thread is doing.
+//! `cmdline` shows the arguments with secrets masked. Profiles of Go's runtime that have no equivalent answer 501 with
+//! the reason; unknown names answer 404.
 
 use super::{Request, Shared};
 use crate::cpu_profile::{self, CpuProfileError};
@@ -10,8 +11,9 @@ use crate::percent::arg;
 const PLAIN: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "<html><head><title>/debug/pprof/</title></head><body><h1>/debug/pprof/</h1><ul>\
 <li><a href=\"profile?seconds=30\">profile</a>: CPU profile; open it with go tool pprof</li>\
+<li><a href=\"goroutine\">goroutine</a>: what every thread is doing</li>\
 <li><a href=\"cmdline\">cmdline</a>: command line, secrets masked</li>\
-</ul><p>heap, goroutine, allocs, block, mutex, threadcreate and trace belong to Go's runtime and answer 501.</p>\
+</ul><p>heap, allocs, block, mutex, threadcreate and trace belong to Go's runtime and answer 501.</p>\
 </body></html>\n";
 
 pub(super) async fn serve(request: &mut Request<'_>, shared: &Shared, path: &[u8]) {
@@ -42,7 +44,15 @@ pub(super) async fn serve(request: &mut Request<'_>, shared: &Shared, path: &[u8
             metrics.requests_pprof.mutex.inc();
             unavailable(request, "mutex").await;
         }
-        b"heap" | b"goroutine" | b"allocs" | b"block" | b"threadcreate" => {
+        b"goroutine" => {
+            metrics.requests_pprof.default.inc();
+            let read = shared.options.tasks_page.clone();
+            match shared.control.spawn_blocking(move || read()).await {
+                Ok(page) => request.page(shared, 200, PLAIN, &page).await,
+                Err(_) => request.plain_error(500, "cannot read what the threads are doing", &[]).await,
+            }
+        }
+        b"heap" | b"allocs" | b"block" | b"threadcreate" => {
             metrics.requests_pprof.default.inc();
             unavailable(request, &String::from_utf8_lossy(name)).await;
         }

@@ -94,6 +94,7 @@ pub(super) fn options() -> ServerOptions {
         flags_key: Password::new("flagsAuthKey", ""),
         pprof_key: Password::new("pprofAuthKey", ""),
         metrics_page: Arc::new(bytes::Bytes::new),
+        tasks_page: Arc::new(bytes::Bytes::new),
         flags_page: String::new(),
         cmdline: String::new(),
         app_routes: Arc::default(),

@@ -212,6 +212,7 @@ impl Service {
             flags_key: access.flags_key.clone(),
             pprof_key: access.pprof_key.clone(),
             metrics_page: Arc::new(move || page.get()),
+            tasks_page: Arc::new(tasks_page(Handle::current())),
             flags_page: self.shown.page.clone(),
             cmdline: self.shown.cmdline.clone(),
             app_routes: Arc::new(std::mem::take(&mut self.routes)),
@@ -252,6 +253,14 @@ async fn measure_delay(go_runtime: Arc<GoRuntime>) {
         let due = tokio::time::Instant::now() + TICK;
         tokio::time::sleep_until(due).await;
         go_runtime.record_scheduling_delay(due.elapsed());
+    }
+}
+
+/// What the control plane and every thread are doing, in the words of SIGQUIT.
+fn tasks_page(control: Handle) -> impl Fn() -> bytes::Bytes {
+    move || {
+        let tasks = control.metrics().num_alive_tasks();
+        format!("control plane: {tasks} tasks\n{}", crate::process::threads::report()).into()
     }
 }
 
