@@ -72,11 +72,8 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     service.reload_with(start.options.config.check_interval, on_demand, reloader);
     let refresh = background::refresh_client_tls(app.environment.clone(), service.client.clone());
     tokio::spawn(service.cancel().run_until_cancelled_owned(refresh));
-    // What an explanation tells is not for those whose requests are served.
-    if !start.service.listeners.internal.is_empty() {
-        let settings = crate::explain::Settings::new(&start.options, &start.service, false);
-        service.route(explain_page::route(settings, app.serving.clone()));
-    }
+    let settings = crate::explain::Settings::new(&start.options, &start.service, false);
+    service.route(explain_page::route(settings, app.serving.clone(), &start.options.auth.status_key));
     let make_proxy = app.proxies(&start, &service, None);
     service.listen(make_proxy)?.run(async || ()).await
 }

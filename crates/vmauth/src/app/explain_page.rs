@@ -1,11 +1,12 @@
 //! `POST /vmauth/explain`: explains a request under the config that serves (docs/reference/explain.md).
 //!
-//! Stands where internal pages are and nowhere else: an explanation names users, routes and backends. Secrets are always
-//! masked. It runs on the worker of the connection; what takes long in it waits for others (names, keys) and blocks nobody.
+//! Stands where the status page does, behind the same key: an explanation names users, routes and backends. Secrets are
+//! always masked. It runs on the worker of the connection; what takes long in it waits for others (names, keys) and blocks nobody.
 
 use std::sync::Arc;
 
 use serde_json::Value;
+use vmkit::flags::Password;
 use vmkit::http_server::{AppRoute, Reply, Request};
 
 use crate::explain::{Asked, Settings, Words, explain, subject};
@@ -14,13 +15,14 @@ use crate::generation::{Generation, Serving};
 /// Largest description of a request.
 const MAX_BODY: usize = 256 * 1024;
 
-/// The route.
-pub(super) fn route(settings: Settings, serving: Arc<Serving<Generation>>) -> AppRoute {
+/// The route; `key` is `-statusAuthKey`.
+pub(super) fn route(settings: Settings, serving: Arc<Serving<Generation>>, key: &Password) -> AppRoute {
     let settings = Arc::new(settings);
-    AppRoute::new("/vmauth/explain", move |request| {
+    let route = AppRoute::new("/vmauth/explain", move |request| {
         let (settings, serving) = (settings.clone(), serving.clone());
         Box::pin(async move { answer(request, &settings, &serving).await })
-    })
+    });
+    route.with_key(key.clone(), "-statusAuthKey").guarded_by(key.clone())
 }
 
 async fn answer(request: &mut Request<'_>, settings: &Settings, serving: &Serving<Generation>) -> Reply {
