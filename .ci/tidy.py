@@ -9,7 +9,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.$}/-])/(?:work|root|home|tmp|Users)/[\w.-]")
 SOURCE = re.compile(r"`([\w/]+/\w+\.(?:rs|py))`")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 VAGUE = {"mod", "utils", "util", "common", "helpers", "helper", "misc"}
-README_COMMANDS = ("cargo run --profile try -p devstack", "cargo run --release -p vmauth -- -auth.config=examples/quickstart.yml", "cargo test --workspace")
+README_COMMANDS = ("cargo run -p devstack", "cargo run --release -p vmauth -- -auth.config=examples/quickstart.yml", "cargo test --workspace")
 
 
 def lines_without_tests(path, text):

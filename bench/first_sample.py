@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long a newcomer waits: first_sample.py [PROFILE…]. Builds devstack in an empty folder, then runs it until the first sample is in the store.
 
-Says for each profile (`try` when none is given) the time on the clock, the time of processors, and the size of the binary. What cargo
+Says for each profile (`dev` when none is given) the time on the clock, the time of processors, and the size of the binary. What cargo
 downloads is fetched before. On a busy machine only the time of processors means something.
 """
 import os, re, resource, subprocess, sys, tempfile, time
@@ -31,7 +31,7 @@ def measure(profile, target):
 
 def main():
     subprocess.run(["cargo", "fetch", "--quiet", "--locked"], cwd=ROOT, env=ENV, check=True)
-    for profile in sys.argv[1:] or ["try"]:
+    for profile in sys.argv[1:] or ["dev"]:
         with tempfile.TemporaryDirectory(prefix="first-sample-") as target:
             measure(profile, target)
 
