@@ -60,7 +60,9 @@ class Process:
     def __exit__(self, *error):
         self.stop()
         if error[0]:
-            print(f"--- log of {self.name}\n{self.log()[-4000:]}", flush=True)
+            # Looking for the certificate leaves a line each time.
+            log = "\n".join(line for line in self.log().splitlines() if "TLS handshake error" not in line)
+            print(f"--- log of {self.name}\n{log[-6000:]}", flush=True)
 
     def start(self):
         with (self.folder / f"{self.name}.log").open("ab") as log:
@@ -88,6 +90,7 @@ class Authority:
         self.folder = Path(tempfile.mkdtemp(prefix="acme-authority-"))
         self.port, self.management = free_port(), free_port()
         dns, unused = free_port(socket.SOCK_DGRAM), free_port()
+        self.dns = dns
         openssl(self.folder, *"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out ca.pem".split(),
                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
         config = {
@@ -112,8 +115,17 @@ class Authority:
 
     def __enter__(self):
         self.names.start()
+        wait_for("the name server", self.names_are_known)
         self.start()
         return self
+
+    def names_are_known(self):
+        """Whether the name server takes questions over TCP, as Pebble asks: validations fail until it does."""
+        try:
+            socket.create_connection(("127.0.0.1", self.dns), 1).close()
+            return True
+        except OSError:
+            return False
 
     def start(self):
         self.server.start()
