@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Builds the fuzz targets and runs each for a while, two at a time: run.py [--seconds N] [--keep] [--check] [TARGET …]
+"""Builds the fuzz targets and runs each for a while, two at a time: run.py [--seconds N] [--keep] [--check | --build] [TARGET …]
 
 Needs the toolchain of the workspace and nothing else: coverage comes from a compiler flag that RUSTC_BOOTSTRAP unlocks, so there is no
 address sanitizer (our crates have no unsafe code). cargo-fuzz with a nightly compiler runs the same targets with one.
 
---check only formats and lints. --keep merges what was found into seeds/, see merge().
+--check only formats and lints, --build only builds. --keep merges what was found into seeds/, see merge().
 A crash is an error; its input stays in artifacts/.
 """
 import argparse, os, re, shutil, subprocess, sys, tempfile, tomllib
@@ -70,6 +70,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--build", action="store_true")
     parser.add_argument("target", nargs="*")
     args = parser.parse_args()
     take_lock()
@@ -78,6 +79,8 @@ def main():
         cargo("clippy", "--", "-D", "warnings", CARGO_TARGET_DIR=str(TARGET))
         return 0
     cargo("build", "--release", "--target", HOST, RUSTFLAGS=COVERAGE, RUSTC_BOOTSTRAP="1", CARGO_TARGET_DIR=str(HERE / "target"))
+    if args.build:
+        return 0
     known = [each["name"] for each in tomllib.loads((HERE / "Cargo.toml").read_text())["bin"]]
     targets = args.target or known
     with ThreadPoolExecutor(2) as pool:
