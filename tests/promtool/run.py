@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares our parser of metric pages with Debian's `promtool check metrics`: run.py READ_PAGES [--pages N] [--seed N]
 
-READ_PAGES is `target/*/examples/read_pages` (`cargo build -p vmagent --example read_pages`). Makes N pages of the text format with everything that it
+READ_PAGES is `target/*/read_pages` (`cargo build -p stages`). Makes N pages of the text format with everything that it
 allows; both have to take each of them, and ours has to find all samples. Every twentieth is spoiled in one or two places as well: what promtool still
 takes, ours has to take, and what only ours takes has to be one of the liberties of docs/reference/vmagent-scraping.md. Ends with `N passed, N failed`.
 """
