@@ -2,6 +2,7 @@
 
 Everything listens on 127.0.0.1 and on ports that were free a moment ago. Waiting is polling with a deadline.
 """
+import functools
 import json
 import os
 import re
@@ -9,38 +10,30 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
-PATIENCE = 30.0
-RESULTS = {True: 0, False: 0}
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blackbox import report  # noqa: E402
+from blackbox.report import check, summary  # noqa: E402, F401
+
+wait_for = functools.partial(report.wait_for, patience=30.0)
 _taken = set()
 
 
-def check(name, passed, detail=""):
-    RESULTS[bool(passed)] += 1
-    print(f"ok    {name}" if passed else f"FAIL  {name}: {detail}", flush=True)
-
-
-def wait_for(what, condition, patience=PATIENCE, pause=0.05):
-    """The first true value of the condition; raises when there is none in time."""
-    deadline = time.monotonic() + patience
+def free_port():
+    """A port that is free for TCP and UDP: name servers want both."""
     while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {patience} s for {what}")
-        time.sleep(pause)
-
-
-def free_port(kind=socket.SOCK_STREAM):
-    while True:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = tcp.getsockname()[1]
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         if port not in _taken:
             _taken.add(port)
             return port
@@ -89,7 +82,7 @@ class Authority:
     def __init__(self, pebble, lifetime, http_port, tls_port):
         self.folder = Path(tempfile.mkdtemp(prefix="acme-authority-"))
         self.port, self.management = free_port(), free_port()
-        dns, unused = free_port(socket.SOCK_DGRAM), free_port()
+        dns, unused = free_port(), free_port()
         self.dns = dns
         openssl(self.folder, *"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out ca.pem".split(),
                 "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
@@ -192,12 +185,6 @@ class Vmauth(Process):
                     return (certificate["serialNumber"], certificate["notAfter"]) if certificate else ("", "")
         except (OSError, ssl.SSLError):
             return None
-
-
-def summary():
-    """Prints the last line; gives the exit code."""
-    print(f"{RESULTS[True]} passed, {RESULTS[False]} failed", flush=True)
-    return 1 if RESULTS[False] or not RESULTS[True] else 0
 
 
 def mode(path):

@@ -63,7 +63,7 @@ def renewals(pebble):
             (cache / "b.example").write_text((cache / "b.example").read_text()[:600])
             (cache / "a.example.1.unfinished").write_text("half a file")
             vmauth.start()
-            after = wait_for("the cached certificate", lambda: shown("a.example"), 5)
+            after = wait_for("the cached certificate", lambda: shown("a.example"), patience=5)
             check("a certificate outlives a crash", after == before, (before, after))
             check("a broken file costs its own host an order, no other one",
                   wait_for("the other host", lambda: shown("b.example")) and lines(vmauth.log(), "cached certificate of b.example"))

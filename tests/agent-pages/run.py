@@ -16,16 +16,12 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from browser import Browser
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blackbox.browser import Browser  # noqa: E402
+from blackbox.report import check, summary  # noqa: E402
 
 EVIL = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 PAGE = f'# HELP m {EVIL}\nm{{a="1",evil="{EVIL}"}} 1\nother 2\n'
-RESULTS = {True: 0, False: 0}
-
-
-def check(name, is_good, why=""):
-    RESULTS[bool(is_good)] += 1
-    print(f"{'ok  ' if is_good else 'FAIL'} {name}{'' if is_good else f': {why}'}", flush=True)
 
 
 class Target(BaseHTTPRequestHandler):
@@ -194,8 +190,7 @@ def main():
             check("the browser has nothing to complain of", not wrong, wrong[:5])
         finally:
             browser.close()
-    print(f"{RESULTS[True]} passed, {RESULTS[False]} failed")
-    return 1 if RESULTS[False] else 0
+    return summary()
 
 
 if __name__ == "__main__":

@@ -9,19 +9,17 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blackbox.report import check, summary  # noqa: E402, F401
+
 BACKEND_PORT, PORT = 18080, 18427
 REQUEST = b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
-RESULTS = {True: 0, False: 0}
-
-
-def check(name, passed, detail=""):
-    RESULTS[bool(passed)] += 1
-    print(f"ok    {name}" if passed else f"FAIL  {name}: {detail}", flush=True)
 
 
 class Backend:

@@ -30,7 +30,7 @@ def inside(module, binary):
     kit.Vmauth.binary = binary
     kit.environment()
     importlib.import_module(module).run()
-    print(f"{kit.RESULTS[True]} passed, {kit.RESULTS[False]} failed", flush=True)
+    kit.summary()
 
 
 def main():

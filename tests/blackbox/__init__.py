@@ -1,1 +1,1 @@
-"""What both conformance kits stand on: the program under test, HTTP/1 as bytes, metrics as text."""
+"""What checks of the programs share: the program under test, HTTP/1 as bytes, metrics as text, a browser, the lines that results are."""

@@ -6,8 +6,8 @@ With --images, the pictures of the README are made anew.
 import re, subprocess, sys, time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from browser import Browser
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blackbox.browser import Browser  # noqa: E402
 
 PARTS = ("provider", "vmauth", "vmagent", "store")
 
@@ -49,7 +49,7 @@ def steps(browser):
     yield "the proxy counts failures of the backend", None, f"{row('proxy', 'refused')}.includes('backend')"
     yield "the store comes back", click("store-down"), f"{card('store')} === 'up' && !document.getElementById('store').classList.contains('bad')"
     yield "the agent has caught up", None, f"{row('agent', 'waiting')} === '0 B' && document.getElementById('to-store').classList.contains('live')"
-    before = browser.evaluate(row("provider", "key"))
+    before = browser.run(row("provider", "key"))
     yield "a new key signs", click("rotate-key"), f"{row('provider', 'key')}.endsWith(' of 2') && !{row('provider', 'key')}.startsWith('{before}')"
     yield "another tenant is written to", click("wrong-tenant"), "[...document.querySelectorAll('#tenants td:first-child')].some(td => td.textContent === '1:2')"
     yield "nothing was dropped", None, f"{row('agent', 'dropped')} === '0'"
@@ -70,15 +70,15 @@ def main():
         browser.open(page)
         for what, action, condition in steps(browser):
             if action:
-                browser.evaluate(action)
-            value = browser.wait(condition)
-            check(what, value is True, f"{value} for {condition}; the page says {browser.evaluate('document.body.innerText')!r}")
+                browser.run(action)
+            value = browser.wait(condition, 60)
+            check(what, value is True, f"{value} for {condition}; the page says {browser.run('document.body.innerText')!r}")
         # A refused query is a line of the console too, and the only one.
-        faults = [fault for fault in browser.faults if "query_range" not in fault]
+        faults = [fault for fault in browser.complaints if "query_range" not in fault]
         check("nothing is red in the console", not faults, faults)
         if images:
-            browser.evaluate(click("wrong-tenant"))
-            browser.evaluate("document.forms.query.elements.expr.value = 'sum by (instance) (rate(process_cpu_seconds_total[15s]))'")
+            browser.run(click("wrong-tenant"))
+            browser.run("document.forms.query.elements.expr.value = 'sum by (instance) (rate(process_cpu_seconds_total[15s]))'")
             time.sleep(45)  # for a picture with something in it
             browser.screenshot(images / "devstack-page.png")
     finally:

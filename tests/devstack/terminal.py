@@ -61,7 +61,8 @@ def plain(text):
 
 
 def picture(screen, path):
-    from browser import Browser
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from blackbox.browser import Browser
     lines = []
     for line in screen.replace("\r", "").rstrip("\n").split("\n"):
         opened, shown = 0, ""
@@ -76,7 +77,7 @@ def picture(screen, path):
     try:
         browser.open("about:blank")
         page = '<body style="margin:12px;background:#0d1117;color:#e6edf3;font:13px/17px DejaVu Sans Mono,monospace"><pre style="margin:0;font:inherit">' + "\n".join(lines)
-        browser.evaluate(f"document.documentElement.innerHTML = {page!r}")
+        browser.run(f"document.documentElement.innerHTML = {page!r}")
         browser.screenshot(path)
     finally:
         browser.close()

@@ -16,23 +16,13 @@ import hpack
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.product import Product  # noqa: E402
+from blackbox.report import check, note, summary  # noqa: E402, F401
 
-RESULTS = {True: 0, False: 0}
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
 PROTOCOL_ERROR, ENHANCE_YOUR_CALM = 0x1, 0xB
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def check(name, passed, detail=""):
-    RESULTS[bool(passed)] += 1
-    if not passed:
-        print(f"FAIL  {name}: {detail}", flush=True)
-
-
-def note(text):
-    print(f"      {text}", flush=True)
 
 
 class Backend(BaseHTTPRequestHandler):

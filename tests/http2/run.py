@@ -36,8 +36,7 @@ def main():
         except Exception:
             kit.check(name, False, traceback.format_exc())
         kit.note(f"{name}: {time.monotonic() - begun:.1f} s")
-    print(f"http2: {kit.RESULTS[True]} passed, {kit.RESULTS[False]} failed")
-    return 1 if kit.RESULTS[False] or not kit.RESULTS[True] else 0
+    return kit.summary("http2")
 
 
 if __name__ == "__main__":

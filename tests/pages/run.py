@@ -3,7 +3,7 @@
 
     run.py VMAUTH [FOLDER]
 
-Needs Chromium; it is driven as for the agent's pages. With FOLDER, screenshots are put there. Ends with `N passed, N failed`.
+Needs Chromium; it is driven by its own protocol. With FOLDER, screenshots are put there. Ends with `N passed, N failed`.
 """
 import base64
 import http.server
@@ -14,31 +14,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "agent-pages"))
-from browser import Browser  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blackbox.browser import Browser  # noqa: E402
+from blackbox.report import check, summary, wait_for  # noqa: E402
 
 PATIENCE = 30
-RESULTS = {True: 0, False: 0}
-
-
-def check(name, passed, detail=""):
-    RESULTS[bool(passed)] += 1
-    print(f"ok    {name}" if passed else f"FAIL  {name}: {detail}", flush=True)
-
-
-def wait_for(what, condition):
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise TimeoutError(f"no {what} within {PATIENCE} s")
 
 
 class Page(Browser):
@@ -49,12 +33,6 @@ class Page(Browser):
 
     def text_of(self, selector):
         return self.run(f"(document.querySelector({json.dumps(selector)}) || {{}}).innerText || ''")
-
-    def picture(self, path):
-        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-        Path(path).write_bytes(base64.b64decode(shot["data"]))
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
@@ -104,7 +82,7 @@ def start(binary, folder, good):
             return None
         return [line.split("started server at ")[1].strip("/") for line in lines if "started server at" in line]
 
-    return process, wait_for("addresses in the log", addresses)
+    return process, wait_for("addresses in the log", addresses, PATIENCE)
 
 
 def with_credentials(url, user="alice:hunter2"):
@@ -128,18 +106,18 @@ def state_page(browser, public, internal, pictures):
     check("without scripts the page is not live", browser.text_of("#live") == "", browser.text_of("#live"))
     browser.scripts(True)
     browser.open(internal + "/vmauth/status")
-    wait_for("live page", lambda: browser.text_of("#live") == "live")
+    wait_for("live page", lambda: browser.text_of("#live") == "live", PATIENCE)
     check("style passes a strict content policy",
           browser.run("getComputedStyle(document.querySelector('table')).borderCollapse") == "collapse")
     requests = "[...document.querySelectorAll('#users tr')].map(r => r.children).find(c => c[0].innerText == 'alice')[3].innerText"
     before = int(browser.run(requests))
     browser.run("document.querySelector('#users details').open = true")
     with_credentials(public + "/ui")
-    wait_for("grown counter", lambda: int(browser.run(requests)) == before + 1)
+    wait_for("grown counter", lambda: int(browser.run(requests)) == before + 1, PATIENCE)
     check("with scripts: the page is live", True)
     check("what was open stays open", browser.run("document.querySelector('#users details').open"))
     if pictures:
-        browser.picture(pictures / "status.png")
+        browser.screenshot(pictures / "status.png")
 
 
 def token_page(browser, internal, pictures):
@@ -147,18 +125,18 @@ def token_page(browser, internal, pictures):
     browser.open(internal + "/vmauth/status")
     browser.run(f"document.querySelector('textarea').value = '{token}'")
     browser.run("document.querySelector('form[action^=status-token] button').click()")
-    wait_for("verdict", lambda: browser.text_of("#verdict"))
+    wait_for("verdict", lambda: browser.text_of("#verdict"), PATIENCE)
     check("a pasted token gets its verdict", browser.text_of("#verdict") == "refused", browser.text_of("body"))
     check("and its steps", "no user of the config has `jwt`" in browser.text_of("#steps"), browser.text_of("#steps"))
     check("the token is in no address", token not in browser.run("location.href"))
     if pictures:
-        browser.picture(pictures / "token.png")
+        browser.screenshot(pictures / "token.png")
     browser.run("history.back()")
     browser.open(internal + "/vmauth/status-config")
     config = browser.text_of("#config")
     check("the effective config is masked", "password: ***" in config and "hunter2" not in config, config)
     if pictures:
-        browser.picture(pictures / "config.png")
+        browser.screenshot(pictures / "config.png")
 
 
 def ui_errors(browser, public, pictures):
@@ -206,8 +184,7 @@ def main():
         process.terminate()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"{RESULTS[True]} passed, {RESULTS[False]} failed")
-    sys.exit(1 if RESULTS[False] else 0)
+    sys.exit(summary())
 
 
 if __name__ == "__main__":

@@ -16,50 +16,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.parse
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from blackbox.report import check, note, summary, wait_for  # noqa: E402, F401
+
 PATIENCE = 20.0
 
 _lock = threading.Lock()
-_results = {True: 0, False: 0}
 _processes = []
 _folders = []
-
-
-# ---------------------------------------------------------------- results
-
-def check(name, passed, detail=""):
-    """Counts a result and prints its line; gives it back."""
-    with _lock:
-        _results[bool(passed)] += 1
-        print(f"ok    {name}" if passed else f"FAIL  {name}: {detail}", flush=True)
-    return bool(passed)
-
-
-def note(text):
-    with _lock:
-        print(f"note  {text}", flush=True)
-
-
-def summary():
-    """Prints the last line; gives the exit code."""
-    print(f"{_results[True]} passed, {_results[False]} failed", flush=True)
-    return 1 if _results[False] or not _results[True] else 0
-
-
-def wait_for(what, condition, patience=PATIENCE, pause=0.05):
-    """The first true value of the condition; raises when there is none in time."""
-    deadline = time.monotonic() + patience
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no {what} within {patience:g} s")
-        time.sleep(pause)
 
 
 # ---------------------------------------------------------------- processes and places

@@ -1,11 +1,13 @@
 """A headless Chromium, driven through the pipe of its DevTools protocol: no driver and no further package is needed."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 
 class BrowserError(Exception):
@@ -15,15 +17,15 @@ class BrowserError(Exception):
 class Browser:
     """One tab. What goes wrong in pages (errors, refused requests, other origins) is collected in `complaints`."""
 
-    def __init__(self):
-        self.profile = tempfile.mkdtemp(prefix="agent-pages-")
+    def __init__(self, width=1400, height=900):
+        self.profile = tempfile.mkdtemp(prefix="browser-")
         to_browser, self.write = os.pipe()
         self.read, from_browser = os.pipe()
         binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if binary is None:
             raise BrowserError("no chromium: install the package chromium")
         command = [
-            binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--window-size=1400,900",
+            binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars", f"--window-size={width},{height}",
             "--remote-debugging-pipe", f"--user-data-dir={self.profile}", "about:blank",
         ]  # fmt: skip
         shell = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command]
@@ -36,6 +38,7 @@ class Browser:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def call(self, method, limit=60, **params):
         """One command and its result."""
@@ -69,7 +72,8 @@ class Browser:
 
     def note(self, method, params):
         if method == "Runtime.exceptionThrown":
-            self.complaints.append(f"exception: {params['exceptionDetails'].get('text')}")
+            details = params["exceptionDetails"]
+            self.complaints.append(f"exception: {details.get('exception', {}).get('description') or details.get('text')}")
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error" and "favicon" not in params["entry"].get("url", ""):
             self.complaints.append(f"error: {params['entry']['text']} {params['entry'].get('url', '')}")
         elif method == "Network.requestWillBeSent":
@@ -83,16 +87,16 @@ class Browser:
         return result["result"].get("value")
 
     def wait(self, script, limit=30):
-        """Until an expression is true; false after the limit. Pages that are just being replaced count as not yet."""
+        """The first true value of an expression, or the last one after the limit. Pages that are just being replaced count as not yet."""
         end = time.monotonic() + limit
-        while time.monotonic() < end:
+        while True:
             try:
-                if self.run(script):
-                    return True
+                value = self.run(script)
             except BrowserError:
-                pass
+                value = None
+            if value or time.monotonic() > end:
+                return value
             time.sleep(0.05)
-        return False
 
     def open(self, url):
         self.call("Page.navigate", url=url)
@@ -115,6 +119,13 @@ class Browser:
 
     def fill(self, name, value):
         self.run(f"document.querySelector('[name={name}]').value = {json.dumps(value)}; 1")
+
+    def screenshot(self, path):
+        """The whole page, however long it is, up to 4,000 pixels."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 4000), "scale": 1}
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        Path(path).write_bytes(base64.b64decode(shot["data"]))
 
     def close(self):
         self.process.kill()
