@@ -2,6 +2,7 @@
 
 import threading
 import time
+import traceback
 
 _lock = threading.Lock()
 _results = {True: 0, False: 0}
@@ -36,3 +37,17 @@ def wait_for(what, condition, patience=20.0, pause=0.05):
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {patience:g} s for {what}")
         time.sleep(pause)
+
+
+def run_parts(parts, only=""):
+    """Calls each part whose `module.name` has `only` in it. One that raises is a failed check, and the others go on."""
+    for part in parts:
+        name = f"{part.__module__}.{part.__name__}"
+        if only not in name:
+            continue
+        begun = time.monotonic()
+        try:
+            part()
+        except Exception:
+            check(name, False, traceback.format_exc())
+        note(f"{name}: {time.monotonic() - begun:.1f} s")

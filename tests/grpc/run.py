@@ -10,8 +10,6 @@ One line a check; ends with `N passed, N failed`, and with status 1 if anything 
 
 import argparse
 import sys
-import time
-import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "real"))
@@ -35,16 +33,7 @@ def main():
     interop.TOOLS = calls.TOOLS = options.tools
     kit.leave_cleanly_on_signals()
     try:
-        for part in (part for module in MODULES for part in module.PARTS):
-            name = f"{part.__module__}.{part.__name__}"
-            if options.only not in name:
-                continue
-            begun = time.monotonic()
-            try:
-                part()
-            except Exception:
-                kit.check(name, False, traceback.format_exc())
-            kit.note(f"{name}: {time.monotonic() - begun:.1f} s")
+        kit.run_parts((part for module in MODULES for part in module.PARTS), options.only)
         return kit.summary()
     finally:
         kit.clean_up()

@@ -16,7 +16,7 @@ import hpack
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.product import Product  # noqa: E402
-from blackbox.report import check, note, summary  # noqa: E402, F401
+from blackbox.report import check, note, run_parts, summary  # noqa: E402, F401
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)

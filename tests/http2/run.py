@@ -9,8 +9,6 @@ Needs curl, openssl, node and Python's h2; `.ci/http2` installs them. One line a
 
 import argparse
 import os
-import time
-import traceback
 
 import abuse
 import clients
@@ -24,18 +22,12 @@ def main():
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     kit.Proxy.binary = os.path.abspath(options.vmauth)
-    parts = [(f"{module.__name__}.{part.__name__}", part) for module in (clients, abuse) for part in module.PARTS]
-    if options.h2spec:
-        parts.insert(0, ("clients.h2spec", lambda: clients.h2spec(options.h2spec)))
-    for name, part in parts:
-        if options.only not in name:
-            continue
-        begun = time.monotonic()
-        try:
-            part()
-        except Exception:
-            kit.check(name, False, traceback.format_exc())
-        kit.note(f"{name}: {time.monotonic() - begun:.1f} s")
+
+    def h2spec():
+        clients.h2spec(options.h2spec)
+
+    parts = [part for module in (clients, abuse) for part in module.PARTS]
+    kit.run_parts([h2spec, *parts] if options.h2spec else parts, options.only)
     return kit.summary("http2")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from blackbox.report import check, note, summary, wait_for  # noqa: E402, F401
+from blackbox.report import check, note, run_parts, summary, wait_for  # noqa: E402, F401
 
 PATIENCE = 20.0
 

@@ -8,8 +8,6 @@ One line a check; ends with `N passed, N failed`, and with status 1 if anything 
 
 import argparse
 import importlib
-import time
-import traceback
 
 import kit
 
@@ -33,17 +31,7 @@ def main():
 def run(options):
     modules = [importlib.import_module(name) for name in MODULES]
     revocation = modules[0].Revocation() if not options.only else None
-    for module in modules:
-        for part in module.PARTS:
-            name = f"{module.__name__}.{part.__name__}"
-            if options.only not in name:
-                continue
-            begun = time.monotonic()
-            try:
-                part()
-            except Exception:
-                kit.check(name, False, traceback.format_exc())
-            kit.note(f"{name}: {time.monotonic() - begun:.1f} s")
+    kit.run_parts((part for module in modules for part in module.PARTS), options.only)
     if revocation:
         revocation.finish()
 

@@ -78,6 +78,25 @@ impl Page {
         }
         spans
     }
+
+    /// Fails unless each flag that a code span names stands in the text of the page of flags, or is one of `others`. Gives
+    /// how many there are. `-tls…` and `-httpAuth.*` stand for all flags that begin so.
+    #[track_caller]
+    pub fn expect_flags(&self, flags: &str, others: impl Fn(&str) -> bool) -> usize {
+        let mut checked = 0;
+        for span in self.code_spans() {
+            let Some(name) = span.split([' ', '=', ',']).next().filter(|name| name.starts_with('-')) else { continue };
+            let name = name.trim_start_matches('-');
+            if !name.starts_with(|letter: char| letter.is_ascii_alphabetic()) {
+                continue;
+            }
+            let stem = name.trim_end_matches(['…', '*']);
+            let wanted = if stem == name { format!("`-{name}`") } else { format!("`-{stem}") };
+            assert!(others(name) || flags.contains(&wanted), "{}: there is no flag {span:?}", self.name);
+            checked += 1;
+        }
+        checked
+    }
 }
 
 #[cfg(test)]
