@@ -180,22 +180,39 @@ class Stack:
         # A scrape may end just after the stop was asked for, and the first one comes within an interval of the start.
         return any(begin * 1000 - a <= 2 * INTERVAL and b - end * 1000 <= 2 * INTERVAL for begin, end in self.away[client])
 
+    def scraped(self, client):
+        """How often this run of the agent has scraped, by its own count."""
+        return self.agents[client].metric("vm_promscrape_scrape_requests_total")
+
+    def stored(self, client, now):
+        """How many samples of `up` are stored between the start of this run of the agent and `now`."""
+        begun = self.agents[client].begun * 1000
+        return sum(begun <= at <= now * 1000 for times in self.times(client).values() for at in times)
+
+    def stored_of_scraped(self, client, patience=60):
+        """What the agent has scraped until now, and how much of that reaches the store in time."""
+        scraped, now = self.scraped(client), time.time()
+        try:
+            kit.wait_for("all that was scraped", lambda: self.stored(client, now) >= scraped, patience, 0.5)
+        except TimeoutError:
+            pass
+        return self.stored(client, now), scraped
+
     def nothing_missing(self, client, patience=60):
         """Waits for what was scraped before now, then for late blocks; gives the gaps that stay.
 
         A busy machine may put a scrape off. That is told from a loss by the agent's own count: then the store has as many as it made.
         """
-        tenant, now, scraped = self.tenants[client], time.time(), self.agents[client].metric("vm_promscrape_scrape_requests_total")
+        tenant, now, scraped = self.tenants[client], time.time(), self.scraped(client)
 
         def newest():
             series = self.store.times(tenant, UP, "1m")
             return len(series) == 3 and all(times[-1] >= now * 1000 for times in series.values())
 
-        kit.wait_for(f"samples of {client} in {tenant}", newest, patience, 0.5)
         def stored():
-            begun = self.agents[client].begun * 1000
-            return sum(begun <= at <= now * 1000 for times in self.times(client).values() for at in times)
+            return self.stored(client, now)
 
+        kit.wait_for(f"samples of {client} in {tenant}", newest, patience, 0.5)
         try:
             kit.wait_for("late blocks", lambda: not self.missing(client) or stored() >= scraped, patience, 0.5)
         except TimeoutError:

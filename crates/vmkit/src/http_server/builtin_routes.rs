@@ -126,19 +126,66 @@ pub fn own_answer(method: &str, path: &[u8]) -> Option<OwnAnswer> {
     if method == "OPTIONS" {
         return Some(OwnAnswer { name: "OPTIONS", status: Some(204), is_everywhere: true });
     }
-    let page = |name, status| Some(OwnAnswer { name, status, is_everywhere: false });
-    match &*decode_strict(path, false)? {
-        b"/health" => page("/health", None),
-        b"/-/healthy" => page("/-/healthy", Some(200)),
-        b"/-/ready" => page("/-/ready", Some(200)),
-        b"/-/reload" => page("/-/reload", None),
-        b"/ping" => page("/ping", None),
-        b"/robots.txt" => page("/robots.txt", Some(200)),
-        b"/metrics" => page("/metrics", None),
-        b"/flags" => page("/flags", None),
-        path if path.ends_with(b"/favicon.ico") => page("/favicon.ico", Some(200)),
-        path if path.starts_with(b"/debug/pprof/") => page("/debug/pprof/", None),
-        _ => None,
+    let path = decode_strict(path, false)?;
+    let (name, status) = match BuiltIn::of(&path) {
+        Some(page) => (page.name(), page.status()),
+        None if *path == *b"/-/reload" => ("/-/reload", None),
+        None => return None,
+    };
+    Some(OwnAnswer { name, status, is_everywhere: false })
+}
+
+/// The pages that every program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BuiltIn {
+    Health,
+    Healthy,
+    Ready,
+    Ping,
+    Robots,
+    Metrics,
+    Flags,
+    Favicon,
+    Pprof,
+}
+
+impl BuiltIn {
+    /// The page at a decoded path.
+    fn of(path: &[u8]) -> Option<Self> {
+        Some(match path {
+            b"/health" => Self::Health,
+            b"/-/healthy" => Self::Healthy,
+            b"/-/ready" => Self::Ready,
+            b"/ping" => Self::Ping,
+            b"/robots.txt" => Self::Robots,
+            b"/metrics" => Self::Metrics,
+            b"/flags" => Self::Flags,
+            path if path.ends_with(b"/favicon.ico") => Self::Favicon,
+            path if path.starts_with(b"/debug/pprof/") => Self::Pprof,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Health => "/health",
+            Self::Healthy => "/-/healthy",
+            Self::Ready => "/-/ready",
+            Self::Ping => "/ping",
+            Self::Robots => "/robots.txt",
+            Self::Metrics => "/metrics",
+            Self::Flags => "/flags",
+            Self::Favicon => "/favicon.ico",
+            Self::Pprof => "/debug/pprof/",
+        }
+    }
+
+    /// The status, unless it depends on more than the path.
+    fn status(self) -> Option<u16> {
+        match self {
+            Self::Healthy | Self::Ready | Self::Robots | Self::Favicon => Some(200),
+            Self::Health | Self::Ping | Self::Metrics | Self::Flags | Self::Pprof => None,
+        }
     }
 }
 
@@ -201,8 +248,9 @@ impl Handler for OnlyRoutes {
 /// Serves a built-in route; false when the path is none.
 async fn builtin(request: &mut Request<'_>, shared: &Shared, path: &[u8]) -> bool {
     let metrics = &shared.metrics;
-    match path {
-        b"/health" => match shared.delayed_shutdown_left() {
+    let Some(page) = BuiltIn::of(path) else { return false };
+    match page {
+        BuiltIn::Health => match shared.delayed_shutdown_left() {
             None => request.page(shared, 200, PLAIN, b"OK").await,
             Some(left) => {
                 let text =
@@ -210,9 +258,9 @@ async fn builtin(request: &mut Request<'_>, shared: &Shared, path: &[u8]) -> boo
                 request.plain_error(503, &text, &[]).await;
             }
         },
-        b"/-/healthy" => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Healthy.\n").await,
-        b"/-/ready" => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Ready.\n").await,
-        b"/ping" => {
+        BuiltIn::Healthy => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Healthy.\n").await,
+        BuiltIn::Ready => request.page(shared, 200, PLAIN, b"VictoriaMetrics is Ready.\n").await,
+        BuiltIn::Ping => {
             let verbose = request
                 .exchange
                 .head
@@ -221,31 +269,30 @@ async fn builtin(request: &mut Request<'_>, shared: &Shared, path: &[u8]) -> boo
             let status = if verbose { 200 } else { 204 };
             request.page(shared, status, "", b"").await;
         }
-        b"/robots.txt" => request.page(shared, 200, PLAIN, b"User-agent: *\nDisallow: /\n").await,
-        b"/metrics" => {
+        BuiltIn::Robots => request.page(shared, 200, PLAIN, b"User-agent: *\nDisallow: /\n").await,
+        BuiltIn::Metrics => {
             metrics.requests_metrics.inc();
             if pass_key(request, shared, &shared.options.metrics_key, "-metricsAuthKey").await {
                 metrics_page(request, shared).await;
             }
         }
-        b"/flags" => {
+        BuiltIn::Flags => {
             if pass_key(request, shared, &shared.options.flags_key, "-flagsAuthKey").await {
                 request.page(shared, 200, PLAIN, shared.options.flags_page.as_bytes()).await;
             }
         }
-        path if path.ends_with(b"/favicon.ico") => {
+        BuiltIn::Favicon => {
             metrics.requests_favicon.inc();
             let mut lines = request.common_lines.clone();
             super::push_line(&mut lines, "Content-Type", b"image/x-icon");
             super::push_line(&mut lines, "Cache-Control", b"max-age=3600");
             let _ = request.exchange.reply.send_all(200, &lines, FAVICON).await;
         }
-        path if path.starts_with(b"/debug/pprof/") => {
+        BuiltIn::Pprof => {
             if pass_key(request, shared, &shared.options.pprof_key, "-pprofAuthKey").await {
                 pprof_routes::serve(request, shared, path).await;
             }
         }
-        _ => return false,
     }
     true
 }
