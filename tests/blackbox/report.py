@@ -27,7 +27,7 @@ def summary(of=""):
     return 1 if _results[False] or not _results[True] else 0
 
 
-def wait_for(what, condition, patience=20.0, pause=0.05):
+def wait_for(what, condition, patience=60.0, pause=0.05):
     """The first true value of the condition; raises when there is none in time."""
     deadline = time.monotonic() + patience
     while True:

@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from blackbox.report import check, note, run_parts, summary, wait_for  # noqa: E402, F401
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 _lock = threading.Lock()
 _processes = []

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long the kit waits for what must happen soon; long enough for a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A door that is closed until somebody opens it, then stays open. Clones are the same door.
 #[derive(Clone, Debug, Default)]

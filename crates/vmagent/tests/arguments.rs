@@ -16,7 +16,7 @@ use testkit::{Launch, eventually};
 use vmagent::remote_write::{Encoding, SeriesBlock, decode, unpack};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_vmagent");
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn http(address: SocketAddr, method: &str, target: &str, body: &str) -> String {
     let mut tcp = TcpStream::connect(address).unwrap();

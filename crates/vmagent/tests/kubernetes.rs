@@ -85,7 +85,7 @@ async fn wait(
         let found = targets.wait_for(|published| published.as_ref().is_some_and(|list| ready(&sets(list)))).await;
         sets(found.unwrap().as_ref().unwrap())
     };
-    if let Ok(found) = tokio::time::timeout(Duration::from_secs(20), wanted).await {
+    if let Ok(found) = tokio::time::timeout(Duration::from_secs(60), wanted).await {
         return found;
     }
     panic!("{what}: {:#?}", targets.borrow().as_ref().map(|list| names(&sets(list))));

@@ -12,7 +12,7 @@ use vmkit::env_template::Environment;
 use vmkit::flags::{AppInfo, FlagSet};
 use vmkit::metrics::{Page, Set};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 struct Agent {
     running: RemoteWrite,

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use testkit::client::Reply;
 use testkit::{Client, Launch, Program, Signal};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The example, greeting with what stands in its file.
 struct Greeter {

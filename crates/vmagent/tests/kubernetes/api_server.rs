@@ -181,7 +181,7 @@ impl ApiServer {
         let mut requests = self.state.requests.subscribe();
         let nth = |all: &Vec<Request>| all.iter().filter(|request| what(request)).nth(n - 1).cloned();
         let found = requests.wait_for(|all| nth(all).is_some());
-        let found = tokio::time::timeout(Duration::from_secs(20), found).await;
+        let found = tokio::time::timeout(Duration::from_secs(60), found).await;
         let Ok(found) = found else { panic!("no request number {n}; got {:#?}", self.requests()) };
         nth(&found.unwrap()).unwrap()
     }

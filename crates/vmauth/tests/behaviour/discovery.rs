@@ -161,7 +161,7 @@ fn a_slow_lookup_does_not_hold_up_others() {
     for _ in 0..20 {
         assert_eq!(proxy.client().get("/", &[]).expect(200).text(), "other");
     }
-    assert!(start.elapsed() < std::time::Duration::from_secs(2), "20 other requests took {:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_secs(4), "20 other requests took {:?}", start.elapsed());
     // The lookup and the dial that takes the name literally both run into their limits.
     slow.set_deadline(std::time::Duration::from_secs(60));
     slow.reply().expect(502);

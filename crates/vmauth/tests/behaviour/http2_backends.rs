@@ -10,7 +10,7 @@ use crate::vmauth::{AUTH, Vmauth, user_of_urls};
 
 const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// `SETTINGS_MAX_CONCURRENT_STREAMS`
 const MAX_STREAMS: u16 = 3;

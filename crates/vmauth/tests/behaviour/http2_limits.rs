@@ -135,7 +135,7 @@ fn the_end_is_said_and_what_was_begun_is_served() {
     gate.open();
     assert_eq!(client.answer(begun).expect("an answer").expect(200).body, "late");
     assert_eq!(client.ended(), None);
-    assert_eq!(proxy.program.wait_exit(Duration::from_secs(5)), Some(0));
+    assert_eq!(proxy.program.wait_exit(Duration::from_secs(60)), Some(0));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use testkit::{Backend, Signal, eventually};
 
 use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with room for a socket.
 struct Place(TempDir);
