@@ -35,7 +35,7 @@ fn processes_in(dir: &str) -> Vec<String> {
 }
 
 #[test]
-fn it_tells_what_happens_as_lines_and_ends_with_all_its_parts_in_two_seconds() {
+fn it_tells_what_happens_as_lines_and_ends_with_all_its_parts() {
     let (mut program, address) = start(&["-fault=wrong-tenant@1s+2s,rotate-key@1s"]);
     let dir = folder(&program);
     program.wait_log(0, "the first sample was in the store after");
