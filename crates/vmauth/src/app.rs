@@ -44,6 +44,7 @@ use crate::proxy::switches::Switches;
 use crate::proxy::worker_counters::AllCounters;
 use crate::proxy::{Proxy, ProxyShared};
 use crate::status::{self, Sources};
+use crate::upstream::dialer::Dialer;
 use crate::upstream::health_check::TcpProbe;
 use crate::upstream::pool::{DialStats, Pool, PoolOptions, PoolReports};
 
@@ -158,17 +159,15 @@ impl App {
         codec: Option<Arc<dyn ClientCodec>>,
     ) -> impl Fn(vmkit::http_server::WorkerPlan) -> Proxy + Clone + Send + 'static {
         let shared = self.shared.clone();
+        let stats = Arc::new(dial_metrics::dial_stats(service.registry.common()));
+        let codec = codec.unwrap_or_else(|| {
+            let stats = Arc::new(dial_metrics::http2_stats(service.registry.common()));
+            Arc::new(Http2Client { ping_interval: start.options.backends.http2_ping_interval, stats })
+        });
         let pools = PoolFactory {
             options: start.options.backends.clone(),
-            ipv6: start.service.listeners.enable_tcp6,
-            resolver: self.resolver.clone(),
-            stats: Arc::new(dial_metrics::dial_stats(service.registry.common())),
+            dialer: dialer(start, self.resolver.clone(), codec, stats),
             reports: self.pool_reports.clone(),
-            control: Handle::current(),
-            codec: codec.unwrap_or_else(|| {
-                let stats = Arc::new(dial_metrics::http2_stats(service.registry.common()));
-                Arc::new(Http2Client { ping_interval: start.options.backends.http2_ping_interval, stats })
-            }),
         };
         move |plan| {
             let pool = std::rc::Rc::new(Pool::new(pools.options(plan.count)));
@@ -221,16 +220,26 @@ fn proxy_shared(options: &Options, service: &Service, serving: Arc<Serving<Gener
     }
 }
 
+/// How connections to backends are opened. Starts nothing.
+fn dialer(start: &Start, resolver: Arc<Resolver>, codec: Arc<dyn ClientCodec>, stats: Arc<DialStats>) -> Dialer {
+    let backends = &start.options.backends;
+    Dialer {
+        dial_timeout: backends.dial_timeout,
+        ipv6: start.service.listeners.enable_tcp6,
+        stats,
+        control: Handle::current(),
+        resolver,
+        codec,
+        offers_http2: !backends.http2_disabled,
+    }
+}
+
 /// Settings of the pools, made in every worker.
 #[derive(Clone)]
 struct PoolFactory {
     options: crate::options::Backends,
-    ipv6: bool,
-    resolver: Arc<Resolver>,
-    stats: Arc<DialStats>,
+    dialer: Dialer,
     reports: Arc<PoolReports>,
-    control: Handle,
-    codec: Arc<dyn ClientCodec>,
 }
 
 impl PoolFactory {
@@ -238,14 +247,8 @@ impl PoolFactory {
         PoolOptions {
             max_idle: self.options.max_idle_conns.div_ceil(workers.max(1)),
             idle_timeout: self.options.idle_timeout.unwrap_or(Duration::from_secs(86_400 * 365)),
-            dial_timeout: self.options.dial_timeout,
-            ipv6: self.ipv6,
-            stats: self.stats.clone(),
+            dialer: self.dialer.clone(),
             reports: self.reports.clone(),
-            control: self.control.clone(),
-            resolver: self.resolver.clone(),
-            codec: self.codec.clone(),
-            offers_http2: !self.options.http2_disabled,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod balance;
 pub mod connect_error;
+pub mod dialer;
 pub mod discovery;
 pub mod fault;
 pub mod health_check;

@@ -11,32 +11,20 @@ mod shared;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
-use vmkit::exchange::{ClientCodec, ClientExchange, Stream, Wire, WireStats};
+use vmkit::exchange::{ClientExchange, Wire, WireStats};
 use vmkit::metrics::Counter;
-use vmkit::net::dial::dial;
-use vmkit::net::dns::Resolver;
-use vmkit::net::unix;
-use vmkit::net::zone;
 use vmkit::tls::client_config::ClientTls;
-use vmkit::tls::handshake_error;
 
 use super::connect_error::ConnectError;
+use super::dialer::{Dialer, Spoken};
 use shared::SharedConnections;
-
-/// Time for the lookup of a name: two name servers with the usual timeout of 5 s.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(11);
-/// Time for a connection when the first addresses of a name have used up the limit.
-const SHORTEST_DIAL: Duration = Duration::from_secs(1);
 
 /// Where connections go to and how they are secured: the identity of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,9 +54,9 @@ pub struct Peer {
     id: u64,
     /// What makes it what it is.
     pub key: PeerKey,
-    tls: Option<Arc<ClientTls>>,
+    pub(super) tls: Option<Arc<ClientTls>>,
     /// Whether the last connection has negotiated HTTP/2.
-    chose_http2: AtomicBool,
+    pub(super) chose_http2: AtomicBool,
 }
 
 impl Peer {
@@ -137,22 +125,10 @@ pub struct PoolOptions {
     pub max_idle: usize,
     /// `-idleConnTimeout`
     pub idle_timeout: Duration,
-    /// `-dialTimeout`: for a TCP connection, and for the TLS handshake after it.
-    pub dial_timeout: Duration,
-    /// `-enableTCP6`
-    pub ipv6: bool,
-    /// Counters.
-    pub stats: Arc<DialStats>,
+    /// Opens them.
+    pub dialer: Dialer,
     /// Where the pools tell what they hold.
     pub reports: Arc<PoolReports>,
-    /// Runtime of the control plane: names are looked up there.
-    pub control: Handle,
-    /// Resolver of host names.
-    pub resolver: Arc<Resolver>,
-    /// The protocol besides HTTP/1, spoken on the connections that it takes and where the URL asks for it.
-    pub codec: Arc<dyn ClientCodec>,
-    /// Whether HTTP/2 is offered to https backends.
-    pub offers_http2: bool,
 }
 
 /// The connections of one worker to one backend that wait for requests, or carry several.
@@ -275,54 +251,16 @@ impl Pool {
 
     /// Opens a connection.
     async fn open(&self, peer: &Peer, only_http1: bool) -> Result<Pooled, ConnectError> {
-        let stats = &self.options.stats;
-        let tls = match &peer.tls {
-            None => None,
-            Some(tls) => Some(tls.current().map_err(|error| ConnectError::OwnTls(error.to_string()))?),
-        };
-        stats.dials.inc();
-        let tcp = self.connect(peer).await.inspect_err(|_| {
-            stats.errors.inc();
-        })?;
-        let mut tls_generation = 0;
-        let stream = match (tls, &peer.tls) {
-            (Some(loaded), Some(identity)) => {
-                tls_generation = loaded.generation;
-                let name = identity.options().server_name_for(&peer.key.host);
-                let name = name.map_err(|error| ConnectError::OwnTls(error.to_string()))?;
-                let config = match peer.key.http2 {
-                    true => &loaded.http2,
-                    false if only_http1 || !self.options.offers_http2 => &loaded.config,
-                    false => &loaded.http2_or_http1,
-                };
-                let connecting = tokio_rustls::TlsConnector::from(config.clone()).connect(name, tcp);
-                match tokio::time::timeout(self.options.dial_timeout, connecting).await {
-                    Ok(Ok(stream)) => Stream::Opened(Box::new(stream)),
-                    Ok(Err(error)) => return Err(ConnectError::Handshake(handshake_error::client_text(&error))),
-                    Err(_) => return Err(ConnectError::HandshakeTimeout),
-                }
-            }
-            _ => Stream::Plain(tcp),
-        };
-        let wire = Wire::new(stream, stats.wire.clone());
+        let (wire, tls_generation) = self.options.dialer.open(peer, only_http1).await?;
         if only_http1 { Ok(http1(wire, tls_generation)) } else { self.start(peer, wire, tls_generation).await }
     }
 
     /// Begins to speak on a new connection.
     async fn start(&self, peer: &Peer, wire: Wire, tls_generation: u64) -> Result<Pooled, ConnectError> {
-        let codec = &self.options.codec;
-        let takes = codec.takes(wire.alpn().as_deref());
-        peer.chose_http2.store(takes, Relaxed);
-        if !takes && !peer.key.http2 {
-            return Ok(http1(wire, tls_generation));
-        }
-        let connection = codec.start(wire);
-        let ready = poll_fn(|cx| connection.poll_ready(cx));
-        match tokio::time::timeout(self.options.dial_timeout, ready).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(ConnectError::Protocol(error.to_string())),
-            Err(_) => return Err(ConnectError::ProtocolTimeout),
-        }
+        let connection = match self.options.dialer.greet(peer, wire).await? {
+            Spoken::Http1(wire) => return Ok(http1(wire, tls_generation)),
+            Spoken::Shared(connection) => connection,
+        };
         // Another request may have dialled at the same time, not knowing what the backend speaks; one connection is enough.
         if let Some(pooled) = self.take_stream(peer, tls_generation) {
             return Ok(pooled);
@@ -332,41 +270,6 @@ impl Pool {
         self.shared.add(peer.id, connection, tls_generation, self.options.max_idle);
         let exchange = Box::new(exchange.unwrap_or_else(ClientExchange::closed));
         Ok(Pooled { exchange, reused: false, is_personal: false, tls_generation })
-    }
-
-    async fn connect(&self, peer: &Peer) -> Result<tokio::net::TcpStream, ConnectError> {
-        if let Some(path) = peer.key.socket() {
-            let connected = unix::dial(path, self.options.dial_timeout).await;
-            return connected.map_err(|error| ConnectError::unix(path, &error));
-        }
-        let mut last = None;
-        // One limit for all addresses: a name with several that swallow packets must not cost several limits.
-        let until = Instant::now() + self.options.dial_timeout;
-        for addr in self.addresses(&peer.key).await? {
-            let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_DIAL);
-            match dial(addr, left).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = Some(ConnectError::tcp(addr, &error)),
-            }
-        }
-        Err(last.unwrap_or_else(|| ConnectError::Lookup(format!("dial tcp4: lookup {}: no such host", peer.key.host))))
-    }
-
-    async fn addresses(&self, key: &PeerKey) -> Result<Vec<SocketAddr>, ConnectError> {
-        if !key.srv
-            && let Some(addr) = zone::socket_addr(key.host.trim_matches(['[', ']']), key.port)
-        {
-            return Ok(vec![addr]);
-        }
-        let (resolver, key, ipv6) = (self.options.resolver.clone(), key.clone(), self.options.ipv6);
-        let lookup = self.options.control.spawn(async move {
-            let (host, port) =
-                if key.srv { random_srv_target(&resolver, &key.host).await? } else { (key.host, key.port) };
-            let ips = resolver.lookup_ips(&host, ipv6, LOOKUP_TIMEOUT).await;
-            let ips = ips.map_err(|error| ConnectError::Lookup(format!("dial tcp4: {error}")))?;
-            Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
-        });
-        lookup.await.unwrap_or(Err(ConnectError::ShuttingDown))
     }
 
     /// Gives a connection back, if it can be used again.
@@ -421,13 +324,4 @@ fn http1(wire: Wire, tls_generation: u64) -> Pooled {
 /// The generation of the TLS files that new connections to this peer use.
 fn tls_generation(peer: &Peer) -> u64 {
     peer.tls.as_ref().map_or(0, |tls| tls.current().map_or(u64::MAX, |loaded| loaded.generation))
-}
-
-/// A random target of the SRV records; weights and priorities do not count, as in the original.
-async fn random_srv_target(resolver: &Resolver, name: &str) -> Result<(String, u16), ConnectError> {
-    let targets = resolver.lookup_srv(name, LOOKUP_TIMEOUT).await;
-    let targets = targets.map_err(|error| ConnectError::Lookup(format!("cannot resolve SRV addr {name}: {error}")))?;
-    let missing = || ConnectError::Lookup(format!("missing SRV records for {name}"));
-    let chosen = fastrand::choice(&targets).ok_or_else(missing)?;
-    Ok((chosen.host.clone(), chosen.port))
 }
