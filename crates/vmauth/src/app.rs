@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::LocalSet;
 use vmkit::config_source::ConfigSource;
 use vmkit::exchange::{ClientCodec, Http2Client};
 use vmkit::http_client::Client;
@@ -44,9 +45,11 @@ use crate::proxy::switches::Switches;
 use crate::proxy::worker_counters::AllCounters;
 use crate::proxy::{Proxy, ProxyShared};
 use crate::status::{self, Sources};
-use crate::upstream::dialer::Dialer;
+use crate::upstream::active_check::checks::{Checks, Orders};
+use crate::upstream::active_check::prober::Prober;
+use crate::upstream::dialer::{DialStats, Dialer};
 use crate::upstream::health_check::TcpProbe;
-use crate::upstream::pool::{DialStats, Pool, PoolOptions, PoolReports};
+use crate::upstream::pool::{Pool, PoolOptions, PoolReports};
 
 /// What vmauth was started with.
 pub type Start = vmkit::service::Start<Options>;
@@ -59,7 +62,7 @@ pub async fn run(start: Start) -> Result<(), Fatal> {
 async fn serve(start: Start) -> Result<(), Fatal> {
     let mut service = Service::open(&start).await?;
     config_path(&start)?;
-    let (app, controller) = App::load(&start, &service).await?;
+    let (app, controller, prober) = App::load(&start, &service).await?;
     let sources = Arc::new(app.status_sources(&start, &service, ConfigView::of(&controller)));
     if start.options.backends.metrics {
         let backends = sources.clone();
@@ -76,7 +79,10 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     let settings = crate::explain::Settings::new(&start.options, &start.service, false);
     service.route(explain_page::route(settings, app.serving.clone(), &start.options.auth.status_key));
     let make_proxy = app.proxies(&start, &service, None);
-    service.listen(make_proxy)?.run(async || ()).await
+    let running = service.listen(make_proxy)?;
+    let probes = LocalSet::new();
+    probes.spawn_local(prober.run());
+    probes.run_until(running.run(async || ())).await
 }
 
 fn config_path(start: &Start) -> Result<&str, Fatal> {
@@ -86,18 +92,20 @@ fn config_path(start: &Start) -> Result<&str, Fatal> {
     }
 }
 
-/// What generations are built with, and the resolver behind it. Starts nothing.
-fn build_context(start: &Start) -> (Arc<Resolver>, Arc<BuildContext>) {
+/// What generations are built with, the resolver behind it, and the health checks that wait to be asked. Starts nothing.
+fn build_context(start: &Start) -> (Arc<Resolver>, Arc<BuildContext>, Orders) {
     let options = &start.options;
     let servers = &options.backends.dns_servers;
     let resolver = if servers.is_empty() { Resolver::from_system() } else { Resolver::from_servers(servers) };
     let resolver = Arc::new(resolver.reporting(|text| vmkit::warn!("{text}")));
     let lookup = Arc::new(name_lookup::NameLookup::new(resolver.clone(), start.service.listeners.enable_tcp6));
     let fail_timeout = options.backends.fail_timeout;
+    let (checks, orders) = Checks::new();
     let context = BuildContext {
         peers: Arc::default(),
         client_tls: Default::default(),
         control: Handle::current(),
+        checks: Arc::new(checks),
         probe: Arc::new(TcpProbe { lookup: lookup.clone(), dial: name_lookup::probe_dial() }),
         lookup,
         fail_timeout,
@@ -105,7 +113,7 @@ fn build_context(start: &Start) -> (Arc<Resolver>, Arc<BuildContext>) {
         discovery_interval: options.backends.discover_interval,
         max_concurrent: options.limits.max_concurrent_requests,
     };
-    (resolver, Arc::new(context))
+    (resolver, Arc::new(context), orders)
 }
 
 /// The parts that live as long as the process.
@@ -120,9 +128,10 @@ struct App {
 
 impl App {
     /// Loads the config and builds everything that needs no listener.
-    async fn load(start: &Start, service: &Service) -> Result<(Self, Controller), Fatal> {
+    async fn load(start: &Start, service: &Service) -> Result<(Self, Controller, Prober), Fatal> {
         let options = &start.options;
-        let (resolver, environment) = build_context(start);
+        let (resolver, environment, orders) = build_context(start);
+        let prober = Prober::new(probe_dialer(start, resolver.clone()), orders);
         let (registry, path) = (&service.registry, options.config.auth_config.clone());
         let mut controller = Controller {
             source: ConfigSource::new(&path, &service.client),
@@ -147,7 +156,8 @@ impl App {
         let counted = shared.clone();
         registry.add_writer(move |page| counted.counters.write_metrics(page));
         let issuers = controller.issuers.clone();
-        Ok((Self { resolver, environment, serving, pool_reports: Arc::default(), issuers, shared }, controller))
+        let app = Self { resolver, environment, serving, pool_reports: Arc::default(), issuers, shared };
+        Ok((app, controller, prober))
     }
 
     /// What makes the proxy of each worker, with connections of its own. `codec` is what backends may speak besides
@@ -232,6 +242,12 @@ fn dialer(start: &Start, resolver: Arc<Resolver>, codec: Arc<dyn ClientCodec>, s
         codec,
         offers_http2: !backends.http2_disabled,
     }
+}
+
+/// The same for health checks, which are not counted among the connections of requests.
+fn probe_dialer(start: &Start, resolver: Arc<Resolver>) -> Dialer {
+    let codec = Arc::new(Http2Client { ping_interval: None, stats: Arc::default() });
+    dialer(start, resolver, codec, Arc::default())
 }
 
 /// Settings of the pools, made in every worker.

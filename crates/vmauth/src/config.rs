@@ -11,6 +11,8 @@ mod build_users;
 mod builder;
 mod dump;
 mod fields;
+mod header_lists;
+mod health_checks;
 mod inherit;
 mod ip_filters;
 mod model;

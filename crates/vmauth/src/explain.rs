@@ -30,6 +30,7 @@ use crate::proxy::error::ProxyError;
 use crate::proxy::request_id::of_client;
 use crate::rewrite::client_headers::{ForwardContext, authority, write_request_headers};
 use crate::rewrite::target_url::NormalPath;
+use crate::upstream::backend::Mark;
 use crate::user::{Backends, Target, User};
 use listener::Listener;
 
@@ -89,8 +90,8 @@ pub enum Outcome {
 pub struct Try {
     /// The whole URL that is asked for.
     pub url: String,
-    /// Whether it is avoided while others are sound.
-    pub is_broken: bool,
+    /// Why it is avoided while others are sound: `broken`, `unhealthy`; empty for a sound one.
+    pub marks: Vec<&'static str>,
     /// Requests on their way to it now.
     pub in_flight: u32,
 }
@@ -301,7 +302,7 @@ async fn send(
         target.write_target(&backend.target().url, &mut written, head, path, placeholders);
         answer.tries.push(Try {
             url: backend.target().url.on_wire(&written),
-            is_broken: backend.is_broken(),
+            marks: backend.marks().map(Mark::name).collect(),
             in_flight: backend.in_flight(),
         });
     }

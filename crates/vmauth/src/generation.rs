@@ -19,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 use vmkit::metrics::Set;
 
 use crate::authn::Directory;
+use crate::upstream::active_check::checks::Checks;
 use crate::upstream::discovery::Lookup;
 use crate::upstream::health_check::{HealthChecker, Probe};
-use crate::upstream::pool::PeerRegistry;
+use crate::upstream::peer::PeerRegistry;
 use crate::user::{User, UserIpFilter};
 use carry_over::CarriedOver;
 
@@ -38,6 +39,8 @@ pub struct BuildContext {
     pub control: Handle,
     /// Dials broken backends.
     pub probe: Arc<dyn Probe>,
+    /// Health checks in use, kept over reloads.
+    pub checks: Arc<Checks>,
     /// Looks names up.
     pub lookup: Arc<dyn Lookup>,
     /// `-failTimeout`

@@ -1,5 +1,6 @@
 //! The backends of a route: which one is next, which are broken, where their addresses come from.
 
+pub mod active_check;
 pub mod backend;
 pub mod balance;
 pub mod connect_error;
@@ -7,4 +8,5 @@ pub mod dialer;
 pub mod discovery;
 pub mod fault;
 pub mod health_check;
+pub mod peer;
 pub mod pool;

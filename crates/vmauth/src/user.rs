@@ -15,7 +15,7 @@ use crate::route::matcher::RouteTable;
 use crate::upstream::backend::{DialAddress, HealthTarget};
 use crate::upstream::balance::BackendSet;
 use crate::upstream::discovery::Discovery;
-use crate::upstream::pool::Peer;
+use crate::upstream::peer::Peer;
 use vmkit::go_regex::GoRegex;
 
 /// One user, or `unauthorized_user`.

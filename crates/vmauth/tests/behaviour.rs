@@ -44,6 +44,8 @@ mod forms;
 mod frames;
 #[path = "behaviour/framing.rs"]
 mod framing;
+#[path = "behaviour/health_checks.rs"]
+mod health_checks;
 #[path = "behaviour/http2.rs"]
 mod http2;
 #[path = "behaviour/http2_backends.rs"]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vmkit::exchange::{Http2Stats, WireStats};
 use vmkit::metrics::Set;
 
-use crate::upstream::pool::DialStats;
+use crate::upstream::dialer::DialStats;
 
 /// Counters of all backend connections, registered under their names.
 pub(super) fn dial_stats(set: &Set) -> DialStats {

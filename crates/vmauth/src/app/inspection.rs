@@ -53,7 +53,7 @@ pub fn findings(start: &Start, bytes: &[u8], config: &AuthConfig, wants: impl Fn
 pub async fn built(start: &Start, config: AuthConfig, offline: bool, ask: bool) -> Generation {
     let issuers = issuers(&start.options);
     let config = if offline { config.without_providers() } else { config };
-    let (_, context) = build_context(start);
+    let (_, context, _) = build_context(start);
     let generation = Generation::build(config, &issuers, &context, None);
     if ask && let Some(users) = &generation.directory.jwt_users {
         issuers.start(users.issuers()).await;

@@ -109,7 +109,7 @@ async fn start(config: &str) -> (Server, SocketAddr, tempfile::TempDir) {
     let (service, options_) = (ServiceOptions::from_flags(&flags).unwrap(), Options::from_flags(&flags).unwrap());
     let start = Start { app, flags, service, options: options_, variables };
     let service = Service::open(&start).await.unwrap();
-    let (app, _controller) = App::load(&start, &service).await.unwrap();
+    let (app, _controller, _prober) = App::load(&start, &service).await.unwrap();
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
     let addr = socket.local_addr().unwrap();

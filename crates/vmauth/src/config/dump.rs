@@ -8,11 +8,13 @@ use super::model::{
 };
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::jwt_placeholders::Placeholder;
+use crate::upstream::active_check::CheckSpec;
 use jwt::VmAccess;
 use std::fmt::Write as _;
 use vmkit::go_text::quote;
 use vmkit::redact;
 use vmkit::tls::client_config::ClientTlsOptions;
+use vmkit::units::GoDuration;
 
 const MASK: &str = "***";
 
@@ -240,6 +242,7 @@ impl Writer {
         let TargetSpec {
             urls,
             load_balancing_policy,
+            health_check,
             retry_status_codes,
             retry_only_idempotent,
             merge_query_args,
@@ -251,6 +254,9 @@ impl Writer {
         } = target;
         self.list("urls", urls, |url| quote(shown_url(&url.to_string())));
         self.field("load_balancing_policy", load_balancing_policy.name());
+        if let Some(check) = health_check {
+            self.health_check(check);
+        }
         self.list("retry_status_codes", retry_status_codes, ToString::to_string);
         self.flag("retry_only_idempotent", *retry_only_idempotent);
         self.list("merge_query_args", merge_query_args, |text| quote(text));
@@ -261,6 +267,20 @@ impl Writer {
         self.list("headers", request_headers, header);
         self.list("response_headers", response_headers, header);
         self.flag("keep_original_host", *keep_original_host);
+    }
+
+    fn health_check(&mut self, check: &CheckSpec) {
+        let CheckSpec { path: _, interval, timeout, expected_status: _, rise, fall, headers } = check;
+        self.section("health_check");
+        self.nested(|out| {
+            out.field("path", quote(check.shown_path()));
+            out.field("interval", GoDuration::from(*interval));
+            out.field("timeout", GoDuration::from(*timeout));
+            out.field("expected_status", format_args!("[{}]", check.shown_statuses()));
+            out.field("rise", rise);
+            out.field("fall", fall);
+            out.list("headers", headers, |(name, _)| quote(format!("{name}: {MASK}")));
+        });
     }
 
     fn ip_filters(&mut self, filter: &IpFilterSpec) {

@@ -57,6 +57,7 @@ pub(super) enum Setting {
     RetryStatusCodes,
     RetryOnlyIdempotent,
     LoadBalancingPolicy,
+    HealthCheck,
     MergeQueryArgs,
     DropSrcPathPrefixParts,
     IpFilters,
@@ -82,6 +83,12 @@ const SETTINGS: &[FieldDef<Setting>] = &[
         "Whether what a backend may have read is sent again only if its method is idempotent.",
     ),
     row(Setting::LoadBalancingPolicy, "load_balancing_policy", Text, "`least_loaded` or `first_available`."),
+    row(
+        Setting::HealthCheck,
+        "health_check",
+        Nested("main.HealthCheck"),
+        "How backends are asked by HTTP whether they can serve.",
+    ),
     row(
         Setting::MergeQueryArgs,
         "merge_query_args",
@@ -309,6 +316,36 @@ pub(super) static IP_FILTERS: Object<IpFiltersField> = Object::new(
     ],
 );
 
+/// `health_check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HealthCheckField {
+    Path,
+    Interval,
+    Timeout,
+    ExpectedStatus,
+    Rise,
+    Fall,
+    Headers,
+}
+
+pub(super) static HEALTH_CHECK: Object<HealthCheckField> = Object::new(
+    "main.HealthCheck",
+    &[
+        row(HealthCheckField::Path, "path", Text, "Path that is asked for, in place of the URL's; empty for no check."),
+        row(HealthCheckField::Interval, "interval", Text, "Time between two probes, 5s."),
+        row(HealthCheckField::Timeout, "timeout", Text, "Longest time of a probe, connecting included, 2s."),
+        row(
+            HealthCheckField::ExpectedStatus,
+            "expected_status",
+            TextOrTexts,
+            "Statuses such as `200` or `200-399` that are good.",
+        ),
+        row(HealthCheckField::Rise, "rise", Integer, "Good probes in a row that bring a backend back, 2."),
+        row(HealthCheckField::Fall, "fall", Integer, "Failed probes in a row that take a backend out, 3."),
+        row(HealthCheckField::Headers, "headers", Texts, "`Name: value` of the probes."),
+    ],
+);
+
 /// `access_log`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccessLogField {
@@ -373,6 +410,7 @@ mod tests {
         check(&VM_ACCESS);
         check(&MTLS);
         check(&IP_FILTERS);
+        check(&HEALTH_CHECK);
         check(&ACCESS_LOG);
         check(&ACCESS_LOG_FILTERS);
     }

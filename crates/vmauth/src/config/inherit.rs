@@ -3,21 +3,25 @@
 //! A [`Level`] is the resolved state of all settings that a `url_prefix` depends on; each level is made from the one
 //! around it. Differs from upstream on purpose: `headers`, `response_headers` and `keep_original_host` are inherited, too.
 
+use super::header_lists::headers;
+use super::health_checks;
 use super::model::{ConfigDefaults, TargetSpec};
 use super::raw::RawSettings;
 use super::stage::{Problems, Stage};
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
+use crate::upstream::active_check::CheckSpec;
 use crate::upstream::balance::Policy;
+use std::sync::Arc;
 use vmkit::go_text::quote;
-use vmkit::yaml::{Mark, Place};
-use vmkit::yaml::{Text, TextList};
+use vmkit::yaml::{Mark, Place, TextList};
 
 /// Resolved settings of the flags, of a user or of an entry of `url_map`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Level {
     /// An error is the flag's unknown text, which only matters to a target that inherits it.
     policy: PolicyChoice,
+    health_check: Option<Arc<CheckSpec>>,
     retry_status_codes: Vec<u16>,
     retry_only_idempotent: bool,
     merge_query_args: Vec<String>,
@@ -72,6 +76,7 @@ impl Level {
             retry_status_codes,
             retry_only_idempotent,
             load_balancing_policy,
+            health_check,
             merge_query_args,
             drop_src_path_prefix_parts,
             url_prefix: _,
@@ -87,6 +92,9 @@ impl Level {
                     problems.push(stage, &place, text.mark, unknown_policy(text.value), "");
                 }
             }
+        }
+        if let Some(check) = health_check {
+            level.health_check = health_checks::build(check, &place.field("health_check"), stage, problems);
         }
         if let Some(codes) = retry_status_codes {
             level.retry_status_codes = statuses(codes);
@@ -148,6 +156,7 @@ impl Level {
         TargetSpec {
             urls,
             load_balancing_policy,
+            health_check: self.health_check,
             retry_status_codes: self.retry_status_codes,
             retry_only_idempotent: self.retry_only_idempotent,
             merge_query_args: self.merge_query_args,
@@ -173,20 +182,6 @@ pub(super) fn statuses(codes: &[i64]) -> Vec<u16> {
 fn override_by_name(outer: &mut Vec<HeaderRule>, own: Vec<HeaderRule>) {
     outer.retain(|rule| !own.iter().any(|own| own.is_named(rule.name())));
     outer.extend(own);
-}
-
-/// The rules of a list of headers.
-fn headers(list: &TextList<'_>, place: &Place<'_>, problems: &mut Problems) -> Vec<HeaderRule> {
-    let mut rules = Vec::with_capacity(list.items.len());
-    for &(index, Text { value: item, mark }) in &list.items {
-        match HeaderRule::parse(item) {
-            Ok(rule) => rules.push(rule),
-            Err(error) => {
-                problems.push(Stage::Values, &place.index(index), mark, error.to_string(), error.hint());
-            }
-        }
-    }
-    rules
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use crate::oidc::KeyLocation;
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
+use crate::upstream::active_check::CheckSpec;
 use crate::upstream::balance::Policy;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -230,6 +231,8 @@ pub struct TargetSpec {
     pub urls: Vec<TargetUrl>,
     /// How to choose among `urls`.
     pub load_balancing_policy: Policy,
+    /// How backends are asked whether they can serve; `None` = not at all.
+    pub health_check: Option<Arc<CheckSpec>>,
     /// Statuses after which another backend is tried. Numbers that are no HTTP status are left out.
     pub retry_status_codes: Vec<u16>,
     /// Whether what a backend may have read is sent again only if its method is idempotent (RFC 9110 §9.2.2).

@@ -4,9 +4,9 @@
 //! checked here beyond types. The structs live only while one user is built and never leave this area.
 
 use super::fields::{
-    ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, IP_FILTERS, IpFiltersField, JWT, JwtField,
-    MTLS, MtlsField, OIDC, OidcField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS,
-    VmAccessField,
+    ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, HEALTH_CHECK, HealthCheckField, IP_FILTERS,
+    IpFiltersField, JWT, JwtField, MTLS, MtlsField, OIDC, OidcField, ROUTE, RouteField, Setting, TOP, TopField, USER,
+    UserField, VM_ACCESS, VmAccessField,
 };
 use super::stage::{Decoder, Stage};
 use jwt::VmAccess;
@@ -61,6 +61,7 @@ pub(super) struct RawSettings<'t> {
     pub(super) retry_status_codes: Option<Vec<i64>>,
     pub(super) retry_only_idempotent: Option<bool>,
     pub(super) load_balancing_policy: Option<Text<'t>>,
+    pub(super) health_check: Option<At<RawHealthCheck<'t>>>,
     pub(super) merge_query_args: Option<TextList<'t>>,
     pub(super) drop_src_path_prefix_parts: Option<i64>,
     pub(super) ip_filters: Option<RawIpFilters<'t>>,
@@ -84,6 +85,19 @@ pub(super) struct RawRoute<'t> {
     pub(super) src_query_args: Option<TextList<'t>>,
     pub(super) src_headers: Option<TextList<'t>>,
     pub(super) settings: RawSettings<'t>,
+}
+
+/// `health_check`.
+#[derive(Default)]
+pub(super) struct RawHealthCheck<'t> {
+    pub(super) damaged: bool,
+    pub(super) path: Option<Text<'t>>,
+    pub(super) interval: Option<Text<'t>>,
+    pub(super) timeout: Option<Text<'t>>,
+    pub(super) expected_status: Option<TextList<'t>>,
+    pub(super) rise: Option<i64>,
+    pub(super) fall: Option<i64>,
+    pub(super) headers: Option<TextList<'t>>,
 }
 
 /// `ip_filters`.
@@ -202,6 +216,7 @@ impl<'t> Reader<'t, '_> {
             Setting::RetryStatusCodes => raw.retry_status_codes = self.integers(id, place),
             Setting::RetryOnlyIdempotent => raw.retry_only_idempotent = self.boolean(id, place),
             Setting::LoadBalancingPolicy => raw.load_balancing_policy = self.text(id, place),
+            Setting::HealthCheck => raw.health_check = self.health_check(id, place),
             Setting::MergeQueryArgs => raw.merge_query_args = self.texts(id, place, "[]string"),
             Setting::DropSrcPathPrefixParts => raw.drop_src_path_prefix_parts = self.integer(id, place),
             Setting::IpFilters => raw.ip_filters = self.ip_filters(id, place),
@@ -305,6 +320,25 @@ impl<'t> Reader<'t, '_> {
             }
         }
         Some(raw)
+    }
+
+    fn health_check(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<RawHealthCheck<'t>>> {
+        let before = self.problems.count();
+        let mut raw = RawHealthCheck::default();
+        for Member { field, name, value } in self.members(id, place, &HEALTH_CHECK)? {
+            let place = &place.field(name);
+            match field {
+                HealthCheckField::Path => raw.path = self.text(value, place),
+                HealthCheckField::Interval => raw.interval = self.text(value, place),
+                HealthCheckField::Timeout => raw.timeout = self.text(value, place),
+                HealthCheckField::ExpectedStatus => raw.expected_status = self.text_or_texts(value, place),
+                HealthCheckField::Rise => raw.rise = self.integer(value, place),
+                HealthCheckField::Fall => raw.fall = self.integer(value, place),
+                HealthCheckField::Headers => raw.headers = self.texts(value, place, "[]*main.Header"),
+            }
+        }
+        raw.damaged = self.problems.count() > before;
+        Some(At { value: raw, mark: self.mark(id) })
     }
 
     fn mtls(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<RawMtls<'t>>> {

@@ -6,7 +6,9 @@
 use serde_json::{Map, Value, json};
 use vmkit::yaml::{Object, ValueType};
 
-use super::fields::{ACCESS_LOG, ACCESS_LOG_FILTERS, IP_FILTERS, JWT, MTLS, OIDC, ROUTE, TOP, USER, VM_ACCESS};
+use super::fields::{
+    ACCESS_LOG, ACCESS_LOG_FILTERS, HEALTH_CHECK, IP_FILTERS, JWT, MTLS, OIDC, ROUTE, TOP, USER, VM_ACCESS,
+};
 
 /// The schema, draft 2020-12.
 pub fn schema() -> Value {
@@ -18,6 +20,7 @@ pub fn schema() -> Value {
     define(&mut defs, &VM_ACCESS);
     define(&mut defs, &MTLS);
     define(&mut defs, &IP_FILTERS);
+    define(&mut defs, &HEALTH_CHECK);
     define(&mut defs, &ACCESS_LOG);
     define(&mut defs, &ACCESS_LOG_FILTERS);
     let mut top = object(&TOP);

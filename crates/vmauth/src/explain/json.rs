@@ -41,7 +41,8 @@ impl Explanation {
             "policy": self.policy,
             "backends": self.tries.iter().map(|attempt| json!({
                 "url": shown_url(&attempt.url, with_secrets),
-                "broken": attempt.is_broken,
+                "broken": !attempt.marks.is_empty(),
+                "marks": attempt.marks,
                 "in_flight": attempt.in_flight,
             })).collect::<Vec<_>>(),
             "notes": self.notes,

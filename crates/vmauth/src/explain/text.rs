@@ -41,10 +41,10 @@ impl Explanation {
             let _ = writeln!(out, "\nBackends in the order of attempts ({})", self.policy);
             for (number, attempt) in (1..).zip(&self.tries) {
                 let _ = write!(out, "  {number}. {}", shown_url(&attempt.url, with_secrets));
-                let broken = if attempt.is_broken { ", broken" } else { "" };
+                let marks: String = attempt.marks.iter().map(|mark| format!(", {mark}")).collect();
                 let _ = match attempt.in_flight {
-                    0 if broken.is_empty() => writeln!(out),
-                    in_flight => writeln!(out, "  ({in_flight} in flight{broken})"),
+                    0 if marks.is_empty() => writeln!(out),
+                    in_flight => writeln!(out, "  ({in_flight} in flight{marks})"),
                 };
             }
         }

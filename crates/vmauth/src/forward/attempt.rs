@@ -20,7 +20,8 @@ use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::jwt_placeholders::PlaceholderError;
 use crate::upstream::connect_error::ConnectError;
 use crate::upstream::fault::Fault;
-use crate::upstream::pool::{Peer, Pool, Pooled};
+use crate::upstream::peer::Peer;
+use crate::upstream::pool::{Pool, Pooled};
 
 /// A request ready to be sent, as often as needed, over whatever protocol the backend speaks.
 #[derive(Debug)]

@@ -25,10 +25,13 @@ use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
-use crate::upstream::balance::{BackendSet, Policy};
+use crate::upstream::active_check::CheckSpec;
+use crate::upstream::active_check::checks::Checks;
+use crate::upstream::backend::{Backend, HealthTarget};
+use crate::upstream::balance::BackendSet;
 use crate::upstream::discovery::{self, Discovery, Entry, Resolving};
 use crate::upstream::health_check::{self, HealthChecker};
-use crate::upstream::pool::PeerRegistry;
+use crate::upstream::peer::PeerRegistry;
 use crate::user::{AccessLog, Backends, DeniedPaths, Route, Target, Upstream, User, UserIpFilter};
 
 impl Generation {
@@ -160,15 +163,16 @@ impl Builder<'_> {
                 protected_form_args.extend(&of_url);
             }
         }
-        let policy = spec.load_balancing_policy;
         Target {
             request_rules: HeaderRules::new(&spec.request_headers, spec.keep_original_host),
             response_rules: ResponseRules::new(&spec.response_headers),
             backends: if spec.discover_backend_ips {
-                Backends::Discovered(self.discovery(policy, &spec.urls, tls))
+                Backends::Discovered(self.discovery(&spec, tls))
             } else {
                 let upstreams = spec.urls.iter().map(|url| upstream(&context.peers, url.clone(), tls.as_ref()));
-                Backends::Configured(BackendSet::of_targets(policy, upstreams))
+                let check = spec.health_check.as_ref();
+                let backends = upstreams.map(|upstream| backend(upstream, check, &context.checks));
+                Backends::Configured(BackendSet::new(spec.load_balancing_policy, backends.collect()))
             },
             retry_status_codes: spec.retry_status_codes,
             retry_only_idempotent: spec.retry_only_idempotent,
@@ -179,18 +183,19 @@ impl Builder<'_> {
         }
     }
 
-    fn discovery(&self, policy: Policy, urls: &[TargetUrl], tls: Option<Arc<ClientTls>>) -> Arc<Discovery<Upstream>> {
-        let entries = urls.iter().map(|url| Entry {
+    fn discovery(&self, spec: &TargetSpec, tls: Option<Arc<ClientTls>>) -> Arc<Discovery<Upstream>> {
+        let entries = spec.urls.iter().map(|url| Entry {
             url: url.to_string(),
             host: url.hostname().trim_start_matches("srv+").to_owned(),
             port: url.explicit_port().and_then(|port| port.parse().ok()),
             srv: url.is_srv(),
         });
-        let (urls, peers) = (urls.to_vec(), self.context.peers.clone());
+        let (urls, check) = (spec.urls.clone(), spec.health_check.clone());
+        let (peers, checks) = (self.context.peers.clone(), self.context.checks.clone());
         let factory = Box::new(move |index: usize, host: &str, port: Option<u16>| {
             let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
             let authority = port.map_or_else(|| bare.clone(), |port| format!("{bare}:{port}"));
-            upstream(&peers, urls[index].with_host(&authority), tls.as_ref())
+            backend(upstream(&peers, urls[index].with_host(&authority), tls.as_ref()), check.as_ref(), &checks)
         });
         let resolving = Resolving {
             lookup: self.context.lookup.clone(),
@@ -199,7 +204,7 @@ impl Builder<'_> {
             cancel: self.cancel.clone(),
             warn: discovery::warn_in_log(),
         };
-        Discovery::new(policy, entries.collect(), factory, resolving)
+        Discovery::new(spec.load_balancing_policy, entries.collect(), factory, resolving)
     }
 }
 
@@ -221,6 +226,16 @@ fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) 
     let tls = if url.is_https() { tls } else { None };
     let peer = peers.peer(host, url.port().unwrap_or(0), srv, url.is_http2(), tls);
     Upstream { url, peer }
+}
+
+fn backend(upstream: Upstream, check: Option<&Arc<CheckSpec>>, checks: &Checks) -> Arc<Backend<Upstream>> {
+    match check {
+        Some(spec) => {
+            let check = checks.check(spec, &upstream.peer, upstream.url.host(), upstream.display_address());
+            Backend::checked(upstream, check)
+        }
+        None => Arc::new(Backend::new(upstream)),
+    }
 }
 
 fn ip_filter(spec: &IpFilterSpec) -> UserIpFilter {

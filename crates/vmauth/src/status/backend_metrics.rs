@@ -3,6 +3,8 @@
 //! Made when the page is, from what backends count anyway. Bounded: of very many addresses those that are down go first and
 //! the rest is left out and counted. A reload of a changed config begins the counters anew, as a restart does.
 
+use std::collections::BTreeMap;
+
 use vmkit::metrics::{Kind, Page};
 
 use super::collect::{Sources, Wanted};
@@ -40,15 +42,50 @@ fn write_page(page: &mut Page, backends: &[Backend], omitted: usize) {
             page.labeled(family, &[("backend", &backend.address), ("cause", cause)], *count as f64);
         }
     }
+    probes(page, backends);
     page.gauge("vmauth_backends_without_metrics", omitted as f64);
+}
+
+/// Health checks of each address; nothing without any.
+fn probes(page: &mut Page, backends: &[Backend]) {
+    let checked: Vec<_> = backends.iter().filter(|backend| !backend.checks.is_empty()).collect();
+    if checked.is_empty() {
+        return;
+    }
+    let family = "vmauth_backend_probes_total";
+    page.family(family, Kind::Counter);
+    for backend in &checked {
+        let count: u64 = backend.checks.iter().map(|check| check.probes).sum();
+        page.labeled(family, &[("backend", &backend.address)], count as f64);
+    }
+    let family = "vmauth_backend_probe_failures_total";
+    page.family(family, Kind::Counter);
+    for backend in &checked {
+        let mut by_cause = BTreeMap::<&str, u64>::new();
+        for (cause, count) in backend.checks.iter().flat_map(|check| &check.failures) {
+            *by_cause.entry(cause).or_default() += count;
+        }
+        for (cause, count) in by_cause {
+            page.labeled(family, &[("backend", &backend.address), ("cause", cause)], count as f64);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::Check;
     use super::*;
 
     #[test]
     fn series_by_address() {
+        let check = |probes, failures: &[(&'static str, u64)]| Check {
+            path: "/health".to_owned(),
+            state: "up",
+            since: None,
+            probes,
+            failures: failures.iter().copied().collect(),
+            last: None,
+        };
         let backend = |address: &str, state: &'static str| Backend {
             address: address.to_owned(),
             state,
@@ -59,6 +96,7 @@ mod tests {
             attempts: 3,
             failures: [("tls", 1)].into(),
             last_failure: None,
+            checks: vec![check(2, &[("status", 1)]), check(3, &[("status", 1), ("dns", 1)])],
             pool: Default::default(),
         };
         let mut page = Page::new(false);
@@ -69,6 +107,8 @@ mod tests {
             "vmauth_backend_up{backend=\"b:2\"} 1\n",
             "vmauth_backend_attempts_total{backend=\"b:2\"} 3\n",
             "vmauth_backend_failures_total{backend=\"a:1\", cause=\"tls\"} 1\n",
+            "vmauth_backend_probes_total{backend=\"a:1\"} 5\n",
+            "vmauth_backend_probe_failures_total{backend=\"b:2\", cause=\"status\"} 2\n",
             "vmauth_backends_without_metrics 5\n",
         ] {
             assert!(text.contains(line), "{line}{text}");

@@ -11,16 +11,18 @@ use vmkit::redact;
 use vmkit::service::Listening;
 
 use super::model::{
-    Backend, Certificate, Config, Failure, Issuer, List, Load, Logging, PoolState, Requests, Route, RouteBackend,
-    Status, User, UserLogging, Worker,
+    Backend, Certificate, Check, Config, Failure, Issuer, List, Load, Logging, PoolState, Probe, Requests, Route,
+    RouteBackend, Status, User, UserLogging, Worker,
 };
 use crate::control::ConfigView;
 use crate::generation::{BuildContext, Generation};
 use crate::oidc::Issuers;
 use crate::proxy::ProxyShared;
-use crate::upstream::backend::Backend as Balanced;
+use crate::upstream::active_check::Checked;
+use crate::upstream::backend::{Backend as Balanced, Mark};
 use crate::upstream::fault::Fault;
-use crate::upstream::pool::{Peer, PoolReports};
+use crate::upstream::peer::Peer;
+use crate::upstream::pool::PoolReports;
 use crate::user::{Backends, Target, Upstream, User as Served};
 
 /// Longest list that is shown at once.
@@ -231,13 +233,15 @@ struct Sum {
     failures: [u64; Fault::ALL.len()],
     last: Option<Arc<crate::upstream::fault::Failure>>,
     peers: HashMap<*const Peer, Arc<Peer>>,
+    checks: HashMap<*const Checked, Arc<Checked>>,
 }
 
 impl Sum {
     fn add(&mut self, backend: &Balanced<Upstream>) {
         self.routes += 1;
         self.broken += usize::from(backend.is_broken());
-        self.since = self.since.max(backend.changed());
+        let of_check = backend.check().filter(|_| backend.has(Mark::Down)).and_then(|check| check.facts().since);
+        self.since = self.since.max(of_check.or_else(|| backend.changed()));
         self.in_flight += u64::from(backend.in_flight());
         self.attempts += backend.selections();
         self.failures.iter_mut().zip(backend.failures()).for_each(|(sum, one)| *sum += one);
@@ -247,6 +251,9 @@ impl Sum {
         }
         let peer = &backend.target().peer;
         self.peers.entry(Arc::as_ptr(peer)).or_insert_with(|| peer.clone());
+        if let Some(check) = backend.check() {
+            self.checks.entry(Arc::as_ptr(check)).or_insert_with(|| check.clone());
+        }
     }
 
     fn finish(self, address: String, pools: &PoolReports) -> Backend {
@@ -260,23 +267,53 @@ impl Sum {
             broken if broken == self.routes => "down",
             _ => "partly",
         };
-        let failures = Fault::ALL.iter().zip(self.failures).filter(|(_, count)| *count > 0);
+        let mut checks: Vec<_> = self.checks.values().map(|check| shown_check(check)).collect();
+        checks.sort_by(|a, b| (a.state, &a.path).cmp(&(b.state, &b.path)));
+        let of_check = checks.iter().find(|check| check.state == "down").and_then(|check| {
+            let last = check.last.as_ref().filter(|last| !last.ok)?;
+            Some(format!("health check GET {}: {}", check.path, last.text))
+        });
+        let of_try = || self.last.as_ref().map(|last| last.text.clone());
         Backend {
             address,
             state,
             since: self.since,
-            why: self.last.as_ref().filter(|_| state != "up").map(|last| last.text.clone()),
+            why: if state == "up" { None } else { of_check.or_else(of_try) },
             routes: self.routes,
             in_flight: self.in_flight,
             attempts: self.attempts,
-            failures: failures.map(|(fault, count)| (fault.label(), count)).collect(),
+            failures: by_kind(self.failures),
             last_failure: self.last.map(|last| Failure {
                 at: last.at,
                 cause: last.fault.label(),
                 text: last.text.clone(),
             }),
+            checks,
             pool,
         }
+    }
+}
+
+/// Counts by kind of failure, without zeros.
+fn by_kind(failures: [u64; Fault::ALL.len()]) -> BTreeMap<&'static str, u64> {
+    let counted = Fault::ALL.iter().zip(failures).filter(|(_, count)| *count > 0);
+    counted.map(|(fault, count)| (fault.label(), count)).collect()
+}
+
+fn shown_check(check: &Checked) -> Check {
+    let facts = check.facts();
+    Check {
+        path: check.spec().shown_path(),
+        state: if facts.is_down { "down" } else { "up" },
+        since: facts.since,
+        probes: facts.probes,
+        failures: by_kind(facts.failures),
+        last: facts.last.map(|last| Probe {
+            at: last.at,
+            took: last.took.as_secs_f64(),
+            ok: last.result.is_ok(),
+            text: last.result.map_or_else(|failure| failure.text, |status| format!("status {status}")),
+        }),
     }
 }
 
@@ -340,6 +377,7 @@ fn shown_route(place: String, takes: String, target: &Target) -> Route {
     let backend = |backend: &Arc<Balanced<Upstream>>| RouteBackend {
         url: shown_url(&backend.target().url.to_string()),
         state: if backend.is_broken() { "down" } else { "up" },
+        marks: backend.marks().map(Mark::name).collect(),
         in_flight: backend.in_flight(),
         attempts: backend.selections(),
         failures: backend.failures().iter().sum(),

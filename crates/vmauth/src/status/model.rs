@@ -90,8 +90,40 @@ pub struct Backend {
     pub failures: BTreeMap<&'static str, u64>,
     /// The last failure.
     pub last_failure: Option<Failure>,
+    /// Its health checks.
+    pub checks: Vec<Check>,
     /// Connections without a request, and those that carry many.
     pub pool: PoolState,
+}
+
+/// A health check of a backend.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// Path, without secrets.
+    pub path: String,
+    /// `up` or `down`; `up` before the first probe.
+    pub state: &'static str,
+    /// Since when; `None` before the first probe.
+    pub since: Option<u64>,
+    /// Probes so far.
+    pub probes: u64,
+    /// Failed ones by kind.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// The last one.
+    pub last: Option<Probe>,
+}
+
+/// The last probe of a check.
+#[derive(Debug, Serialize)]
+pub struct Probe {
+    /// When.
+    pub at: u64,
+    /// How long it took, in seconds.
+    pub took: f64,
+    /// Whether it was good.
+    pub ok: bool,
+    /// Status of the reply, or why there was none or a wrong one.
+    pub text: String,
 }
 
 /// A failed try.
@@ -161,6 +193,8 @@ pub struct RouteBackend {
     pub url: String,
     /// `up` or `down`.
     pub state: &'static str,
+    /// Why it is down: `broken` after a failed try, `unhealthy` by its check. More words may come.
+    pub marks: Vec<&'static str>,
     /// Tries that run now.
     pub in_flight: u32,
     /// Tries so far.

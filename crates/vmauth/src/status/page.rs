@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use super::model::{Backend, Certificate, Issuer, List, Load, Logging, Requests, Status, User};
+use super::model::{Backend, Certificate, Check, Issuer, List, Load, Logging, Requests, Status, User};
 use super::token_check::{Outcome, TokenCheck};
 
 /// Appends to a page; writing to a string cannot fail.
@@ -108,7 +108,7 @@ fn backends(page: &mut String, backends: &List<Backend>, now: u64) {
     push!(page, "<h2>Backends ({})</h2>", backends.total);
     page.push_str(
         "<table id=\"backends\"><tr><th>Address</th><th>State</th><th>Since</th><th>In flight</th><th>Tries</th>\
-         <th>Failed</th><th>Last failure</th><th>Idle connections</th><th>Routes</th></tr>",
+         <th>Failed</th><th>Last failure</th><th>Health check</th><th>Idle connections</th><th>Routes</th></tr>",
     );
     for backend in &backends.items {
         let since = backend.since.map_or_else(String::new, |since| format!("{} ago", span(now, since)));
@@ -119,11 +119,25 @@ fn backends(page: &mut String, backends: &List<Backend>, now: u64) {
         if let Some(last) = &backend.last_failure {
             push!(page, "{} ago: <code>{}</code>", span(now, last.at), escape(&last.text));
         }
+        page.push_str("</td><td>");
+        backend.checks.iter().for_each(|check| health_check(page, check, now));
         push!(page, "</td><td class=\"n\">{}</td>", backend.pool.idle + backend.pool.shared);
         push!(page, "<td class=\"n\">{}</td></tr>", backend.routes);
     }
     page.push_str("</table>");
     more(page, backends);
+}
+
+fn health_check(page: &mut String, check: &Check, now: u64) {
+    push!(page, "<div><span class=\"{0}\">{0}</span> <code>{1}</code>", check.state, escape(&check.path));
+    match &check.last {
+        Some(last) => {
+            push!(page, ", {} ago: <code>{}</code>", span(now, last.at), escape(&last.text));
+            push!(page, " in {:.3}s, {} probes", last.took, check.probes);
+        }
+        None => page.push_str(", not asked yet"),
+    }
+    page.push_str("</div>");
 }
 
 fn users(page: &mut String, users: &List<User>, query: &str) {
@@ -160,6 +174,9 @@ fn users(page: &mut String, users: &List<User>, query: &str) {
             push!(page, "<div><code>{}</code> {}<ul>", escape(&route.place), escape(&route.takes));
             for backend in &route.backends {
                 push!(page, "<li><code>{}</code> <span class=\"{1}\">{1}</span>", escape(&backend.url), backend.state);
+                for mark in &backend.marks {
+                    push!(page, ", {mark}");
+                }
                 push!(
                     page,
                     ", {} in flight, {} of {} tries failed</li>",

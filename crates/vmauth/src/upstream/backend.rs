@@ -1,20 +1,42 @@
 //! One backend of a route and the lease that a try holds on it.
 //!
 //! A backend counts what is in flight (from selection to the last byte of the reply) and knows whether it is broken.
-//! Balancing reads both, `health_check` clears the flag. Workers on several threads share it, so all state is atomic;
+//! Balancing reads both, `health_check` and `active_check` mark and clear. Workers on several threads share it, so all state is atomic;
 //! no count orders any other memory, hence relaxed everywhere. Selections are counted in the word that counts what is in
 //! flight, so that knowing them costs a request nothing.
 //!
 //! It must never decide who is chosen, and an in-flight count must never be touched except through a [`Lease`].
 
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 
-use super::fault::{Failure, Fault};
+use super::active_check::{Checked, Judged};
+use super::fault::{Failure, Fault, unix_seconds};
+
+/// Why a backend is avoided; several may hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A try has failed, and it was not reached since.
+    Broken = 1,
+    /// Its health check says so.
+    Down = 2,
+}
+
+impl Mark {
+    /// All of them, the one that weighs most first.
+    pub const ALL: [Self; 2] = [Self::Broken, Self::Down];
+
+    /// Word for pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broken => "broken",
+            Self::Down => "unhealthy",
+        }
+    }
+}
 
 /// Where a health check dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +62,15 @@ pub struct Backend<T> {
     target: T,
     /// Leases: those alive in the lower bits, all that there ever were above.
     leases: AtomicU64,
-    broken: AtomicBool,
+    /// Every [`Mark`] that holds; 0 for a sound backend.
+    marks: AtomicU8,
     /// How often it was found broken since it served a request.
     relapses: AtomicU32,
     /// When it was found broken or sound last, in seconds since 1970; 0 for never.
     changed: AtomicU64,
     failures: [AtomicU64; Fault::ALL.len()],
     last_failure: ArcSwapOption<Failure>,
+    check: Option<Arc<Checked>>,
 }
 
 /// Room for the leases that are alive.
@@ -57,22 +81,35 @@ const ONE_LEASE: u64 = (1 << ALIVE_BITS) + 1;
 /// Longest text of a failure that is kept, in bytes.
 const MAX_TEXT: usize = 512;
 
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 impl<T> Backend<T> {
     /// An idle and sound backend.
     pub fn new(target: T) -> Self {
         Self {
             target,
             leases: AtomicU64::new(0),
-            broken: AtomicBool::new(false),
+            marks: AtomicU8::new(0),
             relapses: AtomicU32::new(0),
             changed: AtomicU64::new(0),
             failures: Default::default(),
             last_failure: ArcSwapOption::empty(),
+            check: None,
         }
+    }
+
+    /// One that is down when its check says so.
+    pub fn checked(target: T, check: Arc<Checked>) -> Arc<Self>
+    where
+        T: Send + Sync + 'static,
+    {
+        let backend = Arc::new(Self { check: Some(check.clone()), ..Self::new(target) });
+        let judged: Weak<dyn Judged> = Arc::downgrade(&backend) as _;
+        check.subscribe(judged);
+        backend
+    }
+
+    /// What its health check knows, if it has one.
+    pub fn check(&self) -> Option<&Arc<Checked>> {
+        self.check.as_ref()
     }
 
     /// What the caller stored here at build time.
@@ -116,7 +153,17 @@ impl<T> Backend<T> {
 
     /// Whether the backend is avoided while another one is sound.
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Relaxed)
+        self.marks.load(Relaxed) != 0
+    }
+
+    /// All reasons to avoid it.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> {
+        Mark::ALL.into_iter().filter(|mark| self.has(*mark))
+    }
+
+    /// Whether this is a reason to avoid it.
+    pub fn has(&self, mark: Mark) -> bool {
+        self.marks.load(Relaxed) & mark as u8 != 0
     }
 
     /// Notes that a reply has begun: what was wrong with the backend is over.
@@ -131,22 +178,34 @@ impl<T> Backend<T> {
     pub(super) fn state_copy(&self) -> Backend<()> {
         let copy = Backend::new(());
         copy.leases.store(self.leases.load(Relaxed) & ALIVE_MASK, Relaxed);
-        copy.broken.store(self.is_broken(), Relaxed);
+        copy.marks.store(self.marks.load(Relaxed), Relaxed);
         copy
     }
 
     /// Sets the flag; for the one caller that changed it, how often that has happened since the backend served a
     /// request. Requests go through the health checker instead, which also sees to it that the flag is cleared again.
     pub(super) fn set_broken(&self) -> Option<u32> {
-        (!self.broken.swap(true, Relaxed)).then(|| {
-            self.changed.store(unix_seconds(), Relaxed);
-            self.relapses.fetch_add(1, Relaxed).saturating_add(1)
-        })
+        self.mark(Mark::Broken).then(|| self.relapses.fetch_add(1, Relaxed).saturating_add(1))
     }
 
     pub(super) fn clear_broken(&self) {
-        self.changed.store(unix_seconds(), Relaxed);
-        self.broken.store(false, Relaxed);
+        self.clear(Mark::Broken);
+    }
+
+    /// Whether the mark is new.
+    fn mark(&self, mark: Mark) -> bool {
+        let before = self.marks.fetch_or(mark as u8, Relaxed);
+        if before == 0 {
+            self.changed.store(unix_seconds(), Relaxed);
+        }
+        before & mark as u8 == 0
+    }
+
+    fn clear(&self, mark: Mark) {
+        let before = self.marks.fetch_and(!(mark as u8), Relaxed);
+        if before == mark as u8 {
+            self.changed.store(unix_seconds(), Relaxed);
+        }
     }
 
     /// Counts one in flight if there is none; `false` leaves the count alone.
@@ -160,6 +219,16 @@ impl<T> Backend<T> {
     /// Counts one more in flight.
     pub(super) fn claim(&self) {
         self.leases.fetch_add(ONE_LEASE, Relaxed);
+    }
+}
+
+impl<T: Send + Sync> Judged for Backend<T> {
+    fn set_down(&self, is_down: bool) {
+        if is_down {
+            self.mark(Mark::Down);
+        } else {
+            self.clear(Mark::Down);
+        }
     }
 }
 

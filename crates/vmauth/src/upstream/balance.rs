@@ -1,12 +1,13 @@
 //! Which backend of a route takes the next try.
 //!
 //! `least_loaded` prefers an idle backend, in turn; `first_available` stays with the first sound one. Broken backends
-//! are skipped while another one is sound; when all are broken the first one is used, so a route never goes silent.
+//! are skipped while another one is sound. A route never goes silent: when none is sound, those are used that are down
+//! for another reason than a failed try, in the way of the policy (panic mode); when there are none either, the first one.
 //! A selection touches a few atomics and takes no lock, and it runs for every try of every request.
 //!
 //! It must never mark a backend as broken and never wait.
 
-use super::backend::{Backend, Lease};
+use super::backend::{Backend, Lease, Mark};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -47,39 +48,54 @@ pub fn select<T>(policy: Policy, backends: &[Arc<Backend<T>>], turn: &AtomicU32)
     let index = match (backends, policy) {
         ([], _) => return None,
         ([_], _) => 0,
-        (_, Policy::FirstAvailable) => backends.iter().position(|backend| !backend.is_broken()).unwrap_or(0),
+        (_, Policy::FirstAvailable) => {
+            let first = |usable: fn(&Backend<T>) -> bool| backends.iter().position(|backend| usable(backend));
+            first(is_sound).or_else(|| first(may_be_tried)).unwrap_or(0)
+        }
         (_, Policy::LeastLoaded) => return Some(least_loaded(backends, turn)),
     };
     backends.get(index)?.claim();
     Some(index)
 }
 
+fn is_sound<T>(backend: &Backend<T>) -> bool {
+    !backend.is_broken()
+}
+
+/// Whether it is worth a try when none is sound.
+fn may_be_tried<T>(backend: &Backend<T>) -> bool {
+    !backend.has(Mark::Broken)
+}
+
 /// At least two backends. The chosen one is claimed.
 fn least_loaded<T>(backends: &[Arc<Backend<T>>], turn: &AtomicU32) -> usize {
     let start = turn.fetch_add(1, Relaxed);
-    // Only if nobody moved the counter meanwhile: then the next one in turn is the one after the choice.
-    let advance = |index: usize| {
-        let next = (index as u32).wrapping_add(1);
-        let _ = turn.compare_exchange(start.wrapping_add(1), next, Relaxed, Relaxed);
+    let chosen = least_loaded_of(backends, start, is_sound).or_else(|| least_loaded_of(backends, start, may_be_tried));
+    let Some(index) = chosen else {
+        backends[0].claim();
+        return 0;
     };
+    // Only if nobody moved the counter meanwhile: then the next one in turn is the one after the choice.
+    let next = (index as u32).wrapping_add(1);
+    let _ = turn.compare_exchange(start.wrapping_add(1), next, Relaxed, Relaxed);
+    index
+}
+
+/// The first idle one in turn, else the one with the fewest requests; claimed. `None` when none is usable.
+fn least_loaded_of<T>(backends: &[Arc<Backend<T>>], start: u32, usable: impl Fn(&Backend<T>) -> bool) -> Option<usize> {
     let first = start as usize % backends.len();
     let in_turn = || {
         let (before, from) = backends.split_at(first);
         let from = from.iter().zip(first..);
-        from.chain(before.iter().zip(0..)).filter(|(backend, _)| !backend.is_broken())
+        from.chain(before.iter().zip(0..)).filter(|(backend, _)| usable(backend))
     };
     if let Some((_, index)) = in_turn().find(|(backend, _)| backend.claim_if_idle()) {
-        advance(index);
-        return index;
+        return Some(index);
     }
     // `min_by_key` keeps the earlier one of equals.
-    let Some((backend, index)) = in_turn().min_by_key(|(backend, _)| backend.in_flight()) else {
-        backends[0].claim();
-        return 0;
-    };
+    let (backend, index) = in_turn().min_by_key(|(backend, _)| backend.in_flight())?;
     backend.claim();
-    advance(index);
-    index
+    Some(index)
 }
 
 /// The backends of one route with the state of their balancing. Shared by all workers.

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-use vmkit::exchange::{ClientCodec, SharedConnection, Stream, Wire};
+use vmkit::exchange::{ClientCodec, SharedConnection, Stream, Wire, WireStats};
+use vmkit::metrics::Counter;
 use vmkit::net::dial::dial;
 use vmkit::net::dns::Resolver;
 use vmkit::net::unix;
@@ -20,12 +21,23 @@ use vmkit::net::zone;
 use vmkit::tls::handshake_error;
 
 use super::connect_error::ConnectError;
-use super::pool::{DialStats, Peer, PeerKey};
+use super::peer::{Peer, PeerKey};
 
 /// Time for the lookup of a name: two name servers with the usual timeout of 5 s.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(11);
 /// Time for a connection when the first addresses of a name have used up the limit.
 const SHORTEST_DIAL: Duration = Duration::from_secs(1);
+
+/// Counters of all backend connections of the process.
+#[derive(Debug, Default)]
+pub struct DialStats {
+    /// Attempts to connect, failed ones included.
+    pub dials: Arc<Counter>,
+    /// Failed attempts.
+    pub errors: Arc<Counter>,
+    /// Bytes and calls of the connections.
+    pub wire: Arc<WireStats>,
+}
 
 /// How connections are opened.
 #[derive(Clone)]

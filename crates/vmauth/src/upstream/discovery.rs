@@ -68,11 +68,11 @@ pub struct Resolving {
     pub warn: Warn,
 }
 
-/// Makes the target of an address: index of the entry, host, port.
+/// Makes the backend of an address: index of the entry, host, port.
 ///
 /// The host is an IP address (IPv6 without brackets), the target of an SRV record without its trailing dot, or, when a
 /// lookup failed, the host as configured, with `srv+` in front if it was there. No port means the scheme's default.
-pub type Factory<T> = Box<dyn Fn(usize, &str, Option<u16>) -> T + Send + Sync>;
+pub type Factory<T> = Box<dyn Fn(usize, &str, Option<u16>) -> Arc<Backend<T>> + Send + Sync>;
 
 /// The backends of one route and the age of the list.
 pub struct Discovery<T> {
@@ -246,7 +246,7 @@ impl<T: Send + Sync + 'static> Discovery<T> {
         let kept: HashMap<_, _> = known.addresses.iter().zip(old.iter()).collect();
         let backend = |address: &Address| match kept.get(address) {
             Some(backend) => Arc::clone(backend),
-            None => Arc::new(Backend::new((self.factory)(address.entry, &address.host, address.port))),
+            None => (self.factory)(address.entry, &address.host, address.port),
         };
         self.backends.replace(addresses.iter().map(backend).collect());
         known.addresses = addresses;

@@ -1,5 +1,7 @@
 //! What went wrong with a backend, told apart for counters and for whoever looks at its state.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// The kind of a failed try; its label stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -47,4 +49,9 @@ pub struct Failure {
     pub fault: Fault,
     /// In the words of the log, without credentials.
     pub text: String,
+}
+
+/// Now, in seconds since 1970.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

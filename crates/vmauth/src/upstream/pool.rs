@@ -11,113 +11,18 @@ mod shared;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
-use vmkit::exchange::{ClientExchange, Wire, WireStats};
-use vmkit::metrics::Counter;
-use vmkit::tls::client_config::ClientTls;
+use vmkit::exchange::{ClientExchange, Wire};
 
 use super::connect_error::ConnectError;
 use super::dialer::{Dialer, Spoken};
+use super::peer::Peer;
 use shared::SharedConnections;
-
-/// Where connections go to and how they are secured: the identity of a pool.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PeerKey {
-    /// Host name or IP literal to dial; for `srv` the name of the SRV record; absolute path of a unix socket.
-    pub host: String,
-    /// Port to dial; unused for `srv`.
-    pub port: u16,
-    /// Whether the address comes from an SRV record at every new connection.
-    pub srv: bool,
-    /// Whether HTTP/2 is spoken without asking: `h2c` and `h2`.
-    pub http2: bool,
-    /// Number of the TLS identity, 0 for plain TCP. See [`PeerRegistry`].
-    tls: u64,
-}
-
-impl PeerKey {
-    /// Path of the unix socket, if it is one: no host begins with a slash.
-    pub fn socket(&self) -> Option<&str> {
-        self.host.starts_with('/').then_some(self.host.as_str())
-    }
-}
-
-/// A backend address with its TLS identity.
-#[derive(Debug)]
-pub struct Peer {
-    id: u64,
-    /// What makes it what it is.
-    pub key: PeerKey,
-    pub(super) tls: Option<Arc<ClientTls>>,
-    /// Whether the last connection has negotiated HTTP/2.
-    pub(super) chose_http2: AtomicBool,
-}
-
-impl Peer {
-    /// Whether a request may change to another protocol, such as WebSocket.
-    pub fn takes_upgrades(&self) -> bool {
-        !self.key.http2
-    }
-
-    fn shares_connections(&self) -> bool {
-        self.key.http2 || self.chose_http2.load(Relaxed)
-    }
-}
-
-/// All peers in use; the same key is the same peer, also across configs.
-#[derive(Debug, Default)]
-pub struct PeerRegistry {
-    peers: Mutex<HashMap<PeerKey, Weak<Peer>>>,
-    tls: Mutex<Vec<(u64, Weak<ClientTls>)>>,
-    next: AtomicU64,
-}
-
-impl PeerRegistry {
-    /// The peer for an address; `tls` must be an identity shared by all that use it.
-    pub fn peer(&self, host: &str, port: u16, srv: bool, http2: bool, tls: Option<&Arc<ClientTls>>) -> Arc<Peer> {
-        let tls_id = tls.map_or(0, |tls| self.tls_id(tls));
-        let key = PeerKey { host: host.to_owned(), port, srv, http2, tls: tls_id };
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(peer) = peers.get(&key).and_then(Weak::upgrade) {
-            return peer;
-        }
-        if peers.len() >= 64 && peers.len().is_power_of_two() {
-            peers.retain(|_, peer| peer.strong_count() > 0);
-        }
-        let id = self.next.fetch_add(1, Relaxed);
-        let peer = Arc::new(Peer { id, key: key.clone(), tls: tls.cloned(), chose_http2: AtomicBool::new(false) });
-        peers.insert(key, Arc::downgrade(&peer));
-        peer
-    }
-
-    fn tls_id(&self, tls: &Arc<ClientTls>) -> u64 {
-        let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(_, weak)| weak.strong_count() > 0);
-        if let Some((id, _)) = known.iter().find(|(_, weak)| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(tls))) {
-            return *id;
-        }
-        let id = self.next.fetch_add(1, Relaxed) + 1;
-        known.push((id, Arc::downgrade(tls)));
-        id
-    }
-}
-
-/// Counters of all backend connections of the process.
-#[derive(Debug, Default)]
-pub struct DialStats {
-    /// Attempts to connect, failed ones included.
-    pub dials: Arc<Counter>,
-    /// Failed attempts.
-    pub errors: Arc<Counter>,
-    /// Bytes and calls of the connections.
-    pub wire: Arc<WireStats>,
-}
 
 /// What all pools share.
 pub struct PoolOptions {
@@ -160,7 +65,7 @@ impl PoolReports {
     /// Connections to a peer, of all workers together.
     pub fn of(&self, peer: &Peer) -> PoolFacts {
         let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.iter().filter_map(|worker| worker.load().get(&peer.id).copied()).fold(
+        workers.iter().filter_map(|worker| worker.load().get(&peer.id()).copied()).fold(
             PoolFacts::default(),
             |sum, one| PoolFacts {
                 idle: sum.idle + one.idle,
@@ -215,7 +120,7 @@ impl Pool {
     /// `fresh` forbids a connection that was idle; `only_http1` is for requests that cannot go over another protocol.
     pub fn take(&self, peer: &Peer, fresh: bool, only_http1: bool) -> Option<Pooled> {
         let generation = tls_generation(peer);
-        if !fresh && let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id) {
+        if !fresh && let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id()) {
             while let Some(mut found) = connections.pop() {
                 if found.tls_generation == generation && found.exchange.is_idle_and_open() {
                     return Some(Pooled {
@@ -231,14 +136,14 @@ impl Pool {
     }
 
     fn take_stream(&self, peer: &Peer, tls_generation: u64) -> Option<Pooled> {
-        let exchange = self.shared.take(peer.id, tls_generation)?;
+        let exchange = self.shared.take(peer.id(), tls_generation)?;
         Some(Pooled { exchange, reused: true, is_personal: false, tls_generation })
     }
 
     /// Opens a connection, or waits for one that is being opened and can be shared.
     pub async fn dial(&self, peer: &Peer, only_http1: bool) -> Result<Pooled, ConnectError> {
         while peer.shares_connections() && !only_http1 {
-            match self.shared.turn(peer.id) {
+            match self.shared.turn(peer.id()) {
                 Ok(turn) => return self.open(peer, false).await.inspect_err(|error| turn.fail(error)),
                 Err(opening) => opening.wait().await?,
             }
@@ -267,7 +172,7 @@ impl Pool {
         }
         // A new connection without room for one stream is broken; its first use says so.
         let exchange = connection.open().map(|(send, receive)| ClientExchange::stream(send, receive));
-        self.shared.add(peer.id, connection, tls_generation, self.options.max_idle);
+        self.shared.add(peer.id(), connection, tls_generation, self.options.max_idle);
         let exchange = Box::new(exchange.unwrap_or_else(ClientExchange::closed));
         Ok(Pooled { exchange, reused: false, is_personal: false, tls_generation })
     }
@@ -278,7 +183,7 @@ impl Pool {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        let connections = idle.entry(peer.id).or_default();
+        let connections = idle.entry(peer.id()).or_default();
         if connections.len() < self.options.max_idle {
             let since = Instant::now();
             connections.push(Idle { exchange: pooled.exchange, tls_generation: pooled.tls_generation, since });

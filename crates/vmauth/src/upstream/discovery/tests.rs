@@ -76,9 +76,9 @@ fn setup(interval: Duration, urls: &[&str]) -> Setup {
         let (host, srv) = host.strip_prefix("srv+").map_or((host, false), |host| (host, true));
         Entry { url: format!("http://{url}/"), host: host.to_owned(), port, srv }
     });
-    let factory: Factory<String> = Box::new(|entry, host, port| match port {
-        Some(port) => format!("{entry} {host}:{port}"),
-        None => format!("{entry} {host}"),
+    let factory: Factory<String> = Box::new(|entry, host, port| {
+        let target = port.map_or_else(|| format!("{entry} {host}"), |port| format!("{entry} {host}:{port}"));
+        Arc::new(Backend::new(target))
     });
     let (sender, warnings) = mpsc::unbounded_channel();
     let (names, cancel) = (Arc::new(Names::default()), CancellationToken::new());

@@ -1,0 +1,179 @@
+//! `health_check` of users and entries of `url_map`: ranges of its values, and what a file that says little means.
+
+use super::header_lists::headers;
+use super::raw::RawHealthCheck;
+use super::stage::{Problems, Stage};
+use crate::rewrite::jwt_placeholders::Placeholder;
+use crate::upstream::active_check::CheckSpec;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+use vmkit::go_text::quote;
+use vmkit::units::GoDuration;
+use vmkit::yaml::{At, Mark, Place, Text, TextList};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+/// A shorter one would load backends instead of watching them.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+const TIMEOUT: Duration = Duration::from_secs(2);
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+/// A redirect is a good sign, as for nginx and HAProxy.
+const EXPECTED: RangeInclusive<u16> = 200..=399;
+const RISE: u32 = 2;
+const FALL: u32 = 3;
+const MOST_PROBES: u32 = 1000;
+
+/// Names that the probe writes itself, or that frame a message.
+const OWN_NAMES: [&str; 7] =
+    ["connection", "content-length", "transfer-encoding", "expect", "te", "trailer", "upgrade"];
+
+/// The check; `None` when it is switched off or cannot be used, which has been reported then.
+pub(super) fn build(
+    raw: &At<RawHealthCheck<'_>>,
+    place: &Place<'_>,
+    stage: Stage,
+    problems: &mut Problems,
+) -> Option<Arc<CheckSpec>> {
+    let At { value: raw, mark } = raw;
+    let mut checker = Checker { place, mark: *mark, stage, problems };
+    let interval = checker.duration("interval", raw.interval, INTERVAL, SHORTEST_INTERVAL..=LONGEST_INTERVAL);
+    let timeout = checker.duration("timeout", raw.timeout, TIMEOUT, SHORTEST_TIMEOUT..=LONGEST_TIMEOUT);
+    let spec = CheckSpec {
+        path: raw.path.map(|text| text.value.to_owned()).unwrap_or_default(),
+        interval,
+        timeout,
+        expected_status: checker.statuses(raw.expected_status.as_ref()),
+        rise: checker.count("rise", raw.rise, RISE),
+        fall: checker.count("fall", raw.fall, FALL),
+        headers: raw.headers.as_ref().map(|list| checker.headers(list)).unwrap_or_default(),
+    };
+    match raw.path {
+        None if raw.damaged => None,
+        None => {
+            checker.report("path", *mark, "missing `path` in `health_check`", "write a path such as /health");
+            None
+        }
+        Some(path) if path.value.is_empty() => None,
+        Some(path) => {
+            let is_target = path.value.starts_with('/') && path.value.bytes().all(|byte| byte.is_ascii_graphic());
+            if !is_target || path.value.contains('#') {
+                let hint = "write a path such as /health, without the host, and escape other characters than ASCII";
+                checker.report("path", path.mark, "`path` of `health_check` is no path", hint);
+                return None;
+            }
+            Some(Arc::new(spec))
+        }
+    }
+}
+
+struct Checker<'p> {
+    place: &'p Place<'p>,
+    mark: Mark,
+    stage: Stage,
+    problems: &'p mut Problems,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, field: &str, mark: Mark, message: impl Into<String>, hint: &'static str) {
+        self.problems.push(self.stage, &self.place.field(field), mark, message, hint);
+    }
+
+    fn duration(
+        &mut self,
+        field: &str,
+        text: Option<Text<'_>>,
+        usual: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        let Some(Text { value, mark }) = text else { return usual };
+        let parsed = value.parse::<GoDuration>().ok().and_then(GoDuration::positive);
+        match parsed.filter(|found| range.contains(found)) {
+            Some(found) => found,
+            None => {
+                let (least, most) = (GoDuration::from(*range.start()), GoDuration::from(*range.end()));
+                let message = format!("cannot use {} as `{field}`: want {least} to {most}", quote(value));
+                self.report(field, mark, message, "write a duration such as 5s");
+                usual
+            }
+        }
+    }
+
+    fn count(&mut self, field: &str, number: Option<i64>, usual: u32) -> u32 {
+        let Some(number) = number else { return usual };
+        match u32::try_from(number).ok().filter(|number| (1..=MOST_PROBES).contains(number)) {
+            Some(number) => number,
+            None => {
+                let message = format!("cannot use {number} as `{field}`: want 1 to {MOST_PROBES}");
+                self.report(field, self.mark, message, "");
+                usual
+            }
+        }
+    }
+
+    fn statuses(&mut self, list: Option<&TextList<'_>>) -> Vec<RangeInclusive<u16>> {
+        let mut found = Vec::new();
+        for &(_, Text { value, mark }) in list.map_or(&[][..], |list| &list.items) {
+            match range(value) {
+                Some(range) => found.push(range),
+                None => {
+                    let message = format!("cannot use {} as `expected_status`", quote(value));
+                    self.report(
+                        "expected_status",
+                        mark,
+                        message,
+                        "write a status such as 200, or a range such as 200-399",
+                    );
+                }
+            }
+        }
+        if found.is_empty() { vec![EXPECTED] } else { found }
+    }
+
+    fn headers(&mut self, list: &TextList<'_>) -> Vec<(String, vmkit::secret::Secret)> {
+        let place = self.place.field("headers");
+        let rules = headers(list, &place, self.problems);
+        for rule in &rules {
+            let name = rule.name().to_ascii_lowercase();
+            let problem = match rule.value() {
+                _ if OWN_NAMES.contains(&name.as_str()) => "is written by vmauth itself",
+                "" => "has no value",
+                value if Placeholder::of(value).is_some() => "has a placeholder, and a probe has no token",
+                _ => continue,
+            };
+            let message = format!("the header {} of `health_check` {problem}", quote(rule.name()));
+            self.report("headers", list.mark, message, "");
+        }
+        rules.iter().map(|rule| (rule.name().to_owned(), rule.value().into())).collect()
+    }
+}
+
+/// `200` or `200-399`.
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let status = |text: &str| text.trim().parse().ok().filter(|status| (100..=599).contains(status));
+    let (first, last) = match text.split_once('-') {
+        Some((first, last)) => (status(first)?, status(last)?),
+        None => (status(text)?, status(text)?),
+    };
+    (first <= last).then_some(first..=last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        let f = |text: &str, want: Option<RangeInclusive<u16>>| assert_eq!(range(text), want, "{text}");
+        f("200", Some(200..=200));
+        f("200-399", Some(200..=399));
+        f("200 - 299", Some(200..=299));
+        f("399-200", None);
+        f("2xx", None);
+        f("", None);
+        f("99", None);
+        f("200-", None);
+        f("-1", None);
+    }
+}
