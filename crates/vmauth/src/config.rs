@@ -22,6 +22,7 @@ mod redact;
 mod schema;
 mod src_query_arg;
 mod stage;
+mod timeouts;
 
 pub use dump::dump;
 pub use model::{

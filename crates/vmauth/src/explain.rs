@@ -31,6 +31,7 @@ use crate::proxy::request_id::of_client;
 use crate::rewrite::client_headers::{ForwardContext, authority, write_request_headers};
 use crate::rewrite::target_url::NormalPath;
 use crate::upstream::backend::Mark;
+use crate::upstream::timeouts::Timeouts;
 use crate::user::{Backends, Target, User};
 use listener::Listener;
 
@@ -130,7 +131,9 @@ pub struct Explanation {
     pub routes: Vec<Row>,
     /// What is sent, if anything is.
     pub sent: Option<Sent>,
-    /// `least_loaded` or `first_available`.
+    /// Limits of time of the route itself.
+    pub timeouts: Timeouts,
+    /// How backends are chosen.
     pub policy: &'static str,
     /// Backends in the order in which they would be tried.
     pub tries: Vec<Try>,
@@ -154,6 +157,7 @@ impl Explanation {
             users: Vec::new(),
             routes: Vec::new(),
             sent: None,
+            timeouts: Timeouts::default(),
             policy: "",
             tries: Vec::new(),
             notes: Vec::new(),
@@ -295,6 +299,7 @@ async fn send(
         (Backends::Discovered(_), false) => target.backends.fresh().await,
     };
     answer.policy = backends.policy().name();
+    answer.timeouts = target.timeouts;
     let order = backends.preview();
     let mut written = Vec::new();
     for backend in &order {

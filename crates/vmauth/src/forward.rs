@@ -10,6 +10,7 @@ mod personal;
 pub mod record;
 pub mod reply;
 pub mod retry_policy;
+pub mod time_limit;
 mod trailers;
 pub mod tunnel;
 mod upload;
@@ -17,6 +18,8 @@ mod upload;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,6 +43,7 @@ use jwt::VmAccess;
 use record::{End, Record};
 use reply::RelayError;
 use retry_policy::{Failure, Outcome, Situation, Step, is_idempotent, next_step};
+use time_limit::Limited;
 use tunnel::TunnelLimits;
 use upload::{Kept, Source};
 
@@ -90,6 +94,8 @@ pub struct Forward<'r, 'c> {
     pub buffered: BufferedBody,
     /// What is read of it later, as far as that is worth keeping. `None` at first, and for a body that was read whole.
     pub kept: Option<RefCell<Kept>>,
+    /// What the limit of the whole request must know; `None` at first, and for routes without one.
+    pub limited: Option<Rc<Limited>>,
     /// Header fields of every reply.
     pub common_lines: &'c HeaderList,
     /// Is told what happens.
@@ -206,6 +212,18 @@ impl Forward<'_, '_> {
         reply: &mut ReplyWriter,
         deadline: &mut Deadline,
     ) -> Result<(), ForwardError> {
+        match self.target.timeouts.request {
+            None => self.attempts(body, reply, deadline).await,
+            Some(limit) => Box::pin(self.attempts_within(limit, body, reply, deadline)).await,
+        }
+    }
+
+    async fn attempts(
+        &mut self,
+        body: &mut RequestBody<'_>,
+        reply: &mut ReplyWriter,
+        deadline: &mut Deadline,
+    ) -> Result<(), ForwardError> {
         self.record.begin(self.waited_since);
         let framing = self.filter_form(body.kind())?;
         if let Some(values) = self.placeholders {
@@ -298,7 +316,8 @@ impl Forward<'_, '_> {
                 placeholders: self.placeholders,
                 request_id: self.request_id,
             },
-            response_timeout: self.settings.response_timeout,
+            response_timeout: self.target.timeouts.response.unwrap_or(self.settings.response_timeout),
+            timeouts: self.target.timeouts,
         };
         let harms_twice = self.target.retry_only_idempotent && !is_idempotent(self.head.method());
         let mut situation = Situation {
@@ -310,6 +329,9 @@ impl Forward<'_, '_> {
         };
         loop {
             metrics.backend_requests.inc();
+            if let Some(limited) = &self.limited {
+                *limited.trying.borrow_mut() = Some(Arc::clone(lease));
+            }
             self.record.attempt(upstream.url.shown_host());
             let mut lives = false;
             let (outcome, text) =
@@ -342,6 +364,7 @@ impl Forward<'_, '_> {
                         (Outcome::Failed(failure), FailureText::Cause(fault, cause))
                     }
                 };
+            self.no_longer_waits();
             self.record.failed(&text.shown());
             lease.failed(text.fault(), &text.shown());
             let step = next_step(outcome, situation);
@@ -350,6 +373,13 @@ impl Forward<'_, '_> {
                 continue;
             }
             return self.after_failure(lease, scratch, step, lives, text).map(|()| Attempted::NextBackend);
+        }
+    }
+
+    /// The backend has answered or failed.
+    fn no_longer_waits(&self) {
+        if let Some(limited) = &self.limited {
+            limited.trying.take();
         }
     }
 
@@ -414,6 +444,7 @@ impl Forward<'_, '_> {
         reply: &mut ReplyWriter,
     ) -> Result<(), ForwardError> {
         lease.served();
+        self.no_longer_waits();
         let upstream = lease.target();
         let exchange = &mut pooled.exchange;
         let head = exchange.reply.head();
@@ -427,6 +458,7 @@ impl Forward<'_, '_> {
         reply::begin(head, reply, own, rules);
         self.observer.replied(status);
         if is_tunnel {
+            self.limited.iter().for_each(|limited| limited.is_tunnel.set(true));
             self.record
                 .set_end(tunnel::run(exchange, body, reply, self.settings.tunnels, self.observer, self.record).await);
             return Ok(());

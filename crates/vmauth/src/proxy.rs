@@ -232,6 +232,7 @@ impl Proxy {
             placeholders: principal.placeholders(),
             buffered,
             kept: None,
+            limited: None,
             common_lines: facts.common_lines,
             observer: &watched,
             record: scope.record(),
@@ -353,6 +354,7 @@ impl Proxy {
             | ProxyError::NotReplayable { .. }
             | ProxyError::RetryStatusNotReplayable { .. }
             | ProxyError::AllBackendsFailed { .. }
+            | ProxyError::TimedOut { .. }
             | ProxyError::BrokenReply { .. } => {}
         }
         let text = error.text(user.name(), user.is_anonymous, self.shared.max_queue);

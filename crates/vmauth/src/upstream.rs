@@ -10,3 +10,4 @@ pub mod fault;
 pub mod health_check;
 pub mod peer;
 pub mod pool;
+pub mod timeouts;

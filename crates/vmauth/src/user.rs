@@ -16,6 +16,7 @@ use crate::upstream::backend::{DialAddress, HealthTarget};
 use crate::upstream::balance::BackendSet;
 use crate::upstream::discovery::Discovery;
 use crate::upstream::peer::Peer;
+use crate::upstream::timeouts::Timeouts;
 use vmkit::go_regex::GoRegex;
 
 /// One user, or `unauthorized_user`.
@@ -113,6 +114,8 @@ pub struct Target {
     pub merge_query_args: Vec<String>,
     /// Leading parts of the path that are cut off.
     pub drop_parts: usize,
+    /// Limits of time that go before those of the flags.
+    pub timeouts: Timeouts,
     /// Edits of the request's headers.
     pub request_rules: HeaderRules,
     /// Edits of the reply's headers.

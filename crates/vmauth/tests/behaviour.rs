@@ -74,6 +74,8 @@ mod shown_secrets;
 mod shutdown;
 #[path = "behaviour/status.rs"]
 mod status;
+#[path = "behaviour/timeouts.rs"]
+mod timeouts;
 #[path = "behaviour/unix_sockets.rs"]
 mod unix_sockets;
 #[path = "behaviour/upgrade.rs"]

@@ -247,6 +247,7 @@ impl Writer {
             retry_only_idempotent,
             merge_query_args,
             drop_src_path_prefix_parts,
+            timeouts,
             discover_backend_ips,
             request_headers,
             response_headers,
@@ -263,6 +264,7 @@ impl Writer {
         if *drop_src_path_prefix_parts > 0 {
             self.field("drop_src_path_prefix_parts", drop_src_path_prefix_parts);
         }
+        timeouts.named().for_each(|(name, limit)| self.field(name, limit));
         self.flag("discover_backend_ips", *discover_backend_ips);
         self.list("headers", request_headers, header);
         self.list("response_headers", response_headers, header);

@@ -8,10 +8,12 @@ use super::health_checks;
 use super::model::{ConfigDefaults, TargetSpec};
 use super::raw::RawSettings;
 use super::stage::{Problems, Stage};
+use super::timeouts;
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
 use crate::upstream::active_check::CheckSpec;
 use crate::upstream::balance::Policy;
+use crate::upstream::timeouts::Timeouts;
 use std::sync::Arc;
 use vmkit::go_text::quote;
 use vmkit::yaml::{Mark, Place, TextList};
@@ -26,6 +28,7 @@ pub(super) struct Level {
     retry_only_idempotent: bool,
     merge_query_args: Vec<String>,
     drop_src_path_prefix_parts: usize,
+    timeouts: Timeouts,
     discover_backend_ips: bool,
     request_headers: Vec<HeaderRule>,
     response_headers: Vec<HeaderRule>,
@@ -79,6 +82,7 @@ impl Level {
             health_check,
             merge_query_args,
             drop_src_path_prefix_parts,
+            timeouts,
             url_prefix: _,
             ip_filters: _,
             deny_paths: _,
@@ -106,6 +110,7 @@ impl Level {
             level.drop_src_path_prefix_parts = usize::try_from(parts.max(0)).unwrap_or(usize::MAX);
         }
         level.retry_only_idempotent = retry_only_idempotent.unwrap_or(self.retry_only_idempotent);
+        level.timeouts = timeouts::inner(self.timeouts, timeouts, place, stage, problems);
         level.discover_backend_ips = discover_backend_ips.unwrap_or(self.discover_backend_ips);
         level.headers(raw, place, problems);
         level
@@ -127,13 +132,14 @@ impl Level {
         override_by_name(&mut self.response_headers, response);
     }
 
-    /// The level of `default_url`: only the user's headers count, and what must not be done twice.
+    /// The level of `default_url`: only the user's headers count, what must not be done twice, and limits of time.
     pub(super) fn of_default_url(user: &Self) -> Self {
         Self {
             request_headers: user.request_headers.clone(),
             response_headers: user.response_headers.clone(),
             keep_original_host: user.keep_original_host,
             retry_only_idempotent: user.retry_only_idempotent,
+            timeouts: user.timeouts,
             ..Self::default()
         }
     }
@@ -161,6 +167,7 @@ impl Level {
             retry_only_idempotent: self.retry_only_idempotent,
             merge_query_args: self.merge_query_args,
             drop_src_path_prefix_parts: self.drop_src_path_prefix_parts,
+            timeouts: timeouts::of_target(self.timeouts),
             discover_backend_ips: self.discover_backend_ips,
             request_headers: self.request_headers,
             response_headers: self.response_headers,

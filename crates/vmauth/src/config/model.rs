@@ -9,6 +9,7 @@ use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
 use crate::upstream::active_check::CheckSpec;
 use crate::upstream::balance::Policy;
+use crate::upstream::timeouts::Timeouts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
@@ -241,6 +242,8 @@ pub struct TargetSpec {
     pub merge_query_args: Vec<String>,
     /// How many leading parts of the path are cut off.
     pub drop_src_path_prefix_parts: usize,
+    /// Limits of time that go before those of the flags.
+    pub timeouts: Timeouts,
     /// Whether hosts are resolved to single backends.
     pub discover_backend_ips: bool,
     /// Edits of the request's headers; of equal names the last one wins.

@@ -64,8 +64,17 @@ pub(super) struct RawSettings<'t> {
     pub(super) health_check: Option<At<RawHealthCheck<'t>>>,
     pub(super) merge_query_args: Option<TextList<'t>>,
     pub(super) drop_src_path_prefix_parts: Option<i64>,
+    pub(super) timeouts: RawTimeouts<'t>,
     pub(super) ip_filters: Option<RawIpFilters<'t>>,
     pub(super) deny_paths: Option<TextList<'t>>,
+}
+
+/// Limits of time among the settings.
+#[derive(Default)]
+pub(super) struct RawTimeouts<'t> {
+    pub(super) connect: Option<Text<'t>>,
+    pub(super) response: Option<Text<'t>>,
+    pub(super) request: Option<Text<'t>>,
 }
 
 /// `url_prefix` or `default_url`.
@@ -219,6 +228,9 @@ impl<'t> Reader<'t, '_> {
             Setting::HealthCheck => raw.health_check = self.health_check(id, place),
             Setting::MergeQueryArgs => raw.merge_query_args = self.texts(id, place, "[]string"),
             Setting::DropSrcPathPrefixParts => raw.drop_src_path_prefix_parts = self.integer(id, place),
+            Setting::ConnectTimeout => raw.timeouts.connect = self.text(id, place),
+            Setting::ResponseTimeout => raw.timeouts.response = self.text(id, place),
+            Setting::RequestTimeout => raw.timeouts.request = self.text(id, place),
             Setting::IpFilters => raw.ip_filters = self.ip_filters(id, place),
             Setting::DenyPaths => raw.deny_paths = self.texts(id, place, "[]*main.Regex"),
         }

@@ -1,5 +1,7 @@
 //! An explanation for programs (docs/reference/explain.md).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::text::{shown_url, shown_value};
@@ -38,6 +40,7 @@ impl Explanation {
                 "added": pairs(&sent.added),
                 "removed": sent.removed,
             })),
+            "timeouts": self.timeouts.named().map(|(name, limit)| (name, limit.to_string())).collect::<BTreeMap<_, _>>(),
             "policy": self.policy,
             "backends": self.tries.iter().map(|attempt| json!({
                 "url": shown_url(&attempt.url, with_secrets),

@@ -48,6 +48,10 @@ impl Explanation {
                 };
             }
         }
+        let limits: Vec<_> = self.timeouts.named().map(|(name, limit)| format!("{name}={limit}")).collect();
+        if !limits.is_empty() {
+            let _ = writeln!(out, "\nLimits of the route\n  {}", limits.join(", "));
+        }
         if !self.notes.is_empty() {
             out.push_str("\nNotes\n");
             for note in &self.notes {

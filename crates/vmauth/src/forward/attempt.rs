@@ -11,6 +11,7 @@ use vmkit::exchange::{
     BodyError, BodyKind, ClientExchange, Deadline, HeaderList, ReplyError, ReplyReader, RequestBody, RequestLine,
     RequestWriter,
 };
+use vmkit::units::GoDuration;
 
 use super::form_stream::FormStream;
 use super::record::Record;
@@ -22,6 +23,7 @@ use crate::upstream::connect_error::ConnectError;
 use crate::upstream::fault::Fault;
 use crate::upstream::peer::Peer;
 use crate::upstream::pool::{Pool, Pooled};
+use crate::upstream::timeouts::Timeouts;
 
 /// A request ready to be sent, as often as needed, over whatever protocol the backend speaks.
 #[derive(Debug)]
@@ -32,8 +34,10 @@ pub struct Outgoing<'l, 'a> {
     pub source: Source<'a>,
     /// What the fields depend on besides.
     pub context: ForwardContext<'l>,
-    /// Time for the reply head after the request was sent; zero for no limit.
+    /// Time for the reply head after the request was sent, of the route or else of the flag; zero for no limit.
     pub response_timeout: Duration,
+    /// Limits of the route.
+    pub timeouts: Timeouts,
 }
 
 impl Outgoing<'_, '_> {
@@ -119,7 +123,7 @@ pub async fn attempt<'a>(
             let began = outgoing.source.record.now();
             let dialled = tokio::select! {
                 biased;
-                dialled = pool.dial(peer, only_http1) => dialled,
+                dialled = pool.dial(peer, only_http1, outgoing.timeouts.connect) => dialled,
                 () = body.gone() => return Err(TryError::ClientGone),
             };
             outgoing.source.record.connected(began);
@@ -145,15 +149,16 @@ pub async fn attempt<'a>(
 enum Failure {
     Client(TryError),
     Reply(ReplyError),
-    Timeout,
+    /// With the limit of the route, if it was that.
+    Timeout(Option<Duration>),
 }
 
 impl Failure {
     fn on(self, reused: bool) -> TryError {
         match self {
             Self::Client(error) => error,
-            Self::Timeout => TryError::Backend {
-                cause: "net/http: timeout awaiting response headers".to_owned(),
+            Self::Timeout(limit) => TryError::Backend {
+                cause: timeout_text(limit),
                 fault: Fault::Timeout,
                 trivial: false,
                 stale: false,
@@ -172,6 +177,11 @@ impl Failure {
             },
         }
     }
+}
+
+fn timeout_text(limit: Option<Duration>) -> String {
+    let text = "net/http: timeout awaiting response headers";
+    limit.map_or_else(|| text.to_owned(), |limit| format!("{text}; response_timeout={}", GoDuration::from(limit)))
 }
 
 fn is_trivial(error: &ReplyError) -> bool {
@@ -296,7 +306,7 @@ async fn await_head<'a>(
         if body.poll_gone(cx).is_ready() {
             return std::task::Poll::Ready(Err(Failure::Client(TryError::ClientGone)));
         }
-        deadline.poll_passed(cx).map(|()| Err(Failure::Timeout))
+        deadline.poll_passed(cx).map(|()| Err(Failure::Timeout(outgoing.timeouts.response)))
     });
     head.await.map(|()| Sent::Whole)
 }

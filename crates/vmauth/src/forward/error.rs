@@ -1,6 +1,7 @@
 //! Why forwarding failed, in its own words; the proxy decides what that means for client, counters and log.
 
 use vmkit::exchange::BodyError;
+use vmkit::units::GoDuration;
 
 use crate::rewrite::jwt_placeholders::PlaceholderError;
 
@@ -40,6 +41,13 @@ pub enum ForwardError {
     AllBackendsFailed {
         /// Number of attempts.
         attempts: usize,
+    },
+    /// The request as a whole took longer than its route lets it.
+    TimedOut {
+        /// `request_timeout`
+        limit: GoDuration,
+        /// Host of the backend whose reply had not begun.
+        waiting_for: Option<String>,
     },
     /// The reply broke off after its head was sent.
     BrokenReply {

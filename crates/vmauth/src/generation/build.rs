@@ -178,6 +178,7 @@ impl Builder<'_> {
             retry_only_idempotent: spec.retry_only_idempotent,
             merge_query_args: spec.merge_query_args,
             drop_parts: spec.drop_src_path_prefix_parts,
+            timeouts: spec.timeouts,
             protected_form_args,
             is_default_url,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vmkit::go_regex::{GoRegex, Simple, Tail};
 use vmkit::go_text::quote;
+use vmkit::units::GoDuration;
 
 use crate::config::{QueryValue, RouteSpec, TargetSpec, UserSpec};
 
@@ -143,6 +144,25 @@ pub(super) fn shadowed_route(rule: &'static Rule, input: &Input<'_>, findings: &
             let place = format!("{}.default_url", user.place);
             let message = "url_prefix takes every request that url_map leaves, so default_url is never used";
             findings.push(rule, input.source, &place, message, "remove one of them");
+        }
+    }
+}
+
+pub(super) fn unreached_timeout(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
+    for (place, target) in users(input).flat_map(targets) {
+        let Some(request) = target.timeouts.request else { continue };
+        for (name, limit) in target.timeouts.named().filter(|(name, _)| *name != "request_timeout") {
+            if limit.as_std() <= request && limit.0 != 0 {
+                continue;
+            }
+            let own = place.rsplit_once('.').map_or(String::new(), |(object, _)| format!("{object}.{name}"));
+            let place = if input.source.scalar(&own).is_some() { &own } else { &place };
+            let message = format!(
+                "{name}={limit} is never reached, because request_timeout={} ends the request before: another backend is \
+                 never tried",
+                GoDuration::from(request)
+            );
+            findings.push(rule, input.source, place, message, "make it shorter than request_timeout");
         }
     }
 }

@@ -82,6 +82,11 @@ pub static RULES: &[Rule] = &[
     note("plain-secret", "A secret stands in the file as text.", credentials::plain_secret),
     warning("shadowed-route", "Earlier routes take every request that a route would match.", routes::shadowed_route),
     warning("skip-verify", "Tokens are believed without a look at their signature.", credentials::skip_verify),
+    warning(
+        "unreached-timeout",
+        "`request_timeout` of a route ends before a longer timeout of its backends can.",
+        routes::unreached_timeout,
+    ),
     mistake(
         "unset-variable",
         "`%{NAME}` names no environment variable, or `${NAME}` is written, which is not replaced.",

@@ -130,3 +130,18 @@ fn the_page_shows_each_rule_with_an_example() {
         assert!(section.contains(&format!("[{}]", rule.id)), "no finding is shown for {}", rule.id);
     }
 }
+
+#[test]
+fn timeouts_that_another_one_ends() {
+    let routes = |fields: &str| {
+        format!(
+            "unauthorized_user:\n  request_timeout: 10s\n  url_map:\n  - src_paths: [/a]\n    url_prefix: http://a/\n    \
+             {fields}\n"
+        )
+    };
+    check(&routes("response_timeout: 10s"), &[]);
+    check(&routes("response_timeout: 11s"), &[("unreached-timeout", 6)]);
+    check(&routes("response_timeout: 0"), &[("unreached-timeout", 6)]);
+    check(&routes("response_timeout: 11s\n    request_timeout: 0"), &[]);
+    check(&routes("connect_timeout: 1m"), &[("unreached-timeout", 6)]);
+}

@@ -82,6 +82,13 @@ pub enum ProxyError {
         /// Number of attempts.
         attempts: usize,
     },
+    /// The request as a whole took longer than its route lets it.
+    TimedOut {
+        /// `request_timeout`
+        limit: GoDuration,
+        /// Host of the backend whose reply had not begun.
+        waiting_for: Option<String>,
+    },
     /// The reply broke off after its head was sent.
     BrokenReply {
         /// Target URL.
@@ -105,6 +112,7 @@ impl From<ForwardError> for ProxyError {
                 Self::RetryStatusNotReplayable { target, status }
             }
             ForwardError::AllBackendsFailed { attempts } => Self::AllBackendsFailed { attempts },
+            ForwardError::TimedOut { limit, waiting_for } => Self::TimedOut { limit, waiting_for },
             ForwardError::BrokenReply { target, cause } => Self::BrokenReply { target, cause },
         }
     }
@@ -127,6 +135,7 @@ impl ProxyError {
             Self::SlowBody { .. } => 408,
             Self::NoConnection { .. } | Self::NotReplayable { .. } | Self::RetryStatusNotReplayable { .. } => 503,
             Self::AllBackendsFailed { .. } => 502,
+            Self::TimedOut { .. } => 504,
         })
     }
 
@@ -135,9 +144,11 @@ impl ProxyError {
         match self {
             Self::ClientGone => End::ByClient,
             Self::BrokenReply { .. } => End::ByBackend,
-            Self::ClientStalled | Self::GlobalLimit { .. } | Self::UserLimit { .. } | Self::SlowBody { .. } => {
-                End::ByLimit
-            }
+            Self::ClientStalled
+            | Self::GlobalLimit { .. }
+            | Self::UserLimit { .. }
+            | Self::SlowBody { .. }
+            | Self::TimedOut { .. } => End::ByLimit,
             Self::IpDenied
             | Self::PathDenied { .. }
             | Self::CostlyRequest
@@ -175,6 +186,7 @@ impl ProxyError {
             Self::NotReplayable { .. } => "not_replayable",
             Self::RetryStatusNotReplayable { .. } => "retry_status",
             Self::AllBackendsFailed { .. } => "all_backends_failed",
+            Self::TimedOut { .. } => "request_timeout",
             Self::BrokenReply { .. } => "broken_reply",
         }
     }
@@ -186,6 +198,7 @@ impl ProxyError {
             | Self::NotReplayable { .. }
             | Self::RetryStatusNotReplayable { .. }
             | Self::AllBackendsFailed { .. }
+            | Self::TimedOut { .. }
             | Self::BrokenReply { .. } => true,
             Self::ClientGone
             | Self::ClientStalled
@@ -222,6 +235,7 @@ impl ProxyError {
             | Self::NotReplayable { .. }
             | Self::RetryStatusNotReplayable { .. }
             | Self::AllBackendsFailed { .. }
+            | Self::TimedOut { .. }
             | Self::BrokenReply { .. } => true,
         }
     }
@@ -238,6 +252,7 @@ impl ProxyError {
                 "got response status code={status} from the backend, but cannot retry the request at another backend, \
                  because the request body has been already consumed"
             ),
+            Self::TimedOut { limit, .. } => timed_out(*limit),
             _ => log_text.to_owned(),
         }
     }
@@ -289,9 +304,17 @@ impl ProxyError {
                  previous WARN logs to see the exact error for each failed backend",
                 quote(name)
             ),
+            Self::TimedOut { limit, waiting_for: None } => timed_out(*limit),
+            Self::TimedOut { limit, waiting_for: Some(backend) } => {
+                format!("{}; {backend} has not answered", timed_out(*limit))
+            }
             Self::BrokenReply { target, cause } => {
                 format!("error when proxying response body from {target}: {cause}")
             }
         }
     }
+}
+
+fn timed_out(limit: GoDuration) -> String {
+    format!("the request took longer than request_timeout={limit} of its route")
 }

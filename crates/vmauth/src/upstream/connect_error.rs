@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use vmkit::net::dial::dial_error_text;
 use vmkit::net::unix;
+use vmkit::units::GoDuration;
 
 use super::fault::Fault;
 
@@ -29,6 +30,9 @@ pub enum ConnectError {
     /// No connection.
     #[error("{0}")]
     Tcp(String),
+    /// No connection in time.
+    #[error("{0}")]
+    TcpTimeout(String),
     /// The backend does not speak TLS, or shows a certificate that is not trusted.
     #[error("{0}")]
     Handshake(String),
@@ -41,26 +45,51 @@ pub enum ConnectError {
     /// The backend takes connections and says nothing on them.
     #[error("http2: timeout awaiting the settings of the backend")]
     ProtocolTimeout,
+    /// One of the timeouts above, and the limit of the route that was reached.
+    #[error("{cause}; connect_timeout={limit}")]
+    RouteTimeout {
+        /// What took too long.
+        cause: Box<Self>,
+        /// The route's limit.
+        limit: GoDuration,
+    },
 }
 
 impl ConnectError {
     /// A failed connect to this address.
     pub(super) fn tcp(addr: SocketAddr, error: &io::Error) -> Self {
-        let text = dial_error_text(addr, error);
-        if is_out_of_descriptors(error) { Self::NoDescriptor(text) } else { Self::Tcp(text) }
+        Self::of(dial_error_text(addr, error), error)
     }
 
     /// A failed connect to the socket at this path.
     pub(super) fn unix(path: &str, error: &io::Error) -> Self {
-        let text = unix::dial_error_text(path, error);
-        if is_out_of_descriptors(error) { Self::NoDescriptor(text) } else { Self::Tcp(text) }
+        Self::of(unix::dial_error_text(path, error), error)
+    }
+
+    fn of(text: String, error: &io::Error) -> Self {
+        match error.kind() {
+            _ if is_out_of_descriptors(error) => Self::NoDescriptor(text),
+            io::ErrorKind::TimedOut => Self::TcpTimeout(text),
+            _ => Self::Tcp(text),
+        }
+    }
+
+    /// The same, with the limit of the route by its name where that was reached.
+    pub(super) fn within(self, limit: GoDuration) -> Self {
+        match self {
+            Self::TcpTimeout(_) | Self::HandshakeTimeout | Self::ProtocolTimeout => {
+                Self::RouteTimeout { cause: Box::new(self), limit }
+            }
+            other => other,
+        }
     }
 
     /// What went wrong with the backend.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Lookup(_) => Fault::Dns,
-            Self::NoDescriptor(_) | Self::ShuttingDown | Self::Tcp(_) => Fault::Connect,
+            Self::NoDescriptor(_) | Self::ShuttingDown | Self::Tcp(_) | Self::TcpTimeout(_) => Fault::Connect,
+            Self::RouteTimeout { cause, .. } => cause.fault(),
             Self::OwnTls(_) | Self::Handshake(_) | Self::HandshakeTimeout => Fault::Tls,
             Self::Protocol(_) => Fault::Malformed,
             Self::ProtocolTimeout => Fault::Timeout,
@@ -74,6 +103,8 @@ impl ConnectError {
             Self::OwnTls(_)
             | Self::Lookup(_)
             | Self::Tcp(_)
+            | Self::TcpTimeout(_)
+            | Self::RouteTimeout { .. }
             | Self::Handshake(_)
             | Self::HandshakeTimeout
             | Self::Protocol(_)

@@ -68,6 +68,11 @@ pub(super) enum Spoken {
 }
 
 impl Dialer {
+    /// The same with another limit for connecting.
+    pub(super) fn within(&self, limit: Duration) -> Self {
+        Self { dial_timeout: limit, ..self.clone() }
+    }
+
     /// Opens a connection; with it the generation of its TLS files, 0 without TLS.
     pub(super) async fn open(&self, peer: &Peer, only_http1: bool) -> Result<(Wire, u64), ConnectError> {
         let stats = &self.stats;
@@ -127,7 +132,8 @@ impl Dialer {
         // One limit for all addresses: a name with several that swallow packets must not cost several limits.
         let until = Instant::now() + self.dial_timeout;
         for addr in self.addresses(&peer.key).await? {
-            let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_DIAL);
+            let least = SHORTEST_DIAL.min(self.dial_timeout);
+            let left = until.saturating_duration_since(Instant::now()).max(least);
             match dial(addr, left).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = Some(ConnectError::tcp(addr, &error)),

@@ -140,29 +140,48 @@ impl Pool {
         Some(Pooled { exchange, reused: true, is_personal: false, tls_generation })
     }
 
-    /// Opens a connection, or waits for one that is being opened and can be shared.
-    pub async fn dial(&self, peer: &Peer, only_http1: bool) -> Result<Pooled, ConnectError> {
+    /// Opens a connection, or waits for one that is being opened and can be shared. `limit` goes before `-dialTimeout`; who
+    /// waits for another request's connection has the limit of that one.
+    pub async fn dial(&self, peer: &Peer, only_http1: bool, limit: Option<Duration>) -> Result<Pooled, ConnectError> {
         while peer.shares_connections() && !only_http1 {
             match self.shared.turn(peer.id()) {
-                Ok(turn) => return self.open(peer, false).await.inspect_err(|error| turn.fail(error)),
+                Ok(turn) => return self.open_within(peer, false, limit).await.inspect_err(|error| turn.fail(error)),
                 Err(opening) => opening.wait().await?,
             }
             if let Some(pooled) = self.take_stream(peer, tls_generation(peer)) {
                 return Ok(pooled);
             }
         }
-        self.open(peer, only_http1).await
+        self.open_within(peer, only_http1, limit).await
+    }
+
+    async fn open_within(
+        &self,
+        peer: &Peer,
+        only_http1: bool,
+        limit: Option<Duration>,
+    ) -> Result<Pooled, ConnectError> {
+        let Some(limit) = limit else { return self.open(peer, only_http1, &self.options.dialer).await };
+        let dialer = self.options.dialer.within(limit);
+        let opened = Box::pin(self.open(peer, only_http1, &dialer)).await;
+        opened.map_err(|error| error.within(limit.into()))
     }
 
     /// Opens a connection.
-    async fn open(&self, peer: &Peer, only_http1: bool) -> Result<Pooled, ConnectError> {
-        let (wire, tls_generation) = self.options.dialer.open(peer, only_http1).await?;
-        if only_http1 { Ok(http1(wire, tls_generation)) } else { self.start(peer, wire, tls_generation).await }
+    async fn open(&self, peer: &Peer, only_http1: bool, dialer: &Dialer) -> Result<Pooled, ConnectError> {
+        let (wire, tls_generation) = dialer.open(peer, only_http1).await?;
+        if only_http1 { Ok(http1(wire, tls_generation)) } else { self.start(peer, wire, tls_generation, dialer).await }
     }
 
     /// Begins to speak on a new connection.
-    async fn start(&self, peer: &Peer, wire: Wire, tls_generation: u64) -> Result<Pooled, ConnectError> {
-        let connection = match self.options.dialer.greet(peer, wire).await? {
+    async fn start(
+        &self,
+        peer: &Peer,
+        wire: Wire,
+        tls_generation: u64,
+        dialer: &Dialer,
+    ) -> Result<Pooled, ConnectError> {
+        let connection = match dialer.greet(peer, wire).await? {
             Spoken::Http1(wire) => return Ok(http1(wire, tls_generation)),
             Spoken::Shared(connection) => connection,
         };

@@ -9,6 +9,9 @@ use super::head_lines::HeaderId;
 use super::header_list::HeaderList;
 use super::request_head::RequestHead;
 
+/// `DEADLINE_EXCEEDED`: there was no time left for the call.
+pub const DEADLINE_EXCEEDED: u8 = 4;
+
 /// `UNAVAILABLE`: the same call may succeed later.
 pub const UNAVAILABLE: u8 = 14;
 
@@ -36,7 +39,7 @@ pub fn code_of(status: u16) -> u8 {
         401 => UNAUTHENTICATED,
         403 => 7,
         404 | 405 | 501 | 505 => 12,
-        408 | 504 => 4,
+        408 | 504 => DEADLINE_EXCEEDED,
         413 | 431 => 8,
         429 | 502 | 503 => UNAVAILABLE,
         500 => 13,
