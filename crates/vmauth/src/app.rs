@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::LocalSet;
-use vmkit::config_source::ConfigSource;
+use vmkit::config_files::ConfigFiles;
 use vmkit::exchange::{ClientCodec, Http2Client};
 use vmkit::http_client::Client;
 use vmkit::net::dns::Resolver;
@@ -134,7 +134,7 @@ impl App {
         let prober = Prober::new(probe_dialer(start, resolver.clone()), orders);
         let (registry, path) = (&service.registry, options.config.auth_config.clone());
         let mut controller = Controller {
-            source: ConfigSource::new(&path, &service.client),
+            source: ConfigFiles::new(&path, &service.client),
             path,
             variables: start.variables.clone(),
             defaults: config_defaults(start),

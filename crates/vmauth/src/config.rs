@@ -32,9 +32,11 @@ pub use model::{
 pub use schema::schema;
 pub use stage::{ConfigError, ConfigErrors, Stage};
 
+use builder::FileTree;
 use stage::Problems;
 use std::io;
-use vmkit::yaml;
+use vmkit::config_files::ConfigFile;
+use vmkit::yaml::{self, Place};
 
 /// So many variables are named when the text with their values is no YAML.
 const MAX_NAMED_VARIABLES: usize = 5;
@@ -54,21 +56,41 @@ pub struct Inputs<'a> {
 /// # Errors
 /// All problems found, in the order of the checks: YAML, `unauthorized_user`, JWT users, other users.
 pub fn parse(bytes: &[u8], inputs: &Inputs<'_>) -> Result<AuthConfig, ConfigErrors> {
+    parse_named(&[("", bytes)], inputs)
+}
+
+/// The same for a config of one or many files: users in the order of the files, everything else in one of them.
+///
+/// # Errors
+/// All problems of all files; places begin with the name of their file, where there are several.
+pub fn parse_files(files: &[ConfigFile], inputs: &Inputs<'_>) -> Result<AuthConfig, ConfigErrors> {
+    let named: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.bytes.as_slice())).collect();
+    parse_named(&named, inputs)
+}
+
+fn parse_named(files: &[(&str, &[u8])], inputs: &Inputs<'_>) -> Result<AuthConfig, ConfigErrors> {
     let mut problems = Problems::default();
-    let text = yaml::utf8(bytes, &mut problems).map(|text| (inputs.expand)(text));
-    let tree = text.as_deref().and_then(|text| yaml::parse(text, &mut problems));
-    if tree.is_none() {
-        name_variables(bytes, inputs, &mut problems);
+    let mut texts = Vec::with_capacity(files.len());
+    for (number, &(name, bytes)) in files.iter().enumerate() {
+        problems.in_file(number);
+        let text = yaml::utf8_of(&Place::file(name), bytes, &mut problems);
+        texts.push(text.map(|text| (inputs.expand)(text)));
     }
-    let config = tree.map(|tree| build_users::build(&tree, inputs, &mut problems));
-    match config {
-        Some(config) if problems.is_empty() => Ok(config),
-        Some(_) | None => Err(problems.into_list()),
+    let mut trees = Vec::with_capacity(files.len());
+    for (number, (&(name, bytes), text)) in files.iter().zip(&texts).enumerate() {
+        problems.in_file(number);
+        let root = Place::file(name);
+        match text.as_deref().and_then(|text| yaml::parse_of(&root, text, &mut problems)) {
+            Some(tree) => trees.push(FileTree { number, name, tree }),
+            None => name_variables(&root, bytes, inputs, &mut problems),
+        }
     }
+    let config = build_users::build(&trees, inputs, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_list()) }
 }
 
 /// A file that is YAML until its variables are replaced: says whose value breaks it. Values are never shown.
-fn name_variables(bytes: &[u8], inputs: &Inputs<'_>, problems: &mut Problems) {
+fn name_variables(root: &Place<'_>, bytes: &[u8], inputs: &Inputs<'_>, problems: &mut Problems) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut names: Vec<&str> = text.split("%{").skip(1).filter_map(|piece| Some(piece.split_once('}')?.0)).collect();
     names.dedup();
@@ -83,7 +105,7 @@ fn name_variables(bytes: &[u8], inputs: &Inputs<'_>, problems: &mut Problems) {
         let line = text.lines().position(|line| line.contains(&format!("%{{{name}}}"))).unwrap_or(0) + 1;
         let message = format!("the value of the variable {name} has characters that mean something in YAML");
         let hint = format!("put \"%{{{name}}}\" in quotes, or change the value");
-        problems.push(Stage::Syntax, &yaml::Place::root(), yaml::Mark::new(line, 1), message, hint);
+        problems.push(Stage::Syntax, root, yaml::Mark::new(line, 1), message, hint);
     }
 }
 

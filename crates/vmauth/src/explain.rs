@@ -242,8 +242,7 @@ async fn route(
     mut answer: Explanation,
 ) -> Explanation {
     let user = principal.user;
-    let place = principal.number.map_or_else(|| "unauthorized_user".to_owned(), |number| format!("users[{number}]"));
-    answer.user_place = Some(place);
+    answer.user_place = Some(user.place.to_string());
     answer.user = Some(user.name().to_owned());
     let missing = || (subject.shown_url(path), String::new());
     if let Err(denial) = subject.check_address(user.ip_filter.as_ref()) {

@@ -13,6 +13,7 @@ mod texts;
 
 use std::fmt;
 
+use vmkit::config_files::ConfigFile;
 use vmkit::yaml::Mark;
 
 use crate::config::AuthConfig;
@@ -23,10 +24,10 @@ pub use source::Source;
 
 /// What the rules look at.
 pub struct Input<'a> {
-    /// The file, with variables replaced.
+    /// The files, with variables replaced.
     pub source: &'a Source<'a>,
-    /// The file as it was written, if it is YAML without its variables, too.
-    pub written: Option<&'a Source<'a>>,
+    /// The files as they were written; of those that are YAML without their variables, too.
+    pub written: &'a Source<'a>,
     /// What it means.
     pub config: &'a AuthConfig,
     /// What flags say.
@@ -49,7 +50,9 @@ pub struct Flags {
 pub struct Finding {
     /// The rule that found it.
     pub rule: &'static Rule,
-    /// Path of the value; empty for the whole file.
+    /// Name of its file; empty if there is only one, or none in particular.
+    pub file: String,
+    /// Path of the value, behind the name of its file and a colon if there are several; empty for the whole config.
     pub place: String,
     /// Where it stands.
     pub mark: Mark,
@@ -61,7 +64,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, place, mark, message, hint } = self;
+        let Self { rule, place, mark, message, hint, .. } = self;
         let place = if place.is_empty() { "top level" } else { place };
         write!(f, "{message} ({place}, line {}, column {}", mark.line, mark.column)?;
         if !hint.is_empty() {
@@ -98,7 +101,7 @@ impl Findings {
         hint: impl Into<String>,
     ) {
         let (message, hint) = (message.into(), hint.into());
-        self.list.push(Finding { rule, place: place.to_owned(), mark, message, hint });
+        self.list.push(Finding { rule, file: String::new(), place: place.to_owned(), mark, message, hint });
     }
 }
 
@@ -107,32 +110,34 @@ pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// All findings of the rules that `wants` selects, by line. Rules that a comment `lint-off: ID` of the file names are
-/// left out.
+/// All findings of the rules that `wants` selects, by file and line. Rules that a comment `lint-off: ID` of their file
+/// names are left out.
 pub fn lint(input: &Input<'_>, wants: impl Fn(&Rule) -> bool) -> Vec<Finding> {
-    let off = input.source.switched_off();
     let mut findings = Findings::default();
-    for rule in RULES.iter().filter(|rule| wants(rule) && !off.contains(&rule.id)) {
+    for rule in RULES.iter().filter(|rule| wants(rule)) {
         (rule.check)(rule, input, &mut findings);
     }
-    findings.list.sort_by_key(|finding| finding.mark);
-    findings.list
+    let source = input.source;
+    let mut list: Vec<_> = findings.list.into_iter().map(|finding| (source.file_of(&finding.place), finding)).collect();
+    list.retain(|((file, _), finding)| !source.switched_off(*file).contains(&finding.rule.id));
+    list.sort_by_key(|((file, _), finding)| (*file, finding.mark));
+    list.into_iter().map(|((_, file), finding)| Finding { file: file.to_owned(), ..finding }).collect()
 }
 
-/// The same for the bytes of a config that was loaded.
-pub fn lint_file(
-    bytes: &[u8],
+/// The same for the files of a config that was loaded.
+pub fn lint_files(
+    files: &[ConfigFile],
     expand: &dyn Fn(&str) -> String,
     config: &AuthConfig,
     flags: Flags,
     is_readable: &dyn Fn(&str) -> bool,
     wants: impl Fn(&Rule) -> bool,
 ) -> Vec<Finding> {
-    let text = String::from_utf8_lossy(bytes);
-    let expanded = expand(&text);
-    let Some(source) = Source::new(&expanded) else { return Vec::new() };
-    let written = Source::new(&text);
-    lint(&Input { source: &source, written: written.as_ref(), config, flags, is_readable }, wants)
+    let texts: Vec<_> = files.iter().map(|file| (&*file.name, String::from_utf8_lossy(&file.bytes))).collect();
+    let expanded: Vec<_> = texts.iter().map(|(name, text)| (*name, expand(text))).collect();
+    let source = Source::new(expanded.iter().map(|(name, text)| (*name, text.as_str())));
+    let written = Source::new(texts.iter().map(|(name, text)| (*name, &**text)));
+    lint(&Input { source: &source, written: &written, config, flags, is_readable }, wants)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ use vmkit::go_regex::GoRegex;
 
 /// One user, or `unauthorized_user`.
 pub struct User {
+    /// Where it stands in the config: `users[3]`, `b.yml:users[3]`, `unauthorized_user`.
+    pub place: Box<str>,
     /// Name for logs and messages; empty for `unauthorized_user`.
     pub display_name: String,
     /// Counters, shared by users with the same labels and kept over reloads.

@@ -58,6 +58,8 @@ mod http2_limits;
 mod identity_provider;
 #[path = "behaviour/limits.rs"]
 mod limits;
+#[path = "behaviour/many_files.rs"]
+mod many_files;
 #[path = "behaviour/minted.rs"]
 mod minted;
 #[path = "behaviour/once_only.rs"]

@@ -68,7 +68,9 @@ fn commands_print_what_the_pages_show() {
                 other => other.strip_prefix("yaml ").filter(|name| name.contains('.')).unwrap_or_default(),
             };
             if !file.is_empty() {
-                fs::write(dir.path().join(file), &block.text).expect("the folder can be written");
+                let path = dir.path().join(file);
+                fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be written");
+                fs::write(path, &block.text).expect("the folder can be written");
             }
             if block.info != "console" {
                 continue;

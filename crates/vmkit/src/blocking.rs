@@ -1,7 +1,7 @@
 //! Work that may block (files that hang on NFS or are FIFOs, parsing of large configs) kept off the thread that asks.
 //!
 //! Everything runs on the blocking threads of the runtime, with a time limit for whoever waits. What does not end in
-//! time goes on by itself; [`FileReader`] makes sure that one hanging file costs one thread, not one a try.
+//! time goes on by itself; [`Repeated`] makes sure that one hanging file costs one thread, not one a try.
 
 use std::io;
 use std::path::PathBuf;
@@ -70,18 +70,43 @@ impl Drop for Taken {
     }
 }
 
+/// Work that is asked for again and again: what hangs since the last time is waited for instead of begun once more.
+#[derive(Debug)]
+pub struct Repeated<T>(Option<JoinHandle<T>>);
+
+impl<T> Default for Repeated<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Send + 'static> Repeated<T> {
+    /// Runs `work` on a thread of its own, or goes on with what has not ended; waits for it at most `limit`.
+    ///
+    /// # Errors
+    /// There is no result yet, or the work has panicked.
+    pub async fn run(&mut self, limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NoResult> {
+        let running = self.0.get_or_insert_with(|| spawn_blocking(work));
+        let result = match tokio::time::timeout(limit, running).await {
+            Err(_) => return Err(NoResult::TooLate(limit)),
+            Ok(result) => result.map_err(|_| NoResult::Failed),
+        };
+        self.0 = None;
+        result
+    }
+}
+
 /// Reads one file again and again.
 #[derive(Debug)]
 pub struct FileReader {
     path: PathBuf,
-    /// A read that has not ended.
-    running: Option<JoinHandle<io::Result<Vec<u8>>>>,
+    reads: Repeated<io::Result<Vec<u8>>>,
 }
 
 impl FileReader {
     /// Nothing is opened before the first read.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), running: None }
+        Self { path: path.into(), reads: Repeated::default() }
     }
 
     /// The content of the file. A read that hangs since the last call is waited for again instead of starting another.
@@ -89,18 +114,9 @@ impl FileReader {
     /// # Errors
     /// `open PATH: no such file or directory` and the like, and when there is no answer within `limit`.
     pub async fn read(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
-        let path = &self.path;
-        let start = || {
-            let path = path.clone();
-            spawn_blocking(move || std::fs::read(path))
-        };
-        let running = self.running.get_or_insert_with(start);
-        let result = match tokio::time::timeout(limit, running).await {
-            Err(_) => return Err(format!("open {}: {}", self.path.display(), NoResult::TooLate(limit))),
-            Ok(Err(_)) => Err(NoResult::Failed.to_string()),
-            Ok(Ok(content)) => content.map_err(|error| os_error(&error)),
-        };
-        self.running = None;
+        let path = self.path.clone();
+        let result = self.reads.run(limit, move || std::fs::read(path)).await;
+        let result = result.map_err(|error| error.to_string()).and_then(|read| read.map_err(|error| os_error(&error)));
         result.map_err(|cause| format!("open {}: {cause}", self.path.display()))
     }
 }

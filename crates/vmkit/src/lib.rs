@@ -6,6 +6,7 @@
 
 pub mod acme;
 pub mod blocking;
+pub mod config_files;
 pub mod config_source;
 pub mod cpu_profile;
 pub mod env_template;
@@ -20,6 +21,7 @@ pub mod logger;
 pub mod metrics;
 pub mod net;
 pub mod oauth2;
+pub mod path_pattern;
 pub mod percent;
 pub mod process;
 pub mod redact;

@@ -20,6 +20,11 @@ pub use tree::{NodeId, Tree};
 
 /// The text of a file, without a byte order mark; reports bytes that are no UTF-8 with their place.
 pub fn utf8<'a, S: Stage>(bytes: &'a [u8], problems: &mut Problems<S>) -> Option<&'a str> {
+    utf8_of(&Place::root(), bytes, problems)
+}
+
+/// The same for one of several files.
+pub fn utf8_of<'a, S: Stage>(root: &Place<'_>, bytes: &'a [u8], problems: &mut Problems<S>) -> Option<&'a str> {
     let error = match std::str::from_utf8(bytes) {
         Ok(text) => return Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => error,
@@ -28,16 +33,21 @@ pub fn utf8<'a, S: Stage>(bytes: &'a [u8], problems: &mut Problems<S>) -> Option
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
     let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let column = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default()).chars().count() + 1;
-    problems.syntax(Mark::new(line, column), "invalid UTF-8; save the file as UTF-8");
+    problems.syntax(root, Mark::new(line, column), "invalid UTF-8; save the file as UTF-8");
     None
 }
 
 /// The first document of `text`; reports why it is none.
 pub fn parse<'t, S: Stage>(text: &'t str, problems: &mut Problems<S>) -> Option<Tree<'t>> {
+    parse_of(&Place::root(), text, problems)
+}
+
+/// The same for one of several files.
+pub fn parse_of<'t, S: Stage>(root: &Place<'_>, text: &'t str, problems: &mut Problems<S>) -> Option<Tree<'t>> {
     match Tree::parse(text) {
         Ok(tree) => Some(tree),
         Err(error) => {
-            problems.syntax(error.mark, &error.message);
+            problems.syntax(root, error.mark, &error.message);
             None
         }
     }

@@ -133,7 +133,7 @@ impl Loader<'_> {
 
     fn more_files(&mut self, directory: &str, pattern: &str, global: &Global) -> Result<(), LoadError> {
         let pattern = absolute(directory, pattern);
-        let names = if is_url(&pattern) { vec![pattern] } else { crate::path_pattern::expand(&pattern) };
+        let names = if is_url(&pattern) { vec![pattern] } else { vmkit::path_pattern::expand(&pattern) };
         for name in names {
             let bytes = match (self.read)(&name) {
                 Ok(bytes) => bytes,

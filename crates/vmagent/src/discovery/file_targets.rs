@@ -8,7 +8,6 @@ use super::group::Publisher;
 use super::target_groups::{self, TargetGroup};
 use super::{Interner, TargetLabels};
 use crate::config::FileSd;
-use crate::path_pattern;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use tokio::sync::Notify;
 use vmkit::env_template::Environment;
 use vmkit::http_client::{Client, FetchRequest};
 use vmkit::metrics::Counter;
+use vmkit::path_pattern;
 
 /// Largest file of targets.
 const MAX_FILE: usize = 64 << 20;

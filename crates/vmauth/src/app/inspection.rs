@@ -1,6 +1,6 @@
 //! A config as commands look at it that serve nothing: read and built, but no listener, no worker, no traffic.
 
-use vmkit::config_source::ConfigSource;
+use vmkit::config_files::{ConfigFile, ConfigFiles};
 use vmkit::http_client::Client;
 use vmkit::service::Fatal;
 use vmkit::service::options::ListenerOptions;
@@ -12,41 +12,44 @@ use super::{Start, build_context, config_defaults, config_path, issuers};
 use crate::config::AuthConfig;
 use crate::control::reload::parse;
 use crate::generation::Generation;
-use crate::lint::{Finding, Flags, Rule, lint_file};
+use crate::lint::{Finding, Flags, Rule, lint_files};
 
-/// The text of the config, and how messages name it.
+/// The files of the config.
 ///
 /// # Errors
 /// There is no `-auth.config`, or it cannot be read.
-pub async fn read(start: &Start) -> Result<(Vec<u8>, String), Fatal> {
+pub async fn read(start: &Start) -> Result<Vec<ConfigFile>, Fatal> {
     let path = config_path(start)?;
     let client = Arc::new(Client::new(ClientTlsOptions::default()));
-    let mut source = ConfigSource::new(path, &client);
+    let mut source = ConfigFiles::new(path, &client);
     let shown = source.shown();
-    let read = source.read().await;
-    let bytes = read.map_err(|cause| format!("failed to read -auth.config={shown}: {cause}"))?;
-    Ok((bytes, shown))
+    source.read().await.map_err(|cause| format!("failed to read -auth.config={shown}: {cause}"))
 }
 
 /// The config as the flags complete it.
 ///
 /// # Errors
 /// All its problems.
-pub fn parsed(start: &Start, bytes: &[u8]) -> Result<AuthConfig, Fatal> {
+pub fn parsed(start: &Start, files: &[ConfigFile]) -> Result<AuthConfig, Fatal> {
     let path = config_path(start)?;
     let (config, _) =
-        parse(path, bytes, &start.variables, &config_defaults(start)).map_err(|error| error.to_string())?;
+        parse(path, files, &start.variables, &config_defaults(start)).map_err(|error| error.to_string())?;
     Ok(config)
 }
 
 /// What the rules find in a config that loads.
-pub fn findings(start: &Start, bytes: &[u8], config: &AuthConfig, wants: impl Fn(&Rule) -> bool) -> Vec<Finding> {
+pub fn findings(
+    start: &Start,
+    files: &[ConfigFile],
+    config: &AuthConfig,
+    wants: impl Fn(&Rule) -> bool,
+) -> Vec<Finding> {
     let expand = |text: &str| start.variables.expand(text);
     let is_readable = |path: &str| {
         // Opening a pipe would wait for its writer.
         std::fs::metadata(path).is_ok_and(|about| !about.is_file() || std::fs::File::open(path).is_ok())
     };
-    lint_file(bytes, &expand, config, lint_flags(start), &is_readable, wants)
+    lint_files(files, &expand, config, lint_flags(start), &is_readable, wants)
 }
 
 /// The config ready to serve. Providers are asked for their keys with `ask`; `offline` believes their tokens.

@@ -9,8 +9,8 @@ pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandE
     let usage = |text: String| CommandError::Usage(text, "explain");
     let request = request(words).map_err(usage)?;
     let asked = Asked::new(&request).map_err(|error| usage(error.to_string()))?;
-    let (bytes, _) = inspection::read(start).await?;
-    let config = inspection::parsed(start, &bytes)?;
+    let files = inspection::read(start).await?;
+    let config = inspection::parsed(start, &files)?;
     let offline = words.is_set("offline");
     let settings = Settings::new(&start.options, &start.service, offline);
     // Providers are only asked when something hangs on their keys.

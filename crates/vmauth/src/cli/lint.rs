@@ -31,11 +31,11 @@ pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandE
         }
     };
     let (off, only) = (named("off")?, named("only")?);
-    let (bytes, _) = inspection::read(start).await?;
-    let config = inspection::parsed(start, &bytes)?;
+    let files = inspection::read(start).await?;
+    let config = inspection::parsed(start, &files)?;
     let is_named = |list: &[String], rule: &Rule| list.iter().any(|id| id == rule.id);
     let wants = |rule: &Rule| !is_named(&off, rule) && (only.is_empty() || is_named(&only, rule));
-    let findings = inspection::findings(start, &bytes, &config, wants);
+    let findings = inspection::findings(start, &files, &config, wants);
     let path = redact::url(&start.options.config.auth_config).into_owned();
     let stdout = match words.is_set("json") {
         true => format!("{:#}\n", Value::from(findings.iter().map(object).collect::<Vec<_>>())),
@@ -49,7 +49,11 @@ pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandE
 fn text(path: &str, findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
-        let Finding { mark, rule, .. } = finding;
+        let Finding { file, mark, rule, .. } = finding;
+        let path = match file.as_str() {
+            "" => path.to_owned(),
+            file => format!("{}{file}", vmkit::config_files::prefix(path)),
+        };
         let _ = writeln!(out, "{path}:{}:{}: {}: {finding}", mark.line, mark.column, rule.severity.name());
     }
     let warnings = findings.iter().filter(|finding| finding.rule.severity == Severity::Warning).count();
@@ -60,6 +64,7 @@ fn text(path: &str, findings: &[Finding]) -> String {
 fn object(finding: &Finding) -> Value {
     json!({
         "rule": finding.rule.id,
+        "file": finding.file,
         "severity": finding.rule.severity.name(),
         "place": finding.place,
         "line": finding.mark.line,

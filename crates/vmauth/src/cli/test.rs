@@ -113,8 +113,8 @@ pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandE
     let [path] = words.operands.as_slice() else { return Err(usage("which file? Write vmauth test tests.yml".into())) };
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path:?}: {error}"))?;
     let cases = read(&text).map_err(|problems| format!("{path}:\n{problems}"))?;
-    let (bytes, _) = inspection::read(start).await?;
-    let config = inspection::parsed(start, &bytes)?;
+    let files = inspection::read(start).await?;
+    let config = inspection::parsed(start, &files)?;
     let routes = routes(&config);
     let offline = words.is_set("offline");
     let settings = Settings::new(&start.options, &start.service, offline);

@@ -23,19 +23,13 @@ use vmkit::yaml::{At, Text, TextList};
 const MAX_CLOCK_SKEW: GoDuration = GoDuration(600_000_000_000);
 
 impl<'t> Builder<'t, '_> {
-    /// Builds the JWT options of the user `index`.
-    pub(super) fn jwt(
-        &mut self,
-        raw: &At<RawJwt<'t>>,
-        index: usize,
-        owner: Owner<'t>,
-        context: UserContext<'_>,
-    ) -> JwtSpec {
+    /// Builds the JWT options of the user `owner`.
+    pub(super) fn jwt(&mut self, raw: &At<RawJwt<'t>>, owner: Owner<'t>, context: UserContext<'_>) -> JwtSpec {
         let place = context.place.field("jwt");
         let context = UserContext { place: &place, ..context };
         let keys = self.key_source(raw, context);
         let match_claims = self.match_claims(raw, context);
-        self.refuse_same_claims(raw, &keys, (index, owner), context);
+        self.refuse_same_claims(raw, &keys, owner, context);
         let raw = &raw.value;
         JwtSpec {
             keys,
@@ -182,7 +176,7 @@ impl<'t> Builder<'t, '_> {
         &mut self,
         raw: &At<RawJwt<'t>>,
         keys: &KeySource,
-        (index, owner): (usize, Owner<'t>),
+        owner: Owner<'t>,
         context: UserContext<'_>,
     ) {
         let mut claims: Vec<_> =
@@ -198,16 +192,20 @@ impl<'t> Builder<'t, '_> {
         };
         match self.claim_sets.entry((issuer, claims)) {
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(owner.name);
+                entry.insert(owner);
             }
             std::collections::hash_map::Entry::Occupied(entry) => {
                 let message = format!(
-                    "duplicate match claims={} found for name={} at idx={index}; the previous one is set for name={}",
+                    "duplicate match claims={} found for name={} at idx={}; the previous one is set for name={}",
                     quote(&entry.key().1),
                     quote(owner.name),
-                    quote(entry.get())
+                    owner.index,
+                    quote(entry.get().name)
                 );
-                let hint = "give the users different `match_claims` or different issuers";
+                let hint = format!(
+                    "{} has them already; give the users different `match_claims` or different issuers",
+                    entry.get().place()
+                );
                 self.problems.push(context.stage, context.place, raw.mark, message, hint);
             }
         }

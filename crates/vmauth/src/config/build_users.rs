@@ -4,11 +4,11 @@
 //! that authentication will use (`docs/reference/auth.md`); the keys themselves never reach a message.
 
 use super::Inputs;
-use super::builder::{Builder, Owner, UserContext};
+use super::builder::{Builder, FileTree, Owner, UserContext};
 use super::inherit::{Level, statuses};
 use super::ip_filters;
 use super::model::{AccessLogSpec, AuthConfig, Credential, IpFilterSpec, MtlsSpec, UserSpec};
-use super::raw::{RawMtls, RawUser, Reader};
+use super::raw::{RawConfig, RawMtls, RawUser, Reader};
 use super::stage::{Decoder, Problems, Stage};
 use std::sync::Arc;
 use vmkit::go_regex::GoRegex;
@@ -16,45 +16,81 @@ use vmkit::go_text::quote;
 use vmkit::secret::Secret;
 use vmkit::tls::client_config::ClientTlsOptions;
 use vmkit::yaml::Place;
-use vmkit::yaml::{At, Text, TextList};
-use vmkit::yaml::{NodeId, Tree};
+use vmkit::yaml::{At, Mark, NodeId, Text, TextList};
 use xxhash_rust::xxh64::xxh64;
 
 const UNAUTHORIZED: &str = "unauthorized_user";
-/// The place of the whole file.
-const ROOT: Place<'static> = Place::root();
 const MISSING_ROUTE: &str = "missing `url_prefix` or `url_map`";
 
-/// Builds everything below the top level.
-pub(super) fn build(tree: &Tree<'_>, inputs: &Inputs<'_>, problems: &mut Problems) -> AuthConfig {
-    let raw = Reader(Decoder { tree, problems }).config();
-    let mut real_ip_header = inputs.defaults.real_ip_header.clone();
+/// Builds everything below the top level of all files.
+pub(super) fn build<'t>(files: &'t [FileTree<'t>], inputs: &Inputs<'_>, problems: &mut Problems) -> AuthConfig {
     let mut config = AuthConfig::default();
-    if let Some(raw) = &raw.ip_filters {
-        let place = ROOT.field("ip_filters");
-        let filter = ip_filters::build(raw, &place, real_ip_header.as_deref(), problems);
+    let Some(first) = files.first() else { return config };
+    let tops: Vec<_> = files
+        .iter()
+        .map(|file| {
+            problems.in_file(file.number);
+            (file, Reader(Decoder { tree: &file.tree, problems }).config(&Place::file(file.name)))
+        })
+        .collect();
+    let mut real_ip_header = inputs.defaults.real_ip_header.clone();
+    let marks = |(file, top): &(&'t FileTree<'t>, RawConfig<'_>)| Some((*file, top.ip_filters.as_ref()?.mark));
+    refuse_second("ip_filters", tops.iter().filter_map(marks), problems);
+    if let Some((file, raw)) = tops.iter().find_map(|(file, top)| Some((file, top.ip_filters.as_ref()?))) {
+        problems.in_file(file.number);
+        let root = Place::file(file.name);
+        let filter = ip_filters::build(&raw.value, &root.field("ip_filters"), real_ip_header.as_deref(), problems);
         real_ip_header.clone_from(&filter.real_ip_header);
         config.ip_filters = Some(filter);
     }
-    let mut builder = Builder::new(tree, inputs, real_ip_header, problems);
-    if let Some(id) = raw.unauthorized_user {
-        config.unauthorized_user = Some(builder.unauthorized_user(id));
+    let marks = |(file, top): &(&'t FileTree<'t>, RawConfig<'_>)| {
+        top.unauthorized_user.map(|id| (*file, file.tree.node(id).mark))
+    };
+    refuse_second(UNAUTHORIZED, tops.iter().filter_map(marks), problems);
+    let mut builder = Builder::new(first, inputs, real_ip_header, problems);
+    for (file, top) in &tops {
+        if let Some(id) = top.unauthorized_user {
+            builder.turn_to(file);
+            config.unauthorized_user = Some(builder.unauthorized_user(id));
+        }
     }
-    let place = ROOT.field("users");
-    config.users.reserve_exact(raw.users.len());
-    for (index, &id) in raw.users.iter().enumerate() {
-        if let Some(user) = builder.user(index, id, &place.index(index)) {
-            config.lookup_keys += user.credential.lookup_keys();
-            config.users.push(user);
+    config.users.reserve_exact(tops.iter().map(|(_, top)| top.users.len()).sum());
+    for (file, top) in &tops {
+        builder.turn_to(file);
+        let root = Place::file(file.name);
+        let place = root.field("users");
+        for (index, &id) in top.users.iter().enumerate() {
+            if let Some(user) = builder.user(index, id, &place.index(index)) {
+                config.lookup_keys += user.credential.lookup_keys();
+                config.users.push(user);
+            }
         }
     }
     config
 }
 
+/// What concerns the whole config stands in one file.
+fn refuse_second<'t>(field: &str, mut places: impl Iterator<Item = (&'t FileTree<'t>, Mark)>, problems: &mut Problems) {
+    let Some((first, Mark { line, column })) = places.next() else { return };
+    for (file, mark) in places {
+        problems.in_file(file.number);
+        let message = format!("{field} is set in {}, too (line {line}, column {column})", first.name);
+        let place = Place::file(file.name);
+        problems.push(Stage::UnauthorizedUser, &place.field(field), mark, message, "keep one of them");
+    }
+}
+
 impl<'t> Builder<'t, '_> {
+    /// What follows is built from this file.
+    fn turn_to(&mut self, file: &'t FileTree<'t>) {
+        self.file = file;
+        self.problems.in_file(file.number);
+    }
+
     fn unauthorized_user(&mut self, id: NodeId) -> UserSpec {
-        let place = ROOT.field(UNAUTHORIZED);
-        let raw = Reader(Decoder { tree: self.tree, problems: self.problems }).user(id, &place);
+        let root = Place::file(self.file.name);
+        let place = root.field(UNAUTHORIZED);
+        let raw = Reader(Decoder { tree: &self.file.tree, problems: self.problems }).user(id, &place);
         let written = |text: Option<Text<'_>>| text.filter(|text| !text.value.is_empty()).map(|text| text.mark);
         let credentials = [
             ("username", written(raw.username)),
@@ -74,22 +110,27 @@ impl<'t> Builder<'t, '_> {
     }
 
     fn user(&mut self, index: usize, id: NodeId, place: &Place<'_>) -> Option<UserSpec> {
-        let mut raw = Reader(Decoder { tree: self.tree, problems: self.problems }).user(id, place);
+        let mut raw = Reader(Decoder { tree: &self.file.tree, problems: self.problems }).user(id, place);
         let jwt = raw.jwt.take();
         let stage = if jwt.is_some() { Stage::JwtUsers } else { Stage::Users };
         let context = UserContext { place, stage, is_jwt: jwt.is_some() };
         let credential = match jwt {
             Some(jwt) => {
                 self.refuse_mix_with_jwt(&raw, context);
-                let owner = Owner { username: text_of(raw.username), name: text_of(raw.name) };
-                Some(Credential::Jwt(Box::new(self.jwt(&jwt, index, owner, context))))
+                let owner = self.owner(&raw, index);
+                Some(Credential::Jwt(Box::new(self.jwt(&jwt, owner, context))))
             }
-            None => self.credential(&raw, context),
+            None => self.credential(&raw, index, context),
         };
         let display_name = display_name(&raw, credential.as_ref());
         // The rest is checked all the same, so that all problems are listed.
         let user = self.finish(&raw, context, credential.unwrap_or(Credential::None), display_name);
         (!matches!(user.credential, Credential::None)).then_some(user)
+    }
+
+    fn owner(&self, raw: &RawUser<'t>, index: usize) -> Owner<'t> {
+        let (username, name) = (text_of(raw.username), text_of(raw.name));
+        Owner { username, name, file: self.file.name, index, mark: raw.mark }
     }
 
     fn refuse_mix_with_jwt(&mut self, raw: &RawUser<'_>, context: UserContext<'_>) {
@@ -111,7 +152,7 @@ impl<'t> Builder<'t, '_> {
     }
 
     /// The credential of a user without `jwt`.
-    fn credential(&mut self, raw: &RawUser<'t>, context: UserContext<'_>) -> Option<Credential> {
+    fn credential(&mut self, raw: &RawUser<'t>, index: usize, context: UserContext<'_>) -> Option<Credential> {
         let (username, password) = (text_of(raw.username), text_of(raw.password));
         let (bearer_token, auth_token) = (text_of(raw.bearer_token), text_of(raw.auth_token));
         let has_basic = !username.is_empty() || !password.is_empty();
@@ -141,7 +182,7 @@ impl<'t> Builder<'t, '_> {
         }
         if let Some(mtls) = &raw.mtls {
             let spec = self.mtls(mtls, raw.damaged, context)?;
-            self.refuse_duplicate("mtls", vec![mtls_name(&spec)], raw, context);
+            self.refuse_duplicate("mtls", vec![mtls_name(&spec)], self.owner(raw, index), context);
             return Some(Credential::Mtls(spec));
         }
         let credential = if !auth_token.is_empty() {
@@ -159,13 +200,12 @@ impl<'t> Builder<'t, '_> {
             return None;
         };
         let keys = credential.lookup_values().iter().map(|value| format!("header: {}", value.expose())).collect();
-        self.refuse_duplicate("auth token", keys, raw, context);
+        self.refuse_duplicate("auth token", keys, self.owner(raw, index), context);
         Some(credential)
     }
 
     /// Reports a credential of the kind `what` that another user has already.
-    fn refuse_duplicate(&mut self, what: &str, keys: Vec<String>, raw: &RawUser<'t>, context: UserContext<'_>) {
-        let owner = Owner { username: text_of(raw.username), name: text_of(raw.name) };
+    fn refuse_duplicate(&mut self, what: &str, keys: Vec<String>, owner: Owner<'t>, context: UserContext<'_>) {
         let mut previous = None;
         for key in keys {
             match self.owners.entry(key) {
@@ -183,8 +223,8 @@ impl<'t> Builder<'t, '_> {
                 quote(previous.username),
                 quote(previous.name)
             );
-            let hint = "give each user a credential of its own";
-            self.problems.push(context.stage, context.place, raw.mark, message, hint);
+            let hint = format!("{} has it already; give each user a credential of its own", previous.place());
+            self.problems.push(context.stage, context.place, owner.mark, message, hint);
         }
     }
 

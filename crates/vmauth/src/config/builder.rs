@@ -9,7 +9,7 @@ use jwt::KeySet;
 use std::collections::HashMap;
 use std::sync::Arc;
 use vmkit::go_regex::{GoRegex, GoRegexError};
-use vmkit::yaml::{Place, Tree};
+use vmkit::yaml::{Mark, Place, Tree};
 
 /// What a pattern is matched against.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,16 +25,40 @@ pub(super) enum Subject {
 pub(super) struct Owner<'t> {
     pub(super) username: &'t str,
     pub(super) name: &'t str,
+    /// Name of its file, if there are several.
+    pub(super) file: &'t str,
+    /// Its number in that file.
+    pub(super) index: usize,
+    pub(super) mark: Mark,
+}
+
+impl Owner<'_> {
+    /// Where the user stands.
+    pub(super) fn place(&self) -> String {
+        let root = Place::file(self.file);
+        let Mark { line, column } = self.mark;
+        format!("{} (line {line}, column {column})", root.field("users").index(self.index))
+    }
+}
+
+/// A file of the config.
+pub(super) struct FileTree<'t> {
+    /// Its number among all, from 0.
+    pub(super) number: usize,
+    /// Its name; empty if it is the only one.
+    pub(super) name: &'t str,
+    pub(super) tree: Tree<'t>,
 }
 
 /// State that all users of one config share while it is built.
 pub(super) struct Builder<'t, 'b> {
-    pub(super) tree: &'t Tree<'t>,
+    /// The file whose users are built.
+    pub(super) file: &'t FileTree<'t>,
     pub(super) inputs: &'b Inputs<'b>,
     pub(super) problems: &'b mut Problems,
     /// One compilation a pattern and subject.
     pub(super) regexes: HashMap<Subject, HashMap<String, Result<Arc<GoRegex>, GoRegexError>>>,
-    pub(super) claim_sets: HashMap<(String, String), &'t str>,
+    pub(super) claim_sets: HashMap<(String, String), Owner<'t>>,
     /// One set for equal lists of keys.
     pub(super) key_sets: HashMap<Vec<String>, Arc<KeySet>>,
     pub(super) owners: HashMap<String, Owner<'t>>,
@@ -52,14 +76,14 @@ pub(super) struct UserContext<'p> {
 
 impl<'t, 'b> Builder<'t, 'b> {
     pub(super) fn new(
-        tree: &'t Tree<'t>,
+        file: &'t FileTree<'t>,
         inputs: &'b Inputs<'b>,
         real_ip_header: Option<String>,
         problems: &'b mut Problems,
     ) -> Self {
         let flags = Level::of_flags(inputs.defaults);
         Self {
-            tree,
+            file,
             inputs,
             problems,
             regexes: HashMap::new(),

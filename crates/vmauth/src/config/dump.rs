@@ -25,6 +25,7 @@ pub fn dump(config: &AuthConfig) -> String {
         out.ip_filters(filter);
     }
     if let Some(user) = &config.unauthorized_user {
+        out.file_of(user);
         out.section("unauthorized_user");
         out.nested(|out| out.user(user));
     }
@@ -32,6 +33,7 @@ pub fn dump(config: &AuthConfig) -> String {
         out.section("users");
     }
     for user in &config.users {
+        out.file_of(user);
         out.item(|out| out.user(user));
     }
     out.text
@@ -54,6 +56,13 @@ impl Writer {
         let dash = if self.depth == 0 { "" } else { dash };
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "{indent}{dash}{line}");
+    }
+
+    /// Where a user stands, when there are several files.
+    fn file_of(&mut self, user: &UserSpec) {
+        if !user.place.starts_with("users[") && user.place != "unauthorized_user" {
+            self.line(&format!("# {}", user.place));
+        }
     }
 
     fn section(&mut self, name: &str) {

@@ -19,7 +19,7 @@ use vmkit::yaml::{At, Mark, Member, NodeId, Place, Text, TextList};
 pub(super) struct RawConfig<'t> {
     pub(super) users: &'t [NodeId],
     pub(super) unauthorized_user: Option<NodeId>,
-    pub(super) ip_filters: Option<RawIpFilters<'t>>,
+    pub(super) ip_filters: Option<At<RawIpFilters<'t>>>,
 }
 
 /// `users[…]` or `unauthorized_user`.
@@ -160,17 +160,19 @@ impl DerefMut for Reader<'_, '_> {
 }
 
 impl<'t> Reader<'t, '_> {
-    /// Reads the top level.
-    pub(super) fn config(&mut self) -> RawConfig<'t> {
+    /// Reads the top level of a file.
+    pub(super) fn config(&mut self, top: &Place<'_>) -> RawConfig<'t> {
         let mut raw = RawConfig::default();
         let Some(root) = self.tree.root() else { return raw };
-        let top = Place::root();
-        for Member { field, name, value } in self.members(root, &top, &TOP).unwrap_or_default() {
+        for Member { field, name, value } in self.members(root, top, &TOP).unwrap_or_default() {
             let place = &top.field(name);
             match field {
                 TopField::Users => raw.users = self.items(value, place, "[]main.UserInfo").unwrap_or_default(),
                 TopField::UnauthorizedUser => raw.unauthorized_user = (!self.is_null(value)).then_some(value),
-                TopField::IpFilters => raw.ip_filters = self.ip_filters(value, place),
+                TopField::IpFilters => {
+                    let mark = self.mark(value);
+                    raw.ip_filters = self.ip_filters(value, place).map(|value| At { value, mark });
+                }
             }
         }
         raw

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use vmkit::config_files::ConfigFile;
+
 /// Loads that are remembered.
 const MAX_ENTRIES: usize = 20;
 /// Longest text of problems that is kept, in bytes.
@@ -13,7 +15,7 @@ const MAX_TEXT: usize = 16 * 1024;
 
 /// What the last load was made from.
 pub struct Loaded {
-    pub(super) bytes: Vec<u8>,
+    pub(super) files: Vec<ConfigFile>,
     /// Contents of the key files the config names.
     pub(super) key_files: BTreeMap<String, Vec<u8>>,
     /// What the log line counts.
@@ -27,15 +29,25 @@ impl std::fmt::Debug for Loaded {
 }
 
 impl Loaded {
-    /// The text of the config.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The texts of the config.
+    pub fn files(&self) -> &[ConfigFile] {
+        &self.files
     }
 
-    /// SHA-256 of the text, as `sha256sum` shows it.
+    /// SHA-256 of the text, as `sha256sum FILE` shows it. Of several files that of what `sha256sum FILES` prints.
     pub fn hash(&self) -> String {
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.bytes);
-        hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        match self.files.as_slice() {
+            [only] if only.name.is_empty() => sha256(&only.bytes),
+            _ => {
+                let line = |(name, hash)| format!("{hash}  {name}\n");
+                sha256(self.file_hashes().map(line).collect::<String>().as_bytes())
+            }
+        }
+    }
+
+    /// Names of the files with the SHA-256 of their texts; the only one has no name.
+    pub fn file_hashes(&self) -> impl Iterator<Item = (&str, String)> {
+        self.files.iter().map(|file| (&*file.name, sha256(&file.bytes)))
     }
 
     /// Users as the log counts them.
@@ -46,6 +58,11 @@ impl Loaded {
     pub(super) fn key_files_are_current(&self) -> bool {
         self.key_files.iter().all(|(path, content)| std::fs::read(path).is_ok_and(|now| now == *content))
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One load, or several in a row that failed in the same way.

@@ -1,6 +1,6 @@
 //! Loads the config at start, on SIGHUP, on `/-/reload` and when its file is due (docs/config-reload.md).
 //!
-//! Read → same bytes? → parse → fetch keys → build → swap → retire the old generation → metrics. Key files count as
+//! Read all files → same bytes? → parse → fetch keys → build → swap → retire the old generation → metrics. Key files count as
 //! part of the config: when one of them has changed, an unchanged config is loaded again.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use vmkit::blocking::Slot;
-use vmkit::config_source::ConfigSource;
+use vmkit::config_files::{ConfigFile, ConfigFiles};
 use vmkit::env_template::Environment as Variables;
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
@@ -62,6 +62,9 @@ pub enum LoadError {
     /// There is nothing in the file, while there was before.
     #[error("-auth.config={0} is empty; write {{}} into it if nobody is to be let in")]
     Empty(String),
+    /// The same for one of many files.
+    #[error("{1} of -auth.config={0} is empty; remove it or write {{}} into it if its users are to go")]
+    EmptyFile(String, String),
     /// The bytes are no valid config.
     #[error("failed to parse -auth.config={0}: {1}")]
     Parse(String, String),
@@ -70,7 +73,7 @@ pub enum LoadError {
 /// Reads configs and makes generations of them.
 pub struct Controller {
     /// Where the config is read from.
-    pub source: ConfigSource,
+    pub source: ConfigFiles,
     /// `-auth.config`
     pub path: String,
     /// Values of `%{NAME}`.
@@ -112,7 +115,7 @@ fn shown(path: &str) -> String {
 /// All problems of the config, with the path in front.
 pub fn parse(
     path: &str,
-    bytes: &[u8],
+    files: &[ConfigFile],
     variables: &Variables,
     defaults: &ConfigDefaults,
 ) -> Result<(AuthConfig, BTreeMap<String, Vec<u8>>), LoadError> {
@@ -125,18 +128,18 @@ pub fn parse(
     let inputs = Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file };
     let quoted = shown(path);
     let problem = |text: String| LoadError::Parse(quoted.clone(), text);
-    let config = config::parse(bytes, &inputs).map_err(|errors| problem(errors.to_string()))?;
+    let config = config::parse_files(files, &inputs).map_err(|errors| problem(errors.to_string()))?;
     Ok((config, key_files.into_inner()))
 }
 
 impl Controller {
     /// Loads the config for the first time.
     pub async fn start(&mut self) -> Result<Arc<Generation>, LoadError> {
-        let bytes = self.read().await?;
-        if is_blank(&bytes) {
+        let files = self.read().await?;
+        if files.iter().all(is_blank) {
             vmkit::warn!("-auth.config={} is empty: nobody is let in", self.source.shown());
         }
-        let generation = Arc::new(self.build(bytes, None).await?);
+        let generation = Arc::new(self.build(files, None).await?);
         self.registry.replace_generation(Some(generation.metrics.clone()));
         self.announce();
         Ok(generation)
@@ -173,35 +176,43 @@ impl Controller {
     }
 
     async fn next(&mut self, serving: &Serving<Generation>) -> Result<Option<Generation>, LoadError> {
-        let bytes = self.read().await?;
-        let loaded = self.loaded.clone().filter(|loaded| loaded.bytes == bytes);
+        let files = self.read().await?;
+        let loaded = self.loaded.clone().filter(|loaded| loaded.files == files);
         if let Some(loaded) = loaded
             && self.off_thread(move || loaded.key_files_are_current()).await?
         {
             return Ok(None);
         }
-        // Who writes a file in place truncates it first; nobody means to lock all users out that way.
-        if is_blank(&bytes) && self.loaded.as_ref().is_some_and(|loaded| !is_blank(&loaded.bytes)) {
-            return Err(LoadError::Empty(self.source.shown()));
-        }
+        self.refuse_truncated(&files)?;
         let previous = serving.load();
-        self.build(bytes, Some(&previous)).await.map(Some)
+        self.build(files, Some(&previous)).await.map(Some)
     }
 
-    async fn read(&mut self) -> Result<Vec<u8>, LoadError> {
+    /// Who writes a file in place truncates it first; nobody means to lock its users out that way.
+    fn refuse_truncated(&self, files: &[ConfigFile]) -> Result<(), LoadError> {
+        let before = self.loaded.as_ref().map(|loaded| loaded.files.as_slice()).unwrap_or_default();
+        let had_text = |name: &str| before.iter().any(|file| file.name == name && !is_blank(file));
+        match files.iter().find(|file| is_blank(file) && had_text(&file.name)) {
+            None => Ok(()),
+            Some(file) if file.name.is_empty() => Err(LoadError::Empty(self.source.shown())),
+            Some(file) => Err(LoadError::EmptyFile(self.source.shown(), file.name.clone())),
+        }
+    }
+
+    async fn read(&mut self) -> Result<Vec<ConfigFile>, LoadError> {
         self.source.read().await.map_err(|cause| LoadError::Read(self.source.shown(), cause))
     }
 
-    async fn build(&mut self, bytes: Vec<u8>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
+    async fn build(&mut self, files: Vec<ConfigFile>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
         let (path, variables, defaults) = (self.path.clone(), self.variables.clone(), self.defaults.clone());
         let flags = lint::Flags { max_concurrent_requests: self.environment.max_concurrent, has_mtls: true };
         let work = move || {
-            let parsed = parse(&path, &bytes, &variables, &defaults);
+            let parsed = parse(&path, &files, &variables, &defaults);
             let doubts =
-                parsed.as_ref().map_or_else(|_| Vec::new(), |(config, _)| doubts(&bytes, &variables, config, flags));
-            (parsed, doubts, bytes)
+                parsed.as_ref().map_or_else(|_| Vec::new(), |(config, _)| doubts(&files, &variables, config, flags));
+            (parsed, doubts, files)
         };
-        let (parsed, doubts, bytes) = self.off_thread(work).await?;
+        let (parsed, doubts, files) = self.off_thread(work).await?;
         let (config, key_files) = parsed?;
         self.warn(&doubts);
         let users = config.lookup_keys;
@@ -211,7 +222,7 @@ impl Controller {
         if let Some(users) = &generation.directory.jwt_users {
             self.issuers.start(users.issuers()).await;
         }
-        self.loaded = Some(Arc::new(Loaded { bytes, key_files, users }));
+        self.loaded = Some(Arc::new(Loaded { files, key_files, users }));
         Ok(generation)
     }
 
@@ -233,7 +244,8 @@ impl Controller {
             self.history.loaded(loaded);
         }
         let users = self.loaded.as_ref().map_or(0, |loaded| loaded.users);
-        vmkit::info!("loaded information about {users} users from -auth.config={}", self.source.shown());
+        let files = self.loaded.as_ref().map_or_else(String::new, |loaded| of_files(&loaded.files));
+        vmkit::info!("loaded information about {users} users from -auth.config={}{files}", self.source.shown());
     }
 
     /// Reads certificates of TLS identities that are new, so that the first request does not find them missing.
@@ -265,12 +277,20 @@ pub async fn refresh(tls: Arc<ClientTls>, client: Arc<Client>) {
 }
 
 /// What the rules for loading find; they look at no other file.
-fn doubts(bytes: &[u8], variables: &Variables, config: &AuthConfig, flags: lint::Flags) -> Vec<Finding> {
-    lint::lint_file(bytes, &|text| variables.expand(text), config, flags, &|_| true, |rule| rule.at_load)
+fn doubts(files: &[ConfigFile], variables: &Variables, config: &AuthConfig, flags: lint::Flags) -> Vec<Finding> {
+    lint::lint_files(files, &|text| variables.expand(text), config, flags, &|_| true, |rule| rule.at_load)
+}
+
+/// ` (3 files)`, where there may be several.
+pub fn of_files(files: &[ConfigFile]) -> String {
+    match files {
+        [only] if only.name.is_empty() => String::new(),
+        _ => format!(" ({})", lint::counted(files.len(), "file")),
+    }
 }
 
 /// Whether there is nothing but blanks and comments.
-fn is_blank(config: &[u8]) -> bool {
-    let mut lines = config.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+fn is_blank(file: &ConfigFile) -> bool {
+    let mut lines = file.bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.all(|line| line.is_empty() || line.starts_with(b"#"))
 }

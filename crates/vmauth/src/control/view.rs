@@ -36,7 +36,7 @@ impl ConfigView {
     /// users: to be called on a thread of its own.
     pub fn effective(&self) -> Result<String, String> {
         let loaded = self.history.serving().ok_or("no config is loaded")?;
-        let parsed = parse(&self.path, loaded.bytes(), &self.variables, &self.defaults);
+        let parsed = parse(&self.path, loaded.files(), &self.variables, &self.defaults);
         parsed.map(|(config, _)| dump(&config)).map_err(|error| error.to_string())
     }
 }

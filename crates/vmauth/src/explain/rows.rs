@@ -76,7 +76,7 @@ pub(super) fn users(
     directory.client_cert_users.numbers().for_each(|number| set(number, Kind::Certificate));
     let kind_of = |number: u32| kinds.get(number as usize).copied();
     let row = |number: u32, state, why: &str| Row {
-        place: format!("users[{number}]"),
+        place: generation.user(number).map_or("", |user| &*user.place).to_owned(),
         name: generation.user(number).map_or("", |user| user.name()).to_owned(),
         state,
         why: why.to_owned(),
@@ -112,7 +112,7 @@ pub(super) fn users(
     }
     if let Some(found) = found.filter(|found| found.number.is_none()) {
         let why = if found.had_credentials { "credentials that belong to nobody" } else { "no credentials" };
-        rows.push(Row { place: "unauthorized_user".into(), name: String::new(), state: State::Hit, why: why.into() });
+        rows.push(Row { place: found.user.place.to_string(), name: String::new(), state: State::Hit, why: why.into() });
     }
     rows
 }

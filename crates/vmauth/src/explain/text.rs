@@ -11,7 +11,7 @@ impl Explanation {
     /// The first line: the verdict in one sentence.
     pub fn headline(&self, with_secrets: bool) -> String {
         let who = match (&self.user, self.user_place.as_deref()) {
-            (_, Some("unauthorized_user")) => Some("unauthorized_user".to_owned()),
+            (_, Some(place)) if place.ends_with("unauthorized_user") => Some(place.to_owned()),
             (Some(name), _) => Some(format!("user {}", quote(name))),
             (None, _) => None,
         };

@@ -135,6 +135,7 @@ impl Builder<'_> {
             routes.push(Route { number, target, deny_paths: DeniedPaths::new(deny_paths), ip_filter });
         }
         User {
+            place: spec.place.into(),
             display_name: spec.display_name,
             metrics,
             limiter,

@@ -70,14 +70,13 @@ pub(super) fn skip_verify(rule: &'static Rule, input: &Input<'_>, findings: &mut
 
 pub(super) fn plain_secret(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
     // With variables replaced every secret would be a text.
-    let Some(written) = input.written else { return };
-    written.each_scalar(|place, Scalar { text, mark, .. }| {
+    input.written.each_scalar(|place, Scalar { text, mark, .. }| {
         let field = field_of(place);
         let header =
             text.split_once(':').filter(|_| field.starts_with("headers[") || field.starts_with("response_headers["));
         let is_secret = match header {
             Some((name, value)) => redact::is_secret_header(name.trim()) && !value.trim().is_empty(),
-            None => SECRET_FIELDS.contains(&field) || (has_userinfo(text) && place.contains("ur")),
+            None => SECRET_FIELDS.contains(&field) || (has_userinfo(text) && field.contains("ur")),
         };
         if is_secret && !text.is_empty() && !text.contains("%{") && !text.contains("{{") {
             let message =

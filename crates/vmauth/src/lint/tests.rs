@@ -1,7 +1,7 @@
 //! One table: a config, and the rules that find something in it, each with its line.
 
 use super::*;
-use crate::config::{ConfigDefaults, Inputs, parse};
+use crate::config::{ConfigDefaults, Inputs, parse, parse_files};
 
 const FLAGS: Flags = Flags { max_concurrent_requests: 1000, has_mtls: true };
 
@@ -9,8 +9,8 @@ fn found(yaml: &str, flags: Flags) -> Vec<Finding> {
     let defaults = ConfigDefaults::default();
     let inputs = Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|path| std::fs::read(path) };
     let config = parse(yaml.as_bytes(), &inputs).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
-    let source = Source::new(yaml).unwrap();
-    let input = Input { source: &source, written: Some(&source), config: &config, flags, is_readable: &|_| false };
+    let source = Source::new([("", yaml)]);
+    let input = Input { source: &source, written: &source, config: &config, flags, is_readable: &|_| false };
     lint(&input, |_| true)
 }
 
@@ -105,6 +105,20 @@ fn routes() {
 #[test]
 fn rules_are_switched_off_by_comments() {
     check("# lint-off: empty-config\n{}", &[]);
+}
+
+#[test]
+fn findings_name_their_file_and_comments_count_for_their_own() {
+    let user = |name: &str| format!("users: [{{username: {name}, url_prefix: http://a/}}]\n").into_bytes();
+    let off = [b"# lint-off: empty-password\n".to_vec(), user("b")].concat();
+    let files = [("a.yml", user("a")), ("b.yml", off), ("c.yml", user("c"))];
+    let files = files.map(|(name, bytes)| ConfigFile { name: name.to_owned(), bytes });
+    let defaults = ConfigDefaults::default();
+    let inputs = Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|path| std::fs::read(path) };
+    let config = parse_files(&files, &inputs).unwrap();
+    let found = lint_files(&files, &str::to_owned, &config, FLAGS, &|_| true, |_| true);
+    let got: Vec<_> = found.iter().map(|one| (one.file.as_str(), one.place.as_str(), one.mark.line)).collect();
+    assert_eq!(got, [("a.yml", "a.yml:users[0]", 1), ("c.yml", "c.yml:users[0]", 1)]);
 }
 
 #[test]

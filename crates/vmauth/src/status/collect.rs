@@ -11,8 +11,8 @@ use vmkit::redact;
 use vmkit::service::Listening;
 
 use super::model::{
-    Backend, Certificate, Check, Config, Failure, Issuer, List, Load, Logging, PoolState, Probe, Requests, Route,
-    RouteBackend, Status, User, UserLogging, Worker,
+    Backend, Certificate, Check, Config, ConfigFile, Failure, Issuer, List, Load, Logging, PoolState, Probe, Requests,
+    Route, RouteBackend, Status, User, UserLogging, Worker,
 };
 use crate::control::ConfigView;
 use crate::generation::{BuildContext, Generation};
@@ -199,9 +199,13 @@ impl Sources {
             times: load.times,
         };
         let history = &self.config.history;
+        let serving = history.serving();
+        let file = |(name, sha256): (&str, String)| ConfigFile { name: name.to_owned(), sha256 };
+        let files = serving.iter().flat_map(|loaded| loaded.file_hashes()).map(file);
         Config {
             source: self.config.shown.clone(),
-            sha256: history.serving().map(|loaded| loaded.hash()),
+            sha256: serving.as_ref().map(|loaded| loaded.hash()),
+            files: files.filter(|file| !file.name.is_empty()).collect(),
             loads: history.loads().into_iter().map(load).collect(),
         }
     }
@@ -360,6 +364,7 @@ fn shown_user(user: &Served) -> User {
         }
     }
     User {
+        place: user.place.to_string(),
         name: user.name().to_owned(),
         in_flight: user.limiter.current(),
         limit: user.limiter.capacity(),

@@ -151,6 +151,8 @@ pub struct PoolState {
 /// A user.
 #[derive(Debug, Serialize)]
 pub struct User {
+    /// Where it stands in the config: `users[3]`, `b.yml:users[3]`.
+    pub place: String,
     /// Name in messages.
     pub name: String,
     /// Requests that run now.
@@ -242,10 +244,21 @@ pub struct Certificate {
 pub struct Config {
     /// Path or URL.
     pub source: String,
-    /// SHA-256 of the text that serves.
+    /// SHA-256 of the text that serves; of several files that of the list that `sha256sum` prints of them.
     pub sha256: Option<String>,
+    /// Those files; empty for a single one.
+    pub files: Vec<ConfigFile>,
     /// The last loads, the newest first.
     pub loads: Vec<Load>,
+}
+
+/// A file of many.
+#[derive(Debug, Serialize)]
+pub struct ConfigFile {
+    /// Its name below the directory.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub sha256: String,
 }
 
 /// A load of the config.

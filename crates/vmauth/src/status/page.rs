@@ -169,7 +169,13 @@ fn users(page: &mut String, users: &List<User>, query: &str) {
             push!(page, "<td class=\"n\">{number}</td>");
         }
         page.push_str("</tr><tr><td colspan=\"9\">");
-        push!(page, "<details id=\"user-{}\"><summary>routes: {}</summary>", users.offset + place, user.routes.len());
+        push!(
+            page,
+            "<details id=\"user-{}\"><summary>routes: {} <code>{}</code></summary>",
+            users.offset + place,
+            user.routes.len(),
+            escape(&user.place)
+        );
         for route in &user.routes {
             push!(page, "<div><code>{}</code> {}<ul>", escape(&route.place), escape(&route.takes));
             for backend in &route.backends {
@@ -244,7 +250,15 @@ fn loads(page: &mut String, status: &Status) {
     if let Some(hash) = &config.sha256 {
         push!(page, ", SHA-256 <code id=\"config-hash\">{hash}</code>");
     }
-    page.push_str("</p><table id=\"loads\"><tr><th>Loaded</th><th>Result</th></tr>");
+    page.push_str("</p>");
+    if !config.files.is_empty() {
+        page.push_str("<table id=\"files\"><tr><th>File</th><th>SHA-256</th></tr>");
+        for file in &config.files {
+            push!(page, "<tr><td><code>{}</code></td><td><code>{}</code></td></tr>", escape(&file.name), file.sha256);
+        }
+        page.push_str("</table>");
+    }
+    page.push_str("<table id=\"loads\"><tr><th>Loaded</th><th>Result</th></tr>");
     for load in &config.loads {
         push!(page, "<tr><td>{} ago</td><td>{}</td></tr>", span(status.now, load.at), load_result(load));
     }

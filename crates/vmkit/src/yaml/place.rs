@@ -31,6 +31,7 @@ pub struct Place<'p> {
 #[derive(Clone, Copy)]
 enum Step<'p> {
     Root,
+    File(&'p str),
     Field(&'p str),
     Index(usize),
 }
@@ -39,6 +40,11 @@ impl<'p> Place<'p> {
     /// The whole file.
     pub const fn root() -> Self {
         Self { parent: None, step: Step::Root }
+    }
+
+    /// The whole file of this name, where there are several: its places read `NAME:users[3]`. No name = [`Self::root`].
+    pub const fn file(name: &'p str) -> Self {
+        if name.is_empty() { Self::root() } else { Self { parent: None, step: Step::File(name) } }
     }
 
     /// The field `name` of the object at this place.
@@ -57,12 +63,13 @@ impl fmt::Display for Place<'_> {
         if let Some(parent) = self.parent {
             parent.fmt(f)?;
         }
-        let parent_is_root = self.parent.is_none_or(|parent| matches!(parent.step, Step::Root));
-        match self.step {
-            Step::Root => Ok(()),
-            Step::Field(name) if parent_is_root => f.write_str(name),
-            Step::Field(name) => write!(f, ".{name}"),
-            Step::Index(index) => write!(f, "[{index}]"),
+        match (self.step, self.parent.map(|parent| parent.step)) {
+            (Step::Root, _) => Ok(()),
+            (Step::File(name), _) => f.write_str(name),
+            (Step::Field(name), None | Some(Step::Root)) => f.write_str(name),
+            (Step::Field(name), Some(Step::File(_))) => write!(f, ":{name}"),
+            (Step::Field(name), Some(Step::Field(_) | Step::Index(_))) => write!(f, ".{name}"),
+            (Step::Index(index), _) => write!(f, "[{index}]"),
         }
     }
 }
@@ -80,6 +87,8 @@ mod tests {
         let entry = map.index(0);
         assert_eq!(root.to_string(), "");
         assert_eq!(users.to_string(), "users");
+        assert_eq!(Place::file("b.yml").to_string(), "b.yml");
+        assert_eq!(Place::file("b.yml").field("users").index(1).to_string(), "b.yml:users[1]");
         assert_eq!(entry.field("src_paths").index(1).to_string(), "users[3].url_map[0].src_paths[1]");
     }
 }

@@ -39,8 +39,11 @@ pub trait Stage: Copy + Ord + fmt::Debug + 'static {
 pub struct Problem<S> {
     /// Which check found it.
     pub stage: S,
-    /// Path of the value, such as `users[3].url_map[0].src_paths[1]`; empty for the whole file.
+    /// Path of the value, such as `users[3].url_map[0].src_paths[1]`; empty for the whole file. With several files it
+    /// begins with the name of its own: `b.yml:users[3]`, `b.yml`.
     pub place: String,
+    /// Number of its file, from 0.
+    pub file: usize,
     /// Line of the value, from 1.
     pub line: u32,
     /// Column of the value in characters, from 1.
@@ -58,7 +61,8 @@ impl<S: Stage> Problem<S> {
     fn place_first(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { stage, line, column, message, plain, hint, .. } = self;
         match *stage == S::SYNTAX {
-            true => write!(f, "line {line}, column {column}: yaml: ")?,
+            true if self.place.is_empty() => write!(f, "line {line}, column {column}: yaml: ")?,
+            true => write!(f, "{} (line {line}, column {column}): yaml: ", self.place)?,
             false => write!(f, "{} (line {line}, column {column}): ", self.place())?,
         }
         f.write_str(if plain.is_empty() { message } else { plain })?;
@@ -143,15 +147,21 @@ impl<S: Stage> std::error::Error for ProblemList<S> {}
 pub struct Problems<S> {
     found: Vec<Problem<S>>,
     total: usize,
+    file: usize,
 }
 
 impl<S> Default for Problems<S> {
     fn default() -> Self {
-        Self { found: Vec::new(), total: 0 }
+        Self { found: Vec::new(), total: 0, file: 0 }
     }
 }
 
 impl<S: Stage> Problems<S> {
+    /// What is reported from now on concerns the file of this number.
+    pub fn in_file(&mut self, file: usize) {
+        self.file = file;
+    }
+
     /// Reports a problem at `place`.
     pub fn push(
         &mut self,
@@ -180,6 +190,7 @@ impl<S: Stage> Problems<S> {
             self.found.push(Problem {
                 stage,
                 place: place.to_string(),
+                file: self.file,
                 line: mark.line,
                 column: mark.column,
                 message: message.into(),
@@ -190,8 +201,8 @@ impl<S: Stage> Problems<S> {
     }
 
     /// Reports that the text is no YAML.
-    pub fn syntax(&mut self, mark: Mark, message: &str) {
-        self.push(S::SYNTAX, &Place::root(), mark, message, "");
+    pub fn syntax(&mut self, root: &Place<'_>, mark: Mark, message: &str) {
+        self.push(S::SYNTAX, root, mark, message, "");
     }
 
     /// Forgets unknown and repeated fields, for configs that are read without strictness.
@@ -211,13 +222,13 @@ impl<S: Stage> Problems<S> {
         self.total
     }
 
-    /// Orders by stage, then by line or as reported; drops what an anchor repeats.
+    /// Orders by stage and file, then by line or as reported; drops what an anchor repeats.
     pub fn into_list(self) -> ProblemList<S> {
         let mut problems: Vec<Problem<S>> = Vec::with_capacity(self.found.len());
         for problem in self.found {
             let repeated = |known: &&Problem<S>| {
                 known.stage.is_by_line()
-                    && (known.line, known.column) == (problem.line, problem.column)
+                    && (known.file, known.line, known.column) == (problem.file, problem.line, problem.column)
                     && known.message == problem.message
             };
             if !problems.iter().any(|known| repeated(&known)) {
@@ -226,7 +237,7 @@ impl<S: Stage> Problems<S> {
         }
         problems.sort_by_key(|problem| {
             let by_line = problem.stage.is_by_line();
-            (problem.stage, if by_line { (problem.line, problem.column) } else { (0, 0) })
+            (problem.stage, problem.file, if by_line { (problem.line, problem.column) } else { (0, 0) })
         });
         problems.truncate(MAX_PROBLEMS);
         let omitted = if self.total > 2 * MAX_PROBLEMS || problems.len() == MAX_PROBLEMS {

@@ -119,7 +119,9 @@ fn syntax_error(text: &str, mark: Mark, message: &str) -> TreeError {
         let message = "a tab indents the line; write blanks".to_owned();
         return TreeError { mark: Mark::new(index + 1, at + 1), message };
     }
-    let message = if message.contains("quoted scalar") {
+    let message = if message.contains("unknown anchor") {
+        format!("{message}; an anchor stands before its aliases, in the same file")
+    } else if message.contains("quoted scalar") {
         format!("a quote that opens here or above is never closed ({message})")
     } else {
         message.to_owned()

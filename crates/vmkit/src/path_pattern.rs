@@ -1,4 +1,4 @@
-//! File names with `*`: `scrape_config_files` and `file_sd_configs`.
+//! File names with `*`: `-auth.config` of many files, `scrape_config_files`, `file_sd_configs`.
 //!
 //! Only a star makes a text a pattern; then `?` and `[a-z]` have their meaning, too. A star spans no slash and stands
 //! in directories as well. What cannot be read is skipped: a pattern without match is no mistake.
