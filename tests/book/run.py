@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""Runs the book: every config of the pages under docs/ that tell how something is done is loaded, every command run, every promise compared.
+
+    run.py VMAUTH [WORDS]        # WORDS: pages whose path has them
+
+Hosts that configs name become servers on loopback, and ports become free ones; nothing else of a page is changed. How promises are written: pages.py.
+Tokens of a page (`json token`) are signed here and must be refused when key, issuer, audience or dates are others. Needs curl and openssl.
+"""
+
+import concurrent.futures
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blackbox.product import Product  # noqa: E402
+from blackbox.report import check, summary, wait_for  # noqa: E402
+from book.pages import blocks, commands, promise  # noqa: E402
+from book.servers import Certificate, Key, Server, fresh  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = ("docs/howto/*.md", "docs/providers/*.md", "docs/troubleshooting.md")
+DOWN = "vm-down"   # a host of which nothing listens
+URL = re.compile(r"\b(https?)://((?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+)(?::(\d+))?(?=[/\"'\s,}\]]|$)")
+LOOPBACK = ("127.0.0.1", "localhost")
+POD = "var/run/secrets/kubernetes.io/serviceaccount"   # files of pods are in the page's folder
+LISTENS = ("-httpListenAddr", "-httpInternalListenAddr")
+DEFAULT_START = "vmauth -auth.config=auth.yml"
+SUBCOMMANDS = ("lint", "explain", "test", "schema", "-dryRun", "-version")
+
+
+class Page:
+    """A page while it is run, in a folder of its own."""
+
+    def __init__(self, path, binary, shared):
+        self.path, self.binary, self.certificate, self.key, self.other_key = path, binary, *shared
+        self.name = str(path.relative_to(ROOT))
+        self.text = path.read_text()
+        self.folder = Path(tempfile.mkdtemp(prefix="book-"))
+        (self.folder / "issuer.pem").write_text(self.key.public)
+        (self.folder / "bin").mkdir()
+        for program in ("vmauth", "vmagent"):
+            (self.folder / "bin" / program).symlink_to(Path(binary).resolve().with_name(program))
+        (self.folder / POD).mkdir(parents=True)
+        (self.folder / POD / "ca.crt").write_bytes(self.certificate.cert.read_bytes())
+        (self.folder / POD / "token").write_text(self.key.sign({"sub": "the proxy"}))
+        self.closed = socket.socket()
+        self.closed.bind(("127.0.0.1", 0))   # and never listens
+        self.servers, self.ports, self.product, self.start, self.variables = {}, {}, None, DEFAULT_START, {}
+        self.claims, self.token, self.issuers, self.ran, self.unchecked = None, "", set(), 0, 0
+
+    def say(self, line, what, passed, detail=""):
+        self.ran += 1
+        return check(f"{self.name}:{line}: {what.splitlines()[0][:110]}", passed, detail)
+
+    def server(self, name):
+        if name not in self.servers:
+            self.servers[name] = Server(name, self)
+        return self.servers[name]
+
+    def local(self, text):
+        """The text with addresses of servers of this test."""
+        def replaced(found):
+            scheme, host, port = found.groups()
+            if host in LOOPBACK and (mapped := self.ports.get(int(port or (443 if scheme == "https" else 80)))):
+                return f"{scheme}://{host}:{mapped}"
+            return f"{scheme}://127.0.0.1:{self.closed.getsockname()[1]}" if host == DOWN else self.server(found[0]).url
+        return URL.sub(replaced, text)
+
+    def as_on_the_page(self, text):
+        for server in self.servers.values():
+            text = text.replace(server.url, server.name)
+        return text
+
+    def environment(self):
+        trusted = str(self.certificate.cert)
+        ours = {"TOKEN": self.token, "SSL_CERT_FILE": trusted, "CURL_CA_BUNDLE": trusted, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
+        return os.environ | ours | self.variables
+
+    def shell(self, command, *args, **more):
+        return subprocess.run(["bash", "-c", command, "-", *args], cwd=self.folder, env=self.environment() | more, capture_output=True, text=True, timeout=120)
+
+    def flags(self):
+        """Arguments of the page's start, and the ports that it names, with any free ones in their place."""
+        words = shlex.split(self.start)[1:]
+        if not any(word.startswith(LISTENS[0] + "=") for word in words):
+            words.append(f"{LISTENS[0]}=:8427")
+        flags, ports = [], {name: [] for name in LISTENS}
+        for word in words:
+            name, equals, value = word.partition("=")
+            if name in LISTENS:
+                ports[name] = [int(address.rpartition(":")[2]) for address in value.split(",")]
+                value = ",".join("127.0.0.1:0" for _ in ports[name])
+            flags.append(name + equals + value.replace(f"/{POD}", POD))
+        return flags, [port for name in LISTENS for port in ports[name]]
+
+    def load(self, block):
+        self.check_config()
+        self.stop()
+        self.start, self.ports = DEFAULT_START, {}
+        self.issuers = {self.local(issuer) for issuer in re.findall(r"issuer: *[\"']?(https?://[^\s\"'}]+)", block.text)}
+        (self.folder / "auth.yml").write_text(self.local(block.text))
+        self.unchecked = block.line
+
+    def check_config(self):
+        """Loads the last config by itself, unless the page has a command that starts with it."""
+        if self.unchecked:
+            self.dry_run(self.unchecked, "config")
+
+    def dry_run(self, line, what):
+        self.unchecked = 0
+        done = self.shell('vmauth "$@"', *self.flags()[0], "-dryRun", "-dryRun.strict")
+        self.say(line, what, done.returncode == 0, done.stderr)
+
+    def serve(self):
+        if self.product is None:
+            self.check_config()
+            flags, ports = self.flags()
+            self.product = Product(self.binary, flags, self.environment(), self.folder)
+            wait_for("listeners", lambda: len(self.listening()) == len(ports) or self.product.process.poll() is not None, patience=60)
+            self.ports = dict(zip(ports, self.listening(), strict=True))
+            # The first tokens are refused without keys.
+            wait_for("keys of the issuers", lambda: len(re.findall("loaded [1-9][0-9]* keys of issuer", self.product.log())) >= len(self.issuers), patience=60)
+
+    def listening(self):
+        return [int(port) for port in re.findall(r"started server at https?://127\.0\.0\.1:(\d+)/", self.product.log())]
+
+    def stop(self):
+        if self.product is not None:
+            self.product.stop()
+            self.product = None
+
+    def run(self):
+        try:
+            for block in blocks(self.text):
+                self.one(block)
+            self.check_config()
+            self.expect_token_used()
+            if not self.ran and self.path.name != "README.md":
+                check(self.name, False, "nothing on this page is run")
+        except Exception as error:
+            check(self.name, False, f"{type(error).__name__}: {error}\n{self.product.log()[-3000:] if self.product else ''}")
+        finally:
+            self.stop()
+            self.closed.close()
+            for server in self.servers.values():
+                server.stop()
+            shutil.rmtree(self.folder)
+
+    def expect_token_used(self):
+        if self.claims is not None:
+            check(self.name, False, f"no curl sends the token {self.claims}, and is answered 200")
+
+    def one(self, block):
+        kind, _, name = block.info.partition(" ")
+        if block.info == "yaml":
+            self.load(block)
+        elif block.info == "json token":
+            self.expect_token_used()
+            self.claims = json.loads(self.local(block.text))
+            self.token = self.key.sign(fresh(self.claims))
+            self.variables.pop("TOKEN", None)
+        elif kind == "sh":
+            for line, command, promised in commands(block):
+                self.command(line, command, promised)
+        elif name:
+            (self.folder / name).write_text(self.local(block.text))
+        elif kind not in ("text", ""):
+            check(f"{self.name}:{block.line}", False, f"nobody knows blocks of {block.info!r}")
+
+    def command(self, line, command, promised):
+        words = command.split()
+        if re.match(r"(export )?[A-Z_]+=", command):
+            names = re.findall(r"\b([A-Z_]+)=", command)
+            done = self.shell(f"{self.local(command)}\nset -e\nexport {' '.join(names)}; for name in {' '.join(names)}; do printf '%s\\0' \"${{!name}}\"; done")
+            self.say(line, command, done.returncode == 0 and all(values := done.stdout.split("\0")[:-1]), done.stderr)
+            self.variables |= dict(zip(names, values))
+        elif words[0] == "vmauth" and words[1] not in SUBCOMMANDS:
+            self.stop()
+            self.start, self.ports = command, {}
+            self.dry_run(line, command)
+        elif words[0] == "vmagent":
+            done = self.shell(f"{self.local(command)} -dryRun")
+            self.say(line, command, done.returncode == 0, done.stderr)
+        elif words[0] == "curl":
+            self.curl(line, command, promised)
+        else:
+            done = self.shell(self.local(command))
+            wanted = re.match(r"exit (\d+)", promised)
+            words_wanted = "" if wanted else promised
+            output = self.as_on_the_page(done.stdout + done.stderr)
+            self.say(line, command, done.returncode == (int(wanted[1]) if wanted else 0) and words_wanted in output, f"exit code {done.returncode}, want {promised!r}\n{output}")
+
+    def curl(self, line, command, promised):
+        wanted = promise(promised)
+        if wanted is None:
+            self.say(line, command, False, f"the promise {promised!r} cannot be read")
+            return
+        self.serve()
+        problem = self.asked(command, wanted)
+        deadline = time.monotonic() + 30
+        while problem and "/metrics" in command and time.monotonic() < deadline:   # that page may be a second old
+            time.sleep(0.2)
+            problem = self.asked(command, wanted)
+        self.say(line, command, problem is None, problem)
+        if self.claims and wanted.status == "200" and "$TOKEN" in command and problem is None:
+            self.refused(line, command)
+            self.claims = None
+
+    def asked(self, command, wanted, **env):
+        """What is wrong with the answer to a curl, or None."""
+        for server in self.servers.values():
+            server.requests.clear()
+        output = self.shell(f"{self.local(command)} -sSi --max-time 30", **env)
+        text = output.stdout + output.stderr
+        statuses = re.findall(r"^HTTP/[\d.]+ (\d{3})", text, re.M)
+        if not statuses or statuses[-1] != wanted.status:
+            return f"want {wanted.status}, got\n{text[:800]}\n{self.product.log()[-1500:]}"
+        if wanted.words and wanted.words not in text:
+            return f"no {wanted.words!r} in\n{text[:800]}"
+        got = [request for server in self.servers.values() for request in server.requests]
+        if not wanted.url:
+            return f"a backend got {got[-1][0]}" if got and wanted.status != "200" else None
+        fitting = [headers for url, headers in got if url == wanted.url]
+        if not fitting:
+            return f"want {wanted.url}, backends got {[url for url, _ in got]}"
+        for header in wanted.with_headers:
+            name, _, value = header.partition(": ")
+            if self.local(value) not in (fitting[-1].get_all(name) or []):
+                return f"want {header}, got {name}: {fitting[-1].get_all(name)}"
+        return next((f"{name} was sent" for name in wanted.without_headers if name in fitting[-1]), None)
+
+    def refused(self, line, command):
+        """The token must not be believed under another key or issuer, after its end, or for somebody else."""
+        claims = fresh(self.claims)
+        bad = {"another key": self.other_key.sign(claims, kid=self.key.kid), "an end that has passed": self.key.sign(claims | {"exp": int(time.time()) - 700})}
+        if self.issuers:
+            bad["another issuer"] = self.key.sign(claims | {"iss": claims["iss"] + "x"})
+        if "audience:" in self.text:
+            bad["another audience"] = self.key.sign(claims | {"aud": "somebody-else"})
+        for what, token in bad.items():
+            problem = self.asked(command, promise("401"), TOKEN=token)
+            self.say(line, f"a token with {what} is refused", problem is None, problem)
+
+
+def main():
+    binary, words = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
+    paths = sorted(path for pattern in PAGES for path in ROOT.glob(pattern) if words in str(path))
+    with tempfile.TemporaryDirectory(prefix="book-") as folder:
+        shared = Certificate(Path(folder)), Key(Path(folder), "key-1"), Key(Path(folder), "key-2")
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            list(pool.map(lambda path: Page(path, binary, shared).run(), paths))
+    return summary("book")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

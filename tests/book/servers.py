@@ -1,0 +1,106 @@
+"""What a page's config talks to: backends that answer with what they got, and identity providers with keys of their own.
+
+Each `scheme://host:port` that a page names is a server on a port of the kernel's choice, and keeps the page's name for what it was sent.
+"""
+
+import base64
+import http.server
+import json
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+
+def openssl(*args, data=None):
+    return subprocess.run(["openssl", *args], input=data, check=True, capture_output=True).stdout
+
+
+def b64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Key:
+    """An RSA key that signs tokens."""
+
+    def __init__(self, folder: Path, kid: str):
+        self.kid, self.path = kid, folder / f"{kid}.pem"
+        openssl("genrsa", "-out", str(self.path), "2048")
+        self.public = openssl("rsa", "-in", str(self.path), "-pubout").decode()
+        modulus = openssl("rsa", "-in", str(self.path), "-noout", "-modulus").decode().strip().partition("=")[2]
+        self.jwk = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": b64url(bytes.fromhex(modulus)), "e": "AQAB"}
+
+    def sign(self, claims, **header):
+        parts = [b64url(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT", "kid": self.kid} | header, claims)]
+        signed = ".".join(parts)
+        return f"{signed}.{b64url(openssl('dgst', '-sha256', '-sign', str(self.path), data=signed.encode()))}"
+
+
+class Certificate:
+    """One of loopback that its holders trust."""
+
+    def __init__(self, folder: Path):
+        self.cert, self.key = folder / "loopback.crt", folder / "loopback.key"
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=loopback",
+                "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", str(self.key), "-out", str(self.cert))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.cert, self.key)
+
+
+class Server:
+    """One host of a page. `requests` has a pair of URL by the page's name and headers for each request that is not the provider's business."""
+
+    def __init__(self, name, page):
+        self.name, self.page, self.requests = name, page, []
+        handler = type("Handler", (_Handler,), {"server_of_page": self})
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        if name.startswith("https"):
+            self.server.socket = page.certificate.context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{name.partition(':')[0]}://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.answer(*self.reply())
+
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def reply(self):
+        server, path = self.server_of_page, self.path.partition("?")[0]
+        if path.endswith("/.well-known/openid-configuration"):
+            base = server.url + path.removesuffix("/.well-known/openid-configuration")
+            issuer = next((i for i in server.page.issuers if i.rstrip("/") == base), base)
+            return 200, json.dumps({"issuer": issuer, "jwks_uri": f"{server.url}/keys", "token_endpoint": f"{base}/token"})
+        if path == "/keys" or path.endswith("/jwks"):
+            return 200, json.dumps({"keys": [server.page.key.jwk]})
+        if path.endswith("/identity"):
+            return 200, server.page.token
+        if path.endswith("/token") and self.command == "POST":
+            return 200, json.dumps({"access_token": server.page.token, "id_token": server.page.token, "token_type": "Bearer", "expires_in": 300})
+        server.requests.append((server.name + self.path, self.headers))
+        return 200, f"{self.command} {server.name}{self.path}\n"
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def fresh(claims):
+    """Claims of a page with dates of today."""
+    now = int(time.time())
+    return claims | {name: value for name, value in {"exp": now + 3600, "iat": now, "nbf": now, "auth_time": now}.items() if name in claims or name == "exp"}
