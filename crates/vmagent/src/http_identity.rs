@@ -9,13 +9,13 @@ use std::time::Duration;
 use base64::Engine;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
-use vmkit::http_client::ClientOptions;
+use vmkit::http_client::{ClientOptions, ConnectionCounts, ProxyOptions};
 use vmkit::oauth2::{ClientSecret, OAuth2Options, TokenSource};
+use vmkit::proxy::Proxy;
 use vmkit::secret::Secret;
 use vmkit::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
 
 use crate::config::{Credentials, HttpOptions, SecretSource, TlsOptions};
-use crate::proxy::Proxy;
 
 /// How old what was read from a file may be.
 const FRESH: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub struct HttpIdentity {
     pub tls: TlsIdentity,
     /// The proxy, if there is one; or why it cannot be used: nothing goes around it then.
     pub proxy: Result<Option<Proxy>, String>,
+    /// TLS towards the proxy.
+    pub proxy_tls: TlsIdentity,
     authorization: Authorization,
     proxy_authorization: Authorization,
 }
@@ -64,6 +66,7 @@ impl HttpIdentity {
             tls: TlsIdentity::new(&options.tls),
             authorization: Authorization::new(&options.credentials, fresh),
             proxy_authorization: Authorization::new(&options.proxy.credentials, fresh),
+            proxy_tls: TlsIdentity::new(&options.proxy.tls),
             proxy,
         }
     }
@@ -88,6 +91,20 @@ impl HttpIdentity {
         }
         self.proxy_authorization.value().await
     }
+
+    /// Headers for the proxy alone, credentials first; none without a proxy.
+    ///
+    /// # Errors
+    /// A file cannot be read, or no token can be had.
+    pub async fn proxy_headers(&self) -> Result<Vec<(String, String)>, String> {
+        if !matches!(self.proxy, Ok(Some(_))) {
+            return Ok(Vec::new());
+        }
+        let authorization = self.proxy_authorization().await?;
+        let authorization = authorization.map(|value| ("Proxy-Authorization".to_owned(), value));
+        let own = self.options.proxy.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+        Ok(authorization.into_iter().chain(own).collect())
+    }
 }
 
 /// `Basic` credentials as they go on the wire.
@@ -96,9 +113,10 @@ pub fn basic(name: &str, password: &str) -> String {
 }
 
 /// What the client of the kit needs for a server with these options.
-pub(crate) fn client_options(options: &HttpOptions) -> ClientOptions {
-    let proxy_url = options.proxy.url.as_ref().map(|url| url.expose().to_owned());
-    ClientOptions { tls: client_tls_options(&options.tls), proxy_url }
+pub(crate) fn client_options(options: &HttpOptions, counts: &Arc<ConnectionCounts>) -> ClientOptions {
+    let tls = client_tls_options(&options.proxy.tls);
+    let proxy = options.proxy.url.as_ref().map(|url| ProxyOptions { url: url.expose().to_owned(), tls });
+    ClientOptions { tls: client_tls_options(&options.tls), proxy, counts: Some(Arc::clone(counts)) }
 }
 
 /// The options of the kit; inline PEM stands in the place of a file name.

@@ -16,7 +16,6 @@ pub mod http_identity;
 pub mod labels;
 pub mod options;
 pub mod pages;
-pub mod proxy;
 pub mod push_in;
 pub mod relabel;
 pub mod remote_write;

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use testkit::backend::{Backend, Reply};
 use testkit::doc_page::Page;
-use testkit::{Launch, Metrics, eventually};
+use testkit::{Client, Launch, Metrics, eventually};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_vmagent");
 
@@ -84,8 +84,16 @@ fn explained() -> BTreeSet<String> {
     names
 }
 
-#[test]
-fn every_metric_is_explained_and_exists() {
+/// An agent that scrapes, discovers over HTTP and pushes, so that everything with metrics of its own runs.
+struct Busy {
+    _dir: tempfile::TempDir,
+    _target: Backend,
+    remote: Backend,
+    _program: testkit::Program,
+    address: std::net::SocketAddr,
+}
+
+fn busy(more: &[&str]) -> Busy {
     let dir = tempfile::tempdir().unwrap();
     let (target, remote) = (Backend::saying("m 1\n"), Backend::replying(Reply::message(204, &[], "")));
     let config = dir.path().join("scrape.yml");
@@ -101,9 +109,20 @@ fn every_metric_is_explained_and_exists() {
     let launch = launch.arg(format!("-promscrape.config={}", config.display()));
     let launch = launch.arg(format!("-remoteWrite.url={}/w", remote.url()));
     let launch = launch.arg(format!("-remoteWrite.tmpDataPath={}", dir.path().join("data").display()));
-    let program = launch.start();
+    let program = more.iter().fold(launch, |launch, flag| launch.arg(*flag)).start();
     let address = program.wait_listening();
     remote.wait_for(1);
+    Busy { _dir: dir, _target: target, remote, _program: program, address }
+}
+
+fn families(address: std::net::SocketAddr) -> BTreeSet<String> {
+    let all = Metrics::scrape(address).containing("").into_iter();
+    all.map(|(series, _)| series.split('{').next().unwrap_or(&series).to_owned()).collect()
+}
+
+#[test]
+fn every_metric_is_explained_and_exists() {
+    let busy = busy(&[]);
     let explained = explained();
     let is_named = |family: &str| {
         let bare = ["_sum", "_count", "_bucket"].iter().find_map(|end| family.strip_suffix(end)).unwrap_or(family);
@@ -111,17 +130,13 @@ fn every_metric_is_explained_and_exists() {
             explained.iter().any(|name| name.ends_with('_') && name.len() > 15 && family.starts_with(name.as_str()))
         }
     };
-    let families = || -> BTreeSet<String> {
-        let all = Metrics::scrape(address).containing("").into_iter();
-        all.map(|(series, _)| series.split('{').next().unwrap_or(&series).to_owned()).collect()
-    };
-    let unexplained: Vec<String> = families()
+    let unexplained: Vec<String> = families(busy.address)
         .into_iter()
         .filter(|family| OWN.iter().any(|own| family.starts_with(own)) && !is_named(family))
         .collect();
     assert!(unexplained.is_empty(), "vmagent-metrics.md lacks {unexplained:#?}");
     eventually("all metrics that the page names", || {
-        let families = families();
+        let families = families(busy.address);
         let exists = |name: &&String| {
             !OWN.iter().any(|own| name.starts_with(own) && name.len() > own.len() + 3)
                 || name.ends_with('_')
@@ -129,6 +144,27 @@ fn every_metric_is_explained_and_exists() {
                 || families.iter().any(|family| family.starts_with(name.as_str()))
         };
         let missing: Vec<&String> = explained.iter().filter(|name| !exists(name)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
+    });
+}
+
+#[test]
+fn what_upstreams_dashboard_reads_exists() {
+    let limits = ["-remoteWrite.maxHourlySeries=1000", "-remoteWrite.maxDailySeries=1000", "-maxIngestionRate=100000"];
+    let busy = busy(&limits);
+    // Shown from the first push on, and from the first metadata.
+    let body = "# HELP pushed says nothing\n# TYPE pushed gauge\npushed 1\n";
+    let mut client = Client::connect(busy.address);
+    client.request("POST", "/api/v1/import/prometheus", &[], Some(body.as_bytes()));
+    client.reply().expect(204);
+    busy.remote.wait_for(2);
+    let wanted = include_str!("upstream_metrics.txt").lines().filter(|line| !line.starts_with('#'));
+    let wanted: Vec<&str> = wanted.collect();
+    assert!(wanted.len() > 120, "only {} names", wanted.len());
+    eventually("every name of the list", || {
+        let families = families(busy.address);
+        let exists = |name: &&&str| families.contains(**name) || families.contains(&format!("{name}_sum"));
+        let missing: Vec<_> = wanted.iter().filter(|name| !exists(name)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
     });
 }

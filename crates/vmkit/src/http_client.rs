@@ -7,15 +7,20 @@
 
 mod cache_control;
 mod connector;
+mod counted;
 mod error;
 mod fetch;
+mod proxy_route;
 mod redirect;
 mod reply_body;
 mod request;
 mod target;
+mod tls_files;
 
 pub use cache_control::cache_control_max_age;
+pub use counted::{ConnectionCounts, Counted};
 pub use error::{FetchCause, FetchError};
 pub use fetch::{Client, ClientOptions, FetchReply, StreamedReply};
 pub use hyper::{Method, StatusCode};
+pub use proxy_route::ProxyOptions;
 pub use request::{FetchRequest, RedirectScope};

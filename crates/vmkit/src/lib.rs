@@ -24,6 +24,7 @@ pub mod oauth2;
 pub mod path_pattern;
 pub mod percent;
 pub mod process;
+pub mod proxy;
 pub mod redact;
 pub mod secret;
 pub mod service;

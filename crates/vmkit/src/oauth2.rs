@@ -47,7 +47,7 @@ pub struct OAuth2Options {
     pub headers: Vec<(String, String)>,
     /// Of connections to the token endpoint.
     pub tls: ClientTlsOptions,
-    /// `http://[user:password@]host[:port]` of a proxy on the way to the token endpoint.
+    /// URL of a proxy on the way to the token endpoint, with its user and password; TLS to it has the same options.
     pub proxy_url: Option<Secret>,
     /// For one token request.
     pub timeout: Duration,

@@ -4,11 +4,11 @@
 //! checks that they fit together; nothing is opened or read here. Paths are made absolute against the directory of the
 //! config. Secrets are [`Secret`]s from the start.
 
+use vmkit::proxy::Proxy;
 use vmkit::secret::Secret;
 use vmkit::yaml::{Field, NodeId, Place};
 
 use super::fields::{self, Reader, field};
-use crate::proxy::Proxy;
 
 /// How an HTTP server is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -217,7 +217,9 @@ fn proxy_url(
     if let Err(cause) = Proxy::parse(&url)
         && let Some(id) = field(fields, "proxy_url")
     {
-        let message = format!("unsupported `proxy_url`: {cause}; write http://host:port or socks5://host:port");
+        let message = format!(
+            "unsupported `proxy_url`: {cause}; write http://host:port, https://host:port, socks5://host:port or tls+socks5://host:port"
+        );
         context.wrong(reader, id, &place.field("proxy_url"), &message);
     }
     Some(secret(url))

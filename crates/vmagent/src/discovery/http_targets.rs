@@ -9,7 +9,7 @@ use crate::config::HttpSd;
 use crate::http_identity::{HttpIdentity, client_options};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vmkit::http_client::{Client, FetchRequest};
+use vmkit::http_client::{Client, ConnectionCounts, FetchRequest};
 use vmkit::metrics::{Counter, Set};
 
 /// Largest list of targets.
@@ -21,6 +21,7 @@ pub(super) struct HttpContext {
     /// Twice the time between two requests.
     pub(super) interval: Duration,
     pub(super) metrics: Arc<Set>,
+    pub(super) connections: Arc<ConnectionCounts>,
 }
 
 struct Errors {
@@ -42,7 +43,7 @@ pub(super) async fn run(entry: HttpSd, context: HttpContext, publisher: Publishe
         parse: counter("parse"),
         requests: context.metrics.counter("vm_promscrape_discovery_requests_total"),
     };
-    let client = Client::with_options(client_options(&entry.http));
+    let client = Client::with_options(client_options(&entry.http, &context.connections));
     let identity = HttpIdentity::new(&Arc::new(entry.http.clone()), Duration::ZERO);
     let mut texts = Interner::default();
     let mut known = Vec::new();
@@ -82,8 +83,14 @@ async fn fetch(client: &Client, identity: &HttpIdentity, url: &str, pause: Durat
         headers.push(("Authorization".to_owned(), value));
     }
     let max_redirects = if identity.options.no_redirects { 0 } else { 10 };
-    let request =
-        FetchRequest { headers, timeout: TIMEOUT, max_body: MAX_LIST, max_redirects, ..FetchRequest::get(url) };
+    let request = FetchRequest {
+        headers,
+        proxy_headers: identity.proxy_headers().await?,
+        timeout: TIMEOUT,
+        max_body: MAX_LIST,
+        max_redirects,
+        ..FetchRequest::get(url)
+    };
     let reply = client.fetch(request).await.map_err(|error| error.to_string())?;
     match reply.status.as_u16() {
         200 => Ok(reply.body),

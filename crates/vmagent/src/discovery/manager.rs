@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vmkit::env_template::Environment;
-use vmkit::http_client::Client;
+use vmkit::http_client::{Client, ConnectionCounts};
 use vmkit::metrics::{Histogram, Set};
 use vmkit::net::dns::Resolver;
 
@@ -63,6 +63,8 @@ pub struct Discovery {
     /// For files that are URLs.
     files: Arc<Client>,
     kubernetes: Arc<Kubernetes>,
+    /// Of HTTP discovery.
+    connections: Arc<ConnectionCounts>,
     state: Mutex<State>,
 }
 
@@ -136,7 +138,11 @@ impl Discovery {
     pub fn new(options: DiscoveryOptions, parts: DiscoveryParts) -> Self {
         let kubernetes = Kubernetes::new(options.kubernetes.clone(), &parts.metrics);
         let files = Arc::new(Client::new(vmkit::tls::client_config::ClientTlsOptions::default()));
-        Self { options, parts, files, kubernetes, state: Mutex::default() }
+        let connections = Arc::new(ConnectionCounts::new(&parts.metrics, "vm_promscrape_discovery"));
+        parts.metrics.counter("vm_promscrape_discovery_requests_total");
+        // Dashboards may read it; what fails is asked for again at the next check.
+        parts.metrics.counter("vm_promscrape_discovery_retries_total");
+        Self { options, parts, files, kubernetes, connections, state: Mutex::default() }
     }
 
     /// Makes the entries of `jobs` the running ones. Must be called on a runtime.
@@ -243,8 +249,11 @@ impl Discovery {
                 tokio::spawn(file_targets::run(config, context, publisher, Arc::clone(&entry.again)))
             }
             EntryConfig::Http(config) => {
-                let context =
-                    HttpContext { interval: self.options.http_interval, metrics: Arc::clone(&self.parts.metrics) };
+                let context = HttpContext {
+                    interval: self.options.http_interval,
+                    metrics: Arc::clone(&self.parts.metrics),
+                    connections: Arc::clone(&self.connections),
+                };
                 tokio::spawn(http_targets::run(config, context, publisher))
             }
             EntryConfig::Dns(config) => {

@@ -4,9 +4,7 @@
 //! that arrives nowhere must not count as delivered. What a reply says is read up to a bound; a success whose body is
 //! cut is still a success.
 
-use super::metrics::ConnectionMetrics;
 use super::url::{Lookup, RemoteUrl};
-use crate::proxy::Proxy;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
@@ -15,14 +13,14 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use vmkit::http_client::{ConnectionCounts, Counted};
 use vmkit::net::dial::{TRY_TCP6_HINT, dial, dial_error_text};
 use vmkit::net::dns::Resolver;
+use vmkit::proxy::{Proxy, ProxyStream};
 use vmkit::tls::client_config::ClientTls;
 
 /// Looked at again for changed files.
@@ -33,6 +31,7 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 const DIAL_LIMIT: Duration = Duration::from_secs(20);
 /// Of a reply's body, for the log.
 const SHOWN_BODY: usize = 1024;
+const HANDSHAKE_TIMEOUT: &str = "net/http: TLS handshake timeout";
 /// Read and thrown away, so that the connection can be used again.
 const DRAINED_BODY: usize = 256 * 1024;
 /// The rest of a reply is waited for so long.
@@ -48,7 +47,7 @@ pub(crate) struct Endpoint {
     pub(crate) resolver: Arc<Resolver>,
     /// `-enableTCP6`.
     pub(crate) ipv6: bool,
-    pub(crate) metrics: Arc<ConnectionMetrics>,
+    pub(crate) metrics: Arc<ConnectionCounts>,
 }
 
 /// A connection that may be kept.
@@ -168,31 +167,41 @@ impl Endpoint {
     }
 
     async fn try_connect(&self) -> Result<Connection, String> {
-        let tcp = match &self.proxy {
-            None => self.dial_remote().await?,
-            Some(proxy) => {
-                let (address, port) = proxy.address();
-                let dialled = self.dial(&address.host, port).await;
-                let mut tcp = dialled.map_err(|err| format!("proxyconnect: {err}"))?;
-                if !proxy.takes_requests(self.url.is_https) {
-                    let line = proxy.authorization().map(|value| format!("Proxy-Authorization: {value}\r\n"));
-                    let line = line.unwrap_or_default();
-                    proxy.open(&mut tcp, &self.url.host, self.url.port, line.as_bytes()).await?;
-                }
-                tcp
-            }
+        let way = match &self.proxy {
+            None => ProxyStream::Plain(self.dial_remote().await?),
+            Some(proxy) => self.through_proxy(proxy).await?,
         };
         if !self.url.is_https {
-            return self.handshake(tcp, 0).await;
+            return self.handshake(way, 0).await;
         }
         self.refresh_tls().await;
         let loaded = self.tls.current().map_err(|err| err.to_string())?;
         let name = self.tls.options().server_name_for(&self.url.host).map_err(|err| err.to_string())?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&loaded.config));
-        let tls = tokio::time::timeout(self.handshake_limit, connector.connect(name, tcp)).await;
-        let tls = tls.map_err(|_| "net/http: TLS handshake timeout".to_owned())?;
+        let tls = tokio::time::timeout(self.handshake_limit, connector.connect(name, way)).await;
+        let tls = tls.map_err(|_| HANDSHAKE_TIMEOUT.to_owned())?;
         let tls = tls.map_err(|err| vmkit::tls::handshake_error::text(&err))?;
         self.handshake(tls, loaded.generation).await
+    }
+
+    /// To the proxy, and through it unless it is handed whole requests. TLS towards it has the options of the URL; the
+    /// name of the remote's certificate is not that of the proxy.
+    async fn through_proxy(&self, proxy: &Proxy) -> Result<ProxyStream, String> {
+        let (address, port) = proxy.address();
+        let tcp = self.dial(&address.host, port).await.map_err(|err| format!("proxyconnect: {err}"))?;
+        let mut config = None;
+        if proxy.is_tls() {
+            self.refresh_tls().await;
+            config = Some(Arc::clone(&self.tls.current().map_err(|err| err.to_string())?.config));
+        }
+        let secured = tokio::time::timeout(self.handshake_limit, proxy.secure(tcp, config, None)).await;
+        let mut stream = secured.map_err(|_| format!("proxyconnect: {HANDSHAKE_TIMEOUT}"))??;
+        if !proxy.takes_requests(self.url.is_https) {
+            let line = proxy.authorization().map(|value| format!("Proxy-Authorization: {value}\r\n"));
+            let line = line.unwrap_or_default();
+            proxy.open(&mut stream, &self.url.host, self.url.port, line.as_bytes()).await?;
+        }
+        Ok(stream)
     }
 
     /// To the remote itself. Each connection chooses anew, so senders spread over what a name stands for.
@@ -236,8 +245,7 @@ impl Endpoint {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let counted = Counted { stream, metrics: Arc::clone(&self.metrics) };
-        self.metrics.open.inc();
+        let counted = Counted::new(stream, Arc::clone(&self.metrics));
         let mut builder = hyper::client::conn::http1::Builder::new();
         builder.max_buf_size(64 * 1024).title_case_headers(true);
         let (sender, driver) = builder.handshake(TokioIo::new(counted)).await.map_err(|err| err.to_string())?;
@@ -287,75 +295,6 @@ fn no_reply(error: &hyper::Error) -> NoReply {
         None => error.to_string(),
     };
     NoReply { text, is_end }
-}
-
-/// Counts bytes and calls of a connection.
-struct Counted<S> {
-    stream: S,
-    metrics: Arc<ConnectionMetrics>,
-}
-
-impl<S> Drop for Counted<S> {
-    fn drop(&mut self) {
-        self.metrics.open.dec();
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Poll::Ready(result) = &polled {
-            self.metrics.reads.inc();
-            match result {
-                Ok(()) => self.metrics.bytes_read.add((buf.filled().len() - before) as u64),
-                Err(_) => self.metrics.read_errors.inc(),
-            }
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.count(&polled);
-        polled
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.count(&polled);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl<S> Counted<S> {
-    fn count(&self, polled: &Poll<std::io::Result<usize>>) {
-        if let Poll::Ready(result) = polled {
-            self.metrics.writes.inc();
-            match result {
-                Ok(len) => self.metrics.bytes_written.add(*len as u64),
-                Err(_) => self.metrics.write_errors.inc(),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

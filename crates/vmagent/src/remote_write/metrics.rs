@@ -2,7 +2,8 @@
 
 use super::queue::{Queue, QueueCounters};
 use std::sync::Arc;
-use vmkit::metrics::{Counter, Gauge, Histogram, Set};
+use vmkit::http_client::ConnectionCounts;
+use vmkit::metrics::{Counter, Histogram, Set};
 
 /// Counted once for all URLs.
 #[derive(Debug)]
@@ -17,26 +18,12 @@ pub(crate) struct GlobalMetrics {
     pub(crate) too_long_value: Arc<Counter>,
     pub(crate) hourly_dropped: Arc<Counter>,
     pub(crate) daily_dropped: Arc<Counter>,
-    pub(crate) connections: Arc<ConnectionMetrics>,
+    pub(crate) connections: Arc<ConnectionCounts>,
     /// Of all queues.
     read_nanos: Arc<Counter>,
     write_nanos: Arc<Counter>,
     sync_nanos: Arc<Counter>,
     syncs: Arc<Counter>,
-}
-
-/// Connections to all URLs.
-#[derive(Debug, Default)]
-pub(crate) struct ConnectionMetrics {
-    pub(crate) open: Arc<Gauge>,
-    pub(crate) dials: Arc<Counter>,
-    pub(crate) dial_errors: Arc<Counter>,
-    pub(crate) bytes_read: Arc<Counter>,
-    pub(crate) bytes_written: Arc<Counter>,
-    pub(crate) reads: Arc<Counter>,
-    pub(crate) writes: Arc<Counter>,
-    pub(crate) read_errors: Arc<Counter>,
-    pub(crate) write_errors: Arc<Counter>,
 }
 
 /// Nanoseconds shown as seconds.
@@ -61,17 +48,7 @@ impl GlobalMetrics {
             too_long_value: ignored("too_long_label_value"),
             hourly_dropped: counter("vmagent_hourly_series_limit_rows_dropped_total"),
             daily_dropped: counter("vmagent_daily_series_limit_rows_dropped_total"),
-            connections: Arc::new(ConnectionMetrics {
-                open: set.gauge("vmagent_remotewrite_conns"),
-                dials: remote("dials_total"),
-                dial_errors: remote("dial_errors_total"),
-                bytes_read: remote("conn_bytes_read_total"),
-                bytes_written: remote("conn_bytes_written_total"),
-                reads: remote("conn_reads_total"),
-                writes: remote("conn_writes_total"),
-                read_errors: remote("conn_read_errors_total"),
-                write_errors: remote("conn_write_errors_total"),
-            }),
+            connections: Arc::new(ConnectionCounts::new(set, "vmagent_remotewrite")),
             read_nanos: Arc::default(),
             write_nanos: Arc::default(),
             sync_nanos: Arc::default(),

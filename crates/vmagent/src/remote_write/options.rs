@@ -6,18 +6,18 @@
 use super::connection::Endpoint;
 use super::credentials::{Credentials, SecretSource};
 use super::fan_out::LabelLimits;
-use super::metrics::ConnectionMetrics;
 use super::sender::fixed_headers;
 use super::url::RemoteUrl;
 use super::{Rounding, ShardLabels};
-use crate::proxy::{Proxy, of_environment};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use vmkit::flags::FlagSet;
+use vmkit::http_client::ConnectionCounts;
 use vmkit::net::dns::Resolver;
 use vmkit::oauth2::{OAuth2Options, SecretFile, TokenSource};
+use vmkit::proxy::{Proxy, of_environment};
 use vmkit::secret::Secret;
 use vmkit::tls::client_config::{ClientTls, ClientTlsOptions};
 use vmkit::units::{ByteSize, GoDuration};
@@ -256,7 +256,7 @@ impl UrlOptions {
         &self,
         ipv6: bool,
         resolver: &Arc<Resolver>,
-        metrics: &Arc<ConnectionMetrics>,
+        metrics: &Arc<ConnectionCounts>,
     ) -> Result<Endpoint, String> {
         let url = RemoteUrl::parse(&self.url)?.0;
         let proxy = match self.proxy_url.expose() {

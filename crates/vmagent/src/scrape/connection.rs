@@ -12,12 +12,12 @@ use vmkit::exchange::{ClientExchange, Stream, Wire};
 use vmkit::net::address::HostPort;
 use vmkit::net::dial::{TRY_TCP6_HINT, dial, dial_error_text};
 use vmkit::net::dns::Resolver;
+use vmkit::proxy::{Proxy, ProxyStream};
 use vmkit::secret::Secret;
 
 use super::metrics::ScrapeMetrics;
 use super::target::ScrapeUrl;
 use crate::http_identity::HttpIdentity;
-use crate::proxy::Proxy;
 
 /// Longest time for one attempt to connect; a scrape has a limit of its own.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -81,8 +81,8 @@ impl Network {
         let address = HostPort::parse(&url.authority).map_err(|error| error.to_string())?;
         let scheme = if url.tls { "https" } else { "http" };
         let port = address.port_or_default(scheme);
-        let tcp = match identity.proxy.as_ref().map_err(Clone::clone)? {
-            None => self.tcp(&address, port).await?,
+        let way = match identity.proxy.as_ref().map_err(Clone::clone)? {
+            None => ProxyStream::Plain(self.tcp(&address, port).await?),
             Some(proxy) => self.through_proxy(proxy, identity, url.tls, &address, port).await?,
         };
         let mut tls_generation = 0;
@@ -91,10 +91,16 @@ impl Network {
             tls_generation = loaded.generation;
             let name = identity.tls.options().server_name_for(&address.host).map_err(|error| error.to_string())?;
             let connector = tokio_rustls::TlsConnector::from(Arc::clone(&loaded.config));
-            let opened = connector.connect(name, tcp).await;
-            Stream::Opened(Box::new(opened.map_err(|error| vmkit::tls::handshake_error::text(&error))?))
+            let opened = match way {
+                ProxyStream::Plain(tcp) => connector.connect(name, tcp).await.map(|tls| Stream::Opened(Box::new(tls))),
+                ProxyStream::Tls(way) => connector.connect(name, *way).await.map(|tls| Stream::Nested(Box::new(tls))),
+            };
+            opened.map_err(|error| vmkit::tls::handshake_error::text(&error))?
         } else {
-            Stream::Plain(tcp)
+            match way {
+                ProxyStream::Plain(tcp) => Stream::Plain(tcp),
+                ProxyStream::Tls(way) => Stream::Opened(way),
+            }
         };
         let wire = Wire::new(stream, Arc::clone(&self.metrics.wire));
         Ok(Connection {
@@ -129,7 +135,7 @@ impl Network {
         Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    /// A connection to the proxy; for TLS it is a tunnel to the target already.
+    /// A connection to the proxy; unless the proxy is handed whole requests it is a tunnel to the target already.
     async fn through_proxy(
         &self,
         proxy: &Proxy,
@@ -137,31 +143,27 @@ impl Network {
         tls: bool,
         target: &HostPort,
         port: u16,
-    ) -> Result<TcpStream, String> {
+    ) -> Result<ProxyStream, String> {
+        let config = match proxy.is_tls() {
+            true => Some(Arc::clone(&identity.proxy_tls.current().await?.config)),
+            false => None,
+        };
         let (proxy_address, proxy_port) = proxy.address();
-        let mut tcp = self.tcp(proxy_address, proxy_port).await.map_err(|error| format!("proxyconnect: {error}"))?;
+        let tcp = self.tcp(proxy_address, proxy_port).await.map_err(|error| format!("proxyconnect: {error}"))?;
+        let mut stream = proxy.secure(tcp, config, identity.options.proxy.tls.server_name.clone()).await?;
         if !proxy.takes_requests(tls) {
-            let lines = proxy_lines(identity).await?;
-            proxy.open(&mut tcp, &target.host, port, &lines).await?;
+            let mut lines = Vec::new();
+            for (name, value) in identity.proxy_headers().await? {
+                push_header(&mut lines, &name, &value);
+            }
+            proxy.open(&mut stream, &target.host, port, &lines).await?;
         }
-        Ok(tcp)
+        Ok(stream)
     }
-}
-
-/// Header lines for a proxy alone.
-async fn proxy_lines(identity: &HttpIdentity) -> Result<Vec<u8>, String> {
-    let mut lines = Vec::new();
-    if let Some(value) = identity.proxy_authorization().await? {
-        push_header(&mut lines, "Proxy-Authorization", &value);
-    }
-    for (name, value) in &identity.options.proxy.headers {
-        push_header(&mut lines, name, value.expose());
-    }
-    Ok(lines)
 }
 
 /// Appends a header line. Names and values come from the config, which has no line ends in them, or from files.
-pub(super) fn push_header(request: &mut Vec<u8>, name: &str, value: &str) {
+fn push_header(request: &mut Vec<u8>, name: &str, value: &str) {
     request.extend_from_slice(name.as_bytes());
     request.extend_from_slice(b": ");
     request.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));

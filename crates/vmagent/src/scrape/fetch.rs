@@ -175,11 +175,8 @@ impl Fetcher {
             headers.push("Authorization", value.as_bytes());
         }
         if through_proxy {
-            if let Some(value) = self.identity.proxy_authorization().await? {
-                headers.push("Proxy-Authorization", value.as_bytes());
-            }
-            for (name, value) in &options.proxy.headers {
-                headers.push(name, value.expose().as_bytes());
+            for (name, value) in self.identity.proxy_headers().await? {
+                headers.push(&name, value.as_bytes());
             }
         }
         Ok(Request { target: line, host, headers })

@@ -28,6 +28,8 @@ pub enum Stream {
     Accepted(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     /// TLS opened to a backend.
     Opened(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    /// The same inside the TLS of a proxy.
+    Nested(Box<tokio_rustls::client::TlsStream<tokio_rustls::client::TlsStream<TcpStream>>>),
 }
 
 macro_rules! each {
@@ -42,6 +44,10 @@ macro_rules! each {
                 $call
             }
             Stream::Opened($io) => {
+                let $io = Pin::new(&mut **$io);
+                $call
+            }
+            Stream::Nested($io) => {
                 let $io = Pin::new(&mut **$io);
                 $call
             }
@@ -114,6 +120,7 @@ impl Wire {
             Stream::Plain(_) => None,
             Stream::Accepted(tls) => tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
             Stream::Opened(tls) => tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+            Stream::Nested(tls) => tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
         }
     }
 
@@ -123,6 +130,7 @@ impl Wire {
             Stream::Plain(_) => false,
             Stream::Accepted(tls) => tls.get_ref().1.alpn_protocol() == Some(protocol),
             Stream::Opened(tls) => tls.get_ref().1.alpn_protocol() == Some(protocol),
+            Stream::Nested(tls) => tls.get_ref().1.alpn_protocol() == Some(protocol),
         }
     }
 
@@ -209,6 +217,7 @@ impl Wire {
             Stream::Plain(tcp) => tcp.set_zero_linger(),
             Stream::Accepted(tls) => tls.get_ref().0.set_zero_linger(),
             Stream::Opened(tls) => tls.get_ref().0.set_zero_linger(),
+            Stream::Nested(tls) => tls.get_ref().0.get_ref().0.set_zero_linger(),
         };
     }
 

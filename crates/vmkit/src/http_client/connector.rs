@@ -1,8 +1,7 @@
-//! How connections of the control-plane client are opened: directly, or through an HTTP proxy.
+//! How connections of the control-plane client are opened: directly, or through a proxy.
 //!
-//! Requests in the clear are handed to the proxy whole, TLS goes through a tunnel (`CONNECT`, RFC 9110 §9.3.6). Every
-//! connection carries a mark that says whether it has served a request: one that was kept and then failed before a
-//! reply was closed by the server in between, and its request may go out again on a new one.
+//! Every connection carries a mark that says whether it has served a request: one that was kept and then failed before
+//! a reply was closed by the server in between, and its request may go out again on a new one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,13 +10,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper::header::HeaderValue;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tower_service::Service;
+
+use super::counted::{ConnectionCounts, Counted};
+use super::proxy_route::{BoxError, ProxyRoute};
+use crate::proxy::ProxyStream;
 
 /// A server that swallows SYNs must not use up the whole time of a request.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -36,35 +36,18 @@ impl Used {
     }
 }
 
-/// Which way connections take.
-#[derive(Clone, Debug)]
-pub(super) enum Connector {
-    Direct(HttpConnector),
-    /// Every connection goes to the proxy, which gets requests with absolute targets.
-    Forward {
-        proxy: Uri,
-        inner: HttpConnector,
-    },
-    Tunnel(Tunnel<HttpConnector>),
+/// Opens connections.
+#[derive(Clone)]
+pub(super) struct Connector {
+    tcp: HttpConnector,
+    route: Option<Arc<ProxyRoute>>,
+    counts: Arc<ConnectionCounts>,
 }
 
 impl Connector {
-    pub(super) fn direct() -> Self {
-        Self::Direct(tcp())
-    }
-
-    /// For requests in the clear.
-    pub(super) fn forward(proxy: Uri) -> Self {
-        Self::Forward { proxy, inner: tcp() }
-    }
-
-    /// For TLS.
-    pub(super) fn tunnel(proxy: Uri, authorization: Option<HeaderValue>) -> Self {
-        let tunnel = Tunnel::new(proxy, tcp());
-        Self::Tunnel(match authorization {
-            Some(value) => tunnel.with_auth(value),
-            None => tunnel,
-        })
+    /// Through the proxy, if there is one.
+    pub(super) fn new(route: Option<Arc<ProxyRoute>>, counts: Option<Arc<ConnectionCounts>>) -> Self {
+        Self { tcp: tcp(), route, counts: counts.unwrap_or_default() }
     }
 }
 
@@ -76,43 +59,45 @@ fn tcp() -> HttpConnector {
     connector
 }
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 impl Service<Uri> for Connector {
     type Response = Dialed;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Dialed, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match self {
-            Self::Direct(inner) | Self::Forward { inner, .. } => inner.poll_ready(cx).map_err(Into::into),
-            Self::Tunnel(inner) => inner.poll_ready(cx).map_err(Into::into),
-        }
+        self.tcp.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let dialed = |is_proxy: bool| move |io| Dialed { io, is_proxy, used: Used::default() };
-        match self {
-            Self::Direct(inner) => {
-                let dial = inner.call(target);
-                Box::pin(async move { Ok(dial.await.map(dialed(false))?) })
+        let Self { mut tcp, route, counts } = self.clone();
+        Box::pin(async move {
+            counts.dials.inc();
+            let is_proxy =
+                route.as_ref().is_some_and(|route| route.takes_requests(target.scheme_str() == Some("https")));
+            let dialed = match &route {
+                Some(route) => route.connect(tcp, &target).await,
+                None => match tcp.call(target).await {
+                    Ok(io) => Ok(ProxyStream::Plain(io.into_inner())),
+                    Err(error) => Err(error.into()),
+                },
+            };
+            match dialed {
+                Ok(stream) => {
+                    let io = TokioIo::new(Counted::new(stream, counts));
+                    Ok(Dialed { io, is_proxy, used: Used::default() })
+                }
+                Err(error) => {
+                    counts.dial_errors.inc();
+                    Err(error)
+                }
             }
-            Self::Forward { proxy, inner } => {
-                let dial = inner.call(proxy.clone());
-                Box::pin(async move { Ok(dial.await.map(dialed(true))?) })
-            }
-            Self::Tunnel(inner) => {
-                let dial = inner.call(target);
-                Box::pin(async move { Ok(dial.await.map(dialed(false))?) })
-            }
-        }
+        })
     }
 }
 
 /// An open connection.
-#[derive(Debug)]
 pub(super) struct Dialed {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Counted<ProxyStream>>,
     is_proxy: bool,
     used: Used,
 }

@@ -5,33 +5,30 @@
 //! further: a redirect to another origin is followed without them.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{
-    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
-};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::runtime::Handle;
 
 use super::connector::{Connector, Used};
+use super::counted::ConnectionCounts;
 use super::error::{FetchCause, FetchError, transport};
+use super::proxy_route::{ProxyOptions, ProxyRoute};
 use super::redirect;
 use super::reply_body::ReplyBody;
 use super::request::{FetchRequest, RedirectScope};
 use super::target::{Target, UserInfo};
-use crate::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
+use super::tls_files::{FetchUrl, TlsFiles};
+use crate::tls::client_config::{ClientTlsOptions, LoadedClientTls};
 
-/// CA and certificate files are looked at again after this time.
-const TLS_REFRESH: Duration = Duration::from_secs(1);
 /// Idle connections are few here and not worth keeping for long.
 const IDLE: Duration = Duration::from_secs(30);
 /// Idle connections a host.
@@ -42,8 +39,10 @@ const MAX_IDLE: usize = 4;
 pub struct ClientOptions {
     /// Authorities, own certificate, name of the server.
     pub tls: ClientTlsOptions,
-    /// `http://[user:password@]host[:port]` of an HTTP proxy for all requests.
-    pub proxy_url: Option<String>,
+    /// A proxy for all requests.
+    pub proxy: Option<ProxyOptions>,
+    /// Where connections are counted.
+    pub counts: Option<Arc<ConnectionCounts>>,
 }
 
 /// A whole reply of any status.
@@ -73,25 +72,18 @@ pub struct StreamedReply {
 
 /// Pooled connections under one TLS identity. Cheap to share behind an `Arc`.
 pub struct Client {
-    tls: Arc<ClientTls>,
-    proxy: Result<Option<Proxy>, &'static str>,
+    tls: TlsFiles,
+    /// The error says why the proxy cannot be used.
+    proxy: Result<Option<Arc<ProxyRoute>>, String>,
+    counts: Option<Arc<ConnectionCounts>>,
     /// Connections in the clear need no TLS files.
     plain: legacy::Client<Connector, Full<Bytes>>,
     secure: Mutex<Option<Secure>>,
-    /// For CA and certificate files that are URLs; only then present.
-    files: Option<Arc<Self>>,
-}
-
-#[derive(Clone)]
-struct Proxy {
-    uri: Uri,
-    authorization: Option<HeaderValue>,
 }
 
 /// Connections of one generation of the TLS files.
 struct Secure {
     generation: u64,
-    checked: Instant,
     client: SecureClient,
 }
 
@@ -143,24 +135,25 @@ fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 impl Client {
     /// Direct connections. Nothing is read or opened before the first fetch.
     pub fn new(tls: ClientTlsOptions) -> Self {
-        Self::with_options(ClientOptions { tls, proxy_url: None })
+        Self::with_options(ClientOptions { tls, ..ClientOptions::default() })
     }
 
     /// Nothing is read or opened before the first fetch. A proxy URL that cannot be used fails each fetch.
     pub fn with_options(options: ClientOptions) -> Self {
-        let ClientOptions { tls, proxy_url } = options;
-        let files = tls.has_urls().then(|| Arc::new(Self::new(ClientTlsOptions::default())));
-        let proxy = proxy_url.map(|url| Proxy::parse(&url)).transpose();
-        let connector = match &proxy {
-            Ok(Some(proxy)) => Connector::forward(proxy.uri.clone()),
-            Ok(None) | Err(_) => Connector::direct(),
+        let ClientOptions { tls, proxy, counts } = options;
+        let urls = urls_of(&tls);
+        let route = |options: ProxyOptions| {
+            let urls = urls_of(&options.tls);
+            ProxyRoute::new(options, urls).map(Arc::new)
         };
+        let proxy = proxy.map(route).transpose();
+        let connector = Connector::new(proxy.clone().ok().flatten(), counts.clone());
         Self {
-            tls: Arc::new(ClientTls::new(tls)),
+            tls: TlsFiles::new(tls, urls),
             proxy,
+            counts,
             plain: builder().build(connector),
             secure: Mutex::default(),
-            files,
         }
     }
 
@@ -241,10 +234,11 @@ impl Client {
         mut headers: HeaderMap,
     ) -> Result<(StatusCode, HeaderMap, ReplyBody), FetchCause> {
         let proxy = self.proxy.as_ref().map_err(|cause| FetchCause::Transport(format!("proxy URL: {cause}")))?;
-        if let Some(value) = proxy.as_ref().and_then(|proxy| proxy.authorization.clone())
-            && !url.is_https()
-        {
-            headers.insert(PROXY_AUTHORIZATION, value);
+        if let Some(proxy) = proxy {
+            proxy.set_headers(&request.proxy_headers);
+            if proxy.takes_requests(url.is_https()) {
+                headers.extend(parse_headers(&proxy.headers())?);
+            }
         }
         let (head, body) = self.send(request, url, headers).await?.into_parts();
         let mut headers = head.headers;
@@ -291,35 +285,18 @@ impl Client {
         Err(FetchCause::Transport("the server keeps closing its connections".to_owned()))
     }
 
-    /// The client of the TLS files as they are now. Boxed, because it may fetch one of them.
-    fn secure_client(&self) -> Pin<Box<dyn Future<Output = Result<SecureClient, FetchCause>> + Send + '_>> {
-        Box::pin(async move {
-            if let Some(client) = self.fresh_client() {
-                return Ok(client);
-            }
-            // Files that broke later on leave the last good ones in force, so only what is in force matters here.
-            let (tls, files, control) = (self.tls.clone(), self.files.clone(), Handle::current());
-            // A file may hang, and the control plane must not.
-            let refreshing = tokio::task::spawn_blocking(move || {
-                let fetch = |url| async {
-                    match &files {
-                        Some(files) => files.fetch_file(url).await,
-                        None => Err("no client for URLs".to_owned()),
-                    }
-                };
-                control.block_on(tls.refresh(fetch)).map(drop)
-            });
-            let _ = refreshing.await;
-            let loaded = self.tls.current().map_err(|error| FetchCause::Tls(error.to_string()))?;
-            Ok(self.client_of(&loaded))
-        })
+    /// The client of the TLS files as they are now.
+    async fn secure_client(&self) -> Result<SecureClient, FetchCause> {
+        if let Some(client) = self.fresh_client() {
+            return Ok(client);
+        }
+        let loaded = self.tls.current().await.map_err(FetchCause::Tls)?;
+        Ok(self.client_of(&loaded))
     }
 
     fn fresh_client(&self) -> Option<SecureClient> {
         let secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
-        let secure = secure.as_ref()?;
-        let fresh = self.tls.options().is_static() || secure.checked.elapsed() < TLS_REFRESH;
-        fresh.then(|| secure.client.clone())
+        secure.as_ref().filter(|_| self.tls.is_fresh()).map(|secure| secure.client.clone())
     }
 
     fn client_of(&self, loaded: &LoadedClientTls) -> SecureClient {
@@ -328,26 +305,21 @@ impl Client {
         let client = kept.unwrap_or_else(|| {
             let options = self.tls.options().clone();
             let name = move |uri: &Uri| options.server_name_for(uri.host().unwrap_or_default());
-            let connector = match &self.proxy {
-                Ok(Some(proxy)) => Connector::tunnel(proxy.uri.clone(), proxy.authorization.clone()),
-                Ok(None) | Err(_) => Connector::direct(),
-            };
+            let connector = Connector::new(self.proxy.clone().ok().flatten(), self.counts.clone());
             builder().build(HttpsConnector::new(connector, Arc::clone(&loaded.config), true, Arc::new(name)))
         });
-        *slot = Some(Secure { generation: loaded.generation, checked: Instant::now(), client: client.clone() });
+        *slot = Some(Secure { generation: loaded.generation, client: client.clone() });
         client
     }
 }
 
-impl Proxy {
-    fn parse(url: &str) -> Result<Self, &'static str> {
-        let (target, user_info) = Target::parse(url)?;
-        if target.is_https() {
-            return Err("only http:// proxies are supported");
-        }
-        let authorization = user_info.as_ref().map(basic).transpose().map_err(|_| "bad userinfo")?;
-        Ok(Self { uri: target.to_uri()?, authorization })
-    }
+/// A client of its own for files of an identity that are URLs.
+fn urls_of(tls: &ClientTlsOptions) -> Option<FetchUrl> {
+    let client = tls.has_urls().then(|| Arc::new(Client::new(ClientTlsOptions::default())))?;
+    Some(Arc::new(move |url| {
+        let client = Arc::clone(&client);
+        Box::pin(async move { client.fetch_file(url).await })
+    }))
 }
 
 /// Whether the request failed on a connection that had served others before, and not by the reply to it.

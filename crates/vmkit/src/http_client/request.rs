@@ -28,6 +28,8 @@ pub struct FetchRequest {
     pub method: Method,
     /// Sent as they are; `Host` and framing are set by the client.
     pub headers: Vec<(String, String)>,
+    /// For the proxy alone, such as `Proxy-Authorization`.
+    pub proxy_headers: Vec<(String, String)>,
     /// Sent with `Content-Length` when not empty. Clones share the bytes.
     pub body: Bytes,
     /// For everything, redirects and body included.
@@ -52,6 +54,7 @@ impl FetchRequest {
             url: url.into(),
             method: Method::GET,
             headers: Vec::new(),
+            proxy_headers: Vec::new(),
             body: Bytes::new(),
             timeout: Duration::from_secs(30),
             max_body: MAX_FILE_LEN,

@@ -3,8 +3,9 @@
 use super::request::{Style, token_request};
 use super::response::{self, Token};
 use super::{ClientSecret, OAuth2Options, SecretFile};
-use crate::http_client::{Client, ClientOptions};
+use crate::http_client::{Client, ClientOptions, ProxyOptions};
 use crate::secret::Secret;
+use crate::tls::client_config::ClientTlsOptions;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,8 +72,10 @@ impl TokenSource {
             ClientSecret::File(path) => Some(SecretFile::new(path)),
             ClientSecret::Text(_) => None,
         };
-        let proxy_url = options.proxy_url.as_ref().map(|url| url.expose().to_owned());
-        let client = Client::with_options(ClientOptions { tls: options.tls.clone(), proxy_url });
+        // The name that was configured is that of the endpoint.
+        let proxy_tls = ClientTlsOptions { server_name: None, ..options.tls.clone() };
+        let proxy = options.proxy_url.as_ref().map(|url| ProxyOptions { url: url.expose().to_owned(), tls: proxy_tls });
+        let client = Client::with_options(ClientOptions { tls: options.tls.clone(), proxy, counts: None });
         Self { options, client, secret_file, state: AsyncMutex::default(), refused: Mutex::default() }
     }
 

@@ -39,7 +39,7 @@ impl ApiServer {
                 "certificates of the Kubernetes API server {shown_url} are not verified: `insecure_skip_verify`"
             );
         }
-        let transport = Transport::new(&settings);
+        let transport = Transport::new(&settings, &metrics.connections);
         metrics.groups.inc();
         Arc::new(Self {
             settings,

@@ -6,9 +6,9 @@
 
 use super::server_address::ServerSettings;
 use crate::config::{Credentials, HttpOptions, SecretSource, TlsOptions};
-use crate::proxy::Proxy;
 use base64::Engine;
 use std::path::Path;
+use vmkit::proxy::Proxy;
 use vmkit::secret::Secret;
 use vmkit::yaml::tree::Kind;
 use vmkit::yaml::{NodeId, Tree};

@@ -3,6 +3,7 @@
 use super::objects::ObjectKind;
 use super::store::Counts;
 use std::sync::Arc;
+use vmkit::http_client::ConnectionCounts;
 use vmkit::metrics::{Counter, Gauge, Set};
 
 const PREFIX: &str = "vm_promscrape_discovery_kubernetes";
@@ -13,6 +14,8 @@ pub(crate) struct KubernetesMetrics {
     set: Arc<Set>,
     /// API servers with their own credentials.
     pub(super) groups: Arc<Gauge>,
+    /// To all servers.
+    pub(super) connections: Arc<ConnectionCounts>,
 }
 
 /// Metrics of all watches of one kind.
@@ -39,7 +42,8 @@ pub(super) struct RoleMetrics {
 impl KubernetesMetrics {
     pub(crate) fn new(set: &Arc<Set>) -> Self {
         let groups = set.gauge(&format!("{PREFIX}_group_watchers"));
-        Self { set: Arc::clone(set), groups }
+        let connections = Arc::new(ConnectionCounts::new(set, PREFIX));
+        Self { set: Arc::clone(set), groups, connections }
     }
 
     pub(super) fn watch(&self, kind: ObjectKind) -> Arc<WatchMetrics> {

@@ -10,7 +10,7 @@ use crate::http_identity::{HttpIdentity, client_options};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-use vmkit::http_client::{Client, FetchRequest, StreamedReply};
+use vmkit::http_client::{Client, ConnectionCounts, FetchRequest, StreamedReply};
 
 /// A refusal is read up to this size.
 const MAX_ERROR: usize = 64 << 10;
@@ -57,8 +57,8 @@ impl Reply {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &ServerSettings) -> Self {
-        let client = Client::with_options(client_options(&settings.http));
+    pub(super) fn new(settings: &ServerSettings, connections: &Arc<ConnectionCounts>) -> Self {
+        let client = Client::with_options(client_options(&settings.http, connections));
         let identity = HttpIdentity::new(&Arc::new(settings.http.clone()), Duration::ZERO);
         Self { url: settings.url.clone(), identity, client }
     }
@@ -76,6 +76,7 @@ impl Transport {
         headers.extend(self.identity.options.headers.iter().map(|(name, value)| header(name, value.expose())));
         let request = FetchRequest {
             headers,
+            proxy_headers: self.identity.proxy_headers().await?,
             timeout: LONGEST,
             max_body: usize::MAX,
             max_redirects: 0,

@@ -1,6 +1,7 @@
 //! The client against scripted servers on loopback.
 
 use super::*;
+use crate::tls::client_config::ClientTls;
 use crate::tls::server_config::{ServerTls, ServerTlsOptions};
 use crate::tls::test_pki::{Authority, Pair};
 use std::net::SocketAddr;
@@ -358,41 +359,138 @@ async fn redirects_stay_with_the_host_where_the_caller_says_so() {
     assert_eq!(fetch("/far").await, Err(FetchCause::RedirectRefused));
 }
 
-/// A proxy that answers requests itself and opens tunnels to wherever it is asked.
-async fn proxy() -> (SocketAddr, Received) {
+/// Serves one connection to a proxy that answers requests itself and opens tunnels to wherever it is asked.
+async fn serve_proxy(mut stream: impl AsyncRead + AsyncWrite + Unpin, log: Received) {
+    let mut buffer = vec![0; 4096];
+    let count = stream.read(&mut buffer).await.unwrap();
+    let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+    log.lock().unwrap().push(text.clone());
+    let Some(target) = text.strip_prefix("CONNECT ") else {
+        stream.write_all(ok("by proxy").as_bytes()).await.unwrap();
+        return stream.shutdown().await.unwrap();
+    };
+    let mut far = tokio::net::TcpStream::connect(target.split(' ').next().unwrap()).await.unwrap();
+    stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+    let _ = tokio::io::copy_bidirectional(&mut stream, &mut far).await;
+}
+
+async fn proxy(tls: Option<ServerTls>) -> (SocketAddr, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (addr, received) = (listener.local_addr().unwrap(), Received::default());
     let log = received.clone();
     tokio::spawn(async move {
         loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let log = log.clone();
+            let (stream, _) = listener.accept().await.unwrap();
+            let (log, config) = (log.clone(), tls.as_ref().map(ServerTls::current));
             tokio::spawn(async move {
-                let mut buffer = vec![0; 4096];
-                let count = stream.read(&mut buffer).await.unwrap();
-                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-                log.lock().unwrap().push(text.clone());
-                let Some(target) = text.strip_prefix("CONNECT ") else {
-                    return stream.write_all(ok("by proxy").as_bytes()).await.unwrap();
-                };
-                let mut far = tokio::net::TcpStream::connect(target.split(' ').next().unwrap()).await.unwrap();
-                stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
-                let _ = tokio::io::copy_bidirectional(&mut stream, &mut far).await;
+                match config {
+                    None => serve_proxy(stream, log).await,
+                    Some(config) => {
+                        if let Ok(stream) = tokio_rustls::TlsAcceptor::from(config).accept(stream).await {
+                            serve_proxy(stream, log).await;
+                        }
+                    }
+                }
             });
         }
     });
     (addr, received)
 }
 
+/// A SOCKS5 proxy behind TLS, for one connection after another.
+async fn socks_proxy(tls: ServerTls) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = tokio_rustls::TlsAcceptor::from(tls.current()).accept(stream).await.unwrap();
+            let mut hello = [0; 3];
+            stream.read_exact(&mut hello).await.unwrap();
+            stream.write_all(&[5, 0]).await.unwrap();
+            let mut head = [0; 5];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut rest = vec![0; usize::from(head[4]) + 2];
+            stream.read_exact(&mut rest).await.unwrap();
+            let (host, port) = rest.split_at(usize::from(head[4]));
+            let far = (std::str::from_utf8(host).unwrap(), u16::from_be_bytes([port[0], port[1]]));
+            let mut far = tokio::net::TcpStream::connect(far).await.unwrap();
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut far).await });
+        }
+    });
+    addr
+}
+
+/// Trusts an authority.
+fn trusting(dir: &tempfile::TempDir, ca: &Authority, name: &str) -> ClientTlsOptions {
+    let path = dir.path().join(name);
+    std::fs::write(&path, ca.cert()).unwrap();
+    ClientTlsOptions { ca_file: Some(path.display().to_string()), ..ClientTlsOptions::default() }
+}
+
+#[tokio::test]
+async fn a_proxy_by_tls_has_its_own_identity_and_headers() {
+    let (near, far, dir) = (Authority::new("near"), Authority::new("far"), tempfile::tempdir().unwrap());
+    let (secure, _) = server(Some(server_tls(&dir, &far.server(&["127.0.0.1"]))), |_| ok("secure")).await;
+    let proxy_dir = tempfile::tempdir().unwrap();
+    let (addr, received) = proxy(Some(server_tls(&proxy_dir, &near.server(&["127.0.0.1"])))).await;
+    let options = |proxy_tls: &ClientTlsOptions, counts: &Arc<ConnectionCounts>| ClientOptions {
+        tls: trusting(&dir, &far, "far.crt"),
+        proxy: Some(ProxyOptions { url: format!("https://user:pw@{addr}"), tls: proxy_tls.clone() }),
+        counts: Some(Arc::clone(counts)),
+    };
+    let counts = Arc::<ConnectionCounts>::default();
+    let client = Client::with_options(options(&trusting(&dir, &near, "near.crt"), &counts));
+    let get = async |url: &str, headers: &[(&str, &str)]| {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let request = FetchRequest { proxy_headers: headers, ..FetchRequest::get(url) };
+        client.fetch(request).await.unwrap().body
+    };
+    assert_eq!(get("http://some.host.invalid/x", &[("X-Proxy", "1")]).await, b"by proxy");
+    assert_eq!(
+        get(&format!("https://{secure}/"), &[("Proxy-Authorization", "Bearer t"), ("X-Proxy", "2")]).await,
+        b"secure"
+    );
+    let received = received.lock().unwrap().clone();
+    let has = |index: usize, want: &str| assert!(received[index].contains(want), "{want:?} in {:?}", received[index]);
+    has(0, "GET http://some.host.invalid/x HTTP/1.1\r\n");
+    has(0, "proxy-authorization: Basic dXNlcjpwdw==\r\n");
+    has(0, "x-proxy: 1\r\n");
+    has(1, &format!("CONNECT {secure} HTTP/1.1\r\n"));
+    has(1, "Proxy-Authorization: Bearer t\r\nX-Proxy: 2\r\n");
+    assert!(!received[1].contains("Basic"), "{}", received[1]);
+    assert_eq!((counts.dials.get(), counts.dial_errors.get()), (2, 0));
+    let stranger = Client::with_options(options(&trusting(&dir, &far, "far.crt"), &counts));
+    let error = stranger.fetch(FetchRequest::get("http://h/")).await.unwrap_err().to_string();
+    assert!(error.contains("proxyconnect: ") && error.contains("certificate"), "{error}");
+    assert_eq!((counts.dials.get(), counts.dial_errors.get()), (3, 1));
+}
+
+#[tokio::test]
+async fn socks_proxies_by_tls() {
+    let (ca, dir, far_dir) = (Authority::new("ca"), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (plain, _) = server(None, |_| ok("plain")).await;
+    let (secure, _) = server(Some(server_tls(&far_dir, &ca.server(&["127.0.0.1"]))), |_| ok("secure")).await;
+    let addr = socks_proxy(server_tls(&dir, &ca.server(&["127.0.0.1"]))).await;
+    let tls = trusting(&dir, &ca, "ca.crt");
+    let proxy = ProxyOptions { url: format!("tls+socks5://{addr}"), tls: tls.clone() };
+    let client = Client::with_options(ClientOptions { tls, proxy: Some(proxy), counts: None });
+    let get = async |url: String| client.fetch(FetchRequest::get(url)).await.unwrap().body;
+    assert_eq!(get(format!("http://{plain}/")).await, b"plain");
+    assert_eq!(get(format!("https://{secure}/")).await, b"secure");
+}
+
 #[tokio::test]
 async fn a_proxy_gets_whole_requests_and_tunnels() {
     let (ca, dir) = (Authority::new("ca"), tempfile::tempdir().unwrap());
     let (secure, _) = server(Some(server_tls(&dir, &ca.server(&["127.0.0.1"]))), |_| ok("secure")).await;
-    let (addr, received) = proxy().await;
+    let (addr, received) = proxy(None).await;
     let path = dir.path().join("ca.crt");
     std::fs::write(&path, ca.cert()).unwrap();
     let tls = ClientTlsOptions { ca_file: Some(path.display().to_string()), ..ClientTlsOptions::default() };
-    let client = Client::with_options(ClientOptions { tls, proxy_url: Some(format!("http://us%65r:pw@{addr}")) });
+    let proxy = ProxyOptions { url: format!("http://us%65r:pw@{addr}"), ..ProxyOptions::default() };
+    let client = Client::with_options(ClientOptions { tls, proxy: Some(proxy), counts: None });
     let get = async |url: &str| client.fetch(FetchRequest::get(url)).await.unwrap().body;
     assert_eq!(get("http://some.host.invalid/x?y").await, b"by proxy");
     assert_eq!(get(&format!("https://{secure}/")).await, b"secure");
@@ -406,8 +504,8 @@ async fn a_proxy_gets_whole_requests_and_tunnels() {
         "{}",
         received[1]
     );
-    let other =
-        Client::with_options(ClientOptions { proxy_url: Some("socks5://h".into()), ..ClientOptions::default() });
+    let proxy = ProxyOptions { url: "socks4://h".to_owned(), ..ProxyOptions::default() };
+    let other = Client::with_options(ClientOptions { proxy: Some(proxy), ..ClientOptions::default() });
     let error = other.fetch(FetchRequest::get("http://h/")).await.unwrap_err().to_string();
     assert!(error.contains("proxy URL: unsupported scheme"), "{error}");
 }

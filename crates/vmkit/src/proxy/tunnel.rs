@@ -1,8 +1,8 @@
 //! Asking an HTTP proxy for a connection: `CONNECT` (RFC 9110 §9.3.6).
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use vmkit::go_text::quote;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::go_text::quote;
 
 /// Longest head of a proxy's reply.
 const MAX_REPLY: usize = 64 * 1024;
@@ -11,7 +11,12 @@ const MAX_REPLY: usize = 64 * 1024;
 ///
 /// # Errors
 /// The proxy refuses, or is none.
-pub(super) async fn connect(tcp: &mut TcpStream, host: &str, port: u16, lines: &[u8]) -> Result<(), String> {
+pub(super) async fn connect(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    host: &str,
+    port: u16,
+    lines: &[u8],
+) -> Result<(), String> {
     let to = match host.contains(':') && !host.starts_with('[') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
@@ -19,11 +24,13 @@ pub(super) async fn connect(tcp: &mut TcpStream, host: &str, port: u16, lines: &
     let mut request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n").into_bytes();
     request.extend_from_slice(lines);
     request.extend_from_slice(b"\r\n");
-    tcp.write_all(&request).await.map_err(|error| format!("proxyconnect: {error}"))?;
+    let io = |error: std::io::Error| format!("proxyconnect: {error}");
+    stream.write_all(&request).await.map_err(io)?;
+    stream.flush().await.map_err(io)?;
     let mut reply = Vec::new();
     // Byte by byte: what follows the head belongs to TLS.
     while !reply.ends_with(b"\r\n\r\n") {
-        reply.push(tcp.read_u8().await.map_err(|_| "proxyconnect: unexpected end of the reply".to_owned())?);
+        reply.push(stream.read_u8().await.map_err(|_| "proxyconnect: unexpected end of the reply".to_owned())?);
         if reply.len() > MAX_REPLY {
             return Err("proxyconnect: the reply is too large".to_owned());
         }
@@ -38,7 +45,7 @@ pub(super) async fn connect(tcp: &mut TcpStream, host: &str, port: u16, lines: &
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::Proxy;
 
 /// The proxy for requests to `host`, which has no brackets. Servers on this machine have none.
-pub(crate) fn of_environment(
+pub fn of_environment(
     host: &str,
     port: u16,
     is_https: bool,

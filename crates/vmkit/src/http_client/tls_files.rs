@@ -1,0 +1,68 @@
+//! The TLS identity of connections: its files are read again when a connection needs them and they are older than a second.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use crate::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
+
+/// CA and certificate files are looked at again after this time.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// An identity with its files.
+pub(super) struct TlsFiles {
+    tls: Arc<ClientTls>,
+    checked: Mutex<Option<Instant>>,
+    urls: Option<FetchUrl>,
+}
+
+/// Gets CA and certificate files that are URLs; errors hold no credentials.
+pub(super) type FetchUrl = Arc<dyn Fn(String) -> Fetching + Send + Sync>;
+
+pub(super) type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
+
+impl TlsFiles {
+    /// Nothing is read before the first use.
+    pub(super) fn new(options: ClientTlsOptions, urls: Option<FetchUrl>) -> Self {
+        Self { tls: Arc::new(ClientTls::new(options)), checked: Mutex::default(), urls }
+    }
+
+    pub(super) fn options(&self) -> &ClientTlsOptions {
+        self.tls.options()
+    }
+
+    /// Whether what was loaded last is fresh enough to be used without another look.
+    pub(super) fn is_fresh(&self) -> bool {
+        let checked = *self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.is_some_and(|checked| self.options().is_static() || checked.elapsed() < REFRESH)
+    }
+
+    /// What is in force for a new connection. Files that broke later on leave the last good ones in force. Boxed,
+    /// because it may fetch one of them.
+    pub(super) fn current(&self) -> Pin<Box<dyn Future<Output = Result<Arc<LoadedClientTls>, String>> + Send + '_>> {
+        Box::pin(async move {
+            if !self.is_fresh() {
+                self.refresh().await;
+                *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
+            self.tls.current().map_err(|error| error.to_string())
+        })
+    }
+
+    /// On a thread that may wait: a file may hang, and the control plane must not.
+    async fn refresh(&self) {
+        let (tls, urls, control) = (Arc::clone(&self.tls), self.urls.clone(), Handle::current());
+        let refreshing = tokio::task::spawn_blocking(move || {
+            let fetch = |url| async {
+                match &urls {
+                    Some(fetch) => fetch(url).await,
+                    None => Err("no client for URLs".to_owned()),
+                }
+            };
+            control.block_on(tls.refresh(fetch)).map(drop)
+        });
+        let _ = refreshing.await;
+    }
+}
