@@ -234,7 +234,11 @@ fn open_remote(
         retry_min: url.retry_min,
         retry_max: url.retry_max,
         rate_limit: RateLimit::new(url.rate_limit),
-        protocol: Protocol { always_zstd: url.always_zstd, snappy: url.always_snappy.into() },
+        protocol: Protocol {
+            always_zstd: url.always_zstd,
+            snappy: url.always_snappy.into(),
+            zstd_refused: false.into(),
+        },
         queue,
         metrics: url_metrics,
         warnings: LogLimit::default(),

@@ -49,6 +49,8 @@ pub(crate) struct Protocol {
     /// `-remoteWrite.forceVMProto`: a refusal changes nothing for later blocks.
     pub(crate) always_zstd: bool,
     pub(crate) snappy: AtomicBool,
+    /// The remote has refused zstd since the start, so blocks that wait are not offered as such any more.
+    pub(crate) zstd_refused: AtomicBool,
 }
 
 impl Protocol {
@@ -107,6 +109,10 @@ impl Remote {
     async fn deliver(&self, lease: Lease, connection: &mut Option<Connection>) {
         let mut block = lease.data().clone();
         let mut encoding = Encoding::of(&block);
+        if encoding == Encoding::Zstd && self.protocol.zstd_refused.load(Ordering::Relaxed) {
+            let Some(repacked) = self.repack(&block) else { return lease.acknowledge() };
+            (block, encoding) = (repacked, Encoding::Snappy);
+        }
         let mut backoff = Backoff::new(self.retry_min, self.retry_max);
         let mut attempts = 0;
         if self.rate_limit.wait(block.len()).await {
@@ -119,13 +125,12 @@ impl Remote {
             let wait = match attempt.unwrap_or_else(|_| Err(self.timed_out())) {
                 Ok(reply) => match self.judge(&reply, encoding, &block) {
                     Outcome::Delivered | Outcome::Rejected => return lease.acknowledge(),
-                    Outcome::TryOther => match self.repack(&block) {
-                        Some(repacked) => {
-                            (block, encoding) = (repacked, Encoding::Snappy);
-                            None
-                        }
-                        None => return lease.acknowledge(),
-                    },
+                    Outcome::TryOther => {
+                        self.fall_back();
+                        let Some(repacked) = self.repack(&block) else { return lease.acknowledge() };
+                        (block, encoding) = (repacked, Encoding::Snappy);
+                        None
+                    }
                     Outcome::Retry => {
                         let asked = reply.retry_after.as_ref();
                         let asked = asked.and_then(|text| parse_retry_after(text, SystemTime::now()));
@@ -238,14 +243,22 @@ impl Remote {
         }
     }
 
-    /// The block in the encoding of Prometheus. `None`, counted and logged, if it cannot be read.
-    fn repack(&self, block: &Bytes) -> Option<Bytes> {
-        if !self.protocol.always_zstd && !self.protocol.snappy.swap(true, Ordering::Relaxed) {
+    /// The remote does not take zstd: from now on it gets snappy, unless the flags say otherwise.
+    fn fall_back(&self) {
+        if self.protocol.always_zstd {
+            return;
+        }
+        self.protocol.zstd_refused.store(true, Ordering::Relaxed);
+        if !self.protocol.snappy.swap(true, Ordering::Relaxed) {
             vmkit::info!(
                 "{:?} does not take VictoriaMetrics' remote write protocol; Prometheus' is used from now on",
                 self.name
             );
         }
+    }
+
+    /// The block in the encoding of Prometheus. `None`, counted and logged, if it cannot be read.
+    fn repack(&self, block: &Bytes) -> Option<Bytes> {
         let repacked = unpack(Encoding::Zstd, block, MAX_UNPACKED).and_then(|message| {
             let mut packer = Packer::new(0).map_err(UnpackError::Zstd)?;
             packer.pack(Encoding::Snappy, &message).map_err(UnpackError::Zstd)
