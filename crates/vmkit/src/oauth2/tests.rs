@@ -155,6 +155,39 @@ async fn a_token_is_replaced_before_its_end() {
 }
 
 #[tokio::test]
+async fn while_there_is_no_new_token_the_old_one_serves_until_its_end() {
+    let provider = Provider::start(vec![token("T1", 5), reply(503, "down")]).await;
+    let source = provider.source();
+    let issued = std::time::Instant::now();
+    assert_eq!(value(&source.authorization().await.unwrap()), "Bearer T1");
+    let mut failed_under_way = 0;
+    let error = loop {
+        match source.authorization().await {
+            Ok(authorization) => assert_eq!(value(&authorization), "Bearer T1"),
+            Err(error) => break error.to_string(),
+        }
+        failed_under_way = provider.requests().len() - 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(issued.elapsed().as_secs() >= 5, "given up after {:?}", issued.elapsed());
+    assert!(failed_under_way > 0, "no new token was asked for");
+    assert!(error.contains("503"), "{error}");
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_leaves_time_for_the_old_token() {
+    let provider = Provider::start(vec![token("T1", 6), String::new()]).await;
+    let source = provider.source();
+    let issued = std::time::Instant::now();
+    source.authorization().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    let served = source.authorization().await;
+    // A machine that slept past the end of the token proves nothing.
+    assert!(served.is_ok() || issued.elapsed().as_secs() >= 6, "{served:?}");
+    assert!(provider.requests().len() > 1);
+}
+
+#[tokio::test]
 async fn failures_name_the_reason_and_no_secret() {
     let quoted = reply(400, r#"{"error":"invalid_client","error_description":"s3 cr/et is wrong"}"#);
     let provider = Provider::start(vec![quoted]).await;

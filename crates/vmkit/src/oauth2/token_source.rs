@@ -16,6 +16,8 @@ const EARLY: Duration = Duration::from_secs(10);
 /// Whatever its lifetime, a token is used for so long; a failure is remembered for so long.
 const AT_LEAST: Duration = Duration::from_secs(2);
 const FAILURE_LIFETIME: Duration = Duration::from_millis(1200);
+/// For one attempt without a token; each request has a limit of its own.
+const LONGEST: Duration = Duration::from_secs(3600);
 /// Between two tokens that are asked for because the remote refused one.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(60);
 
@@ -63,6 +65,7 @@ struct Current {
     /// The secret it was issued for.
     secret: Secret,
     refresh_at: Option<Instant>,
+    ends_at: Option<Instant>,
 }
 
 impl TokenSource {
@@ -79,7 +82,8 @@ impl TokenSource {
         Self { options, client, secret_file, state: AsyncMutex::default(), refused: Mutex::default() }
     }
 
-    /// The header for a request now. Callers that come while a token is asked for wait for that one.
+    /// The header for a request now. Callers that come while a token is asked for wait for that one. While the provider
+    /// gives no new token, the old one is used until its end.
     ///
     /// # Errors
     /// The provider gave none, or the secret cannot be read.
@@ -96,14 +100,18 @@ impl TokenSource {
         if let Some((at, failure)) = &state.failure
             && at.elapsed() < FAILURE_LIFETIME
         {
-            return Err(failure.clone());
+            let failure = failure.clone();
+            return state.not_ended(&secret, self.refused()).map(|(old, _)| old).ok_or(failure);
         }
-        match self.ask(&mut state, &secret).await {
+        // A provider that hangs must not use up what is left of the old token.
+        let left = state.not_ended(&secret, self.refused()).map_or(LONGEST, |(_, left)| left / 2);
+        let asked = tokio::time::timeout(left, self.ask(&mut state, &secret)).await;
+        match asked.unwrap_or_else(|_| Err(format!("no reply within {left:?}"))) {
             Ok(token) => Ok(state.keep(token, secret)),
             Err(text) => {
                 let failure = TokenError(text);
                 state.failure = Some((Instant::now(), failure.clone()));
-                Err(failure)
+                state.not_ended(&secret, self.refused()).map(|(old, _)| old).ok_or(failure)
             }
         }
     }
@@ -162,13 +170,25 @@ impl State {
         (fresh && same && number != refused).then(|| token.authorization.clone())
     }
 
+    /// The token if it has not ended, and how long it still lasts.
+    fn not_ended(&self, secret: &Secret, refused: u64) -> Option<(Authorization, Duration)> {
+        let token = self.token.as_ref()?;
+        let left = match token.ends_at {
+            Some(end) => end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?,
+            None => LONGEST,
+        };
+        let good = *secret == token.secret && token.authorization.number != refused;
+        good.then(|| (token.authorization.clone(), left))
+    }
+
     fn keep(&mut self, token: Token, secret: Secret) -> Authorization {
         self.issued += 1;
         let authorization = Authorization { value: Secret::from(token.header), number: self.issued };
         let now = Instant::now();
         let refresh_at =
             token.lifetime.and_then(|lifetime| now.checked_add(lifetime.saturating_sub(EARLY).max(AT_LEAST)));
-        self.token = Some(Current { authorization: authorization.clone(), secret, refresh_at });
+        let ends_at = token.lifetime.and_then(|lifetime| now.checked_add(lifetime.max(AT_LEAST)));
+        self.token = Some(Current { authorization: authorization.clone(), secret, refresh_at, ends_at });
         self.failure = None;
         authorization
     }
