@@ -23,11 +23,13 @@ mod schema;
 mod src_query_arg;
 mod stage;
 mod timeouts;
+mod values;
+mod watching;
 
 pub use dump::dump;
 pub use model::{
     AccessLogSpec, AuthConfig, ConfigDefaults, Credential, IpFilterSpec, JwtSpec, KeySource, MatchClaim, MtlsSpec,
-    QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec, UserSpec,
+    QueryValue, RouteSpec, SrcHeader, SrcQueryArg, TargetSpec, UserSpec, Watching,
 };
 pub use schema::schema;
 pub use stage::{ConfigError, ConfigErrors, Stage};

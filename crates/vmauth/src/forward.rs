@@ -176,12 +176,25 @@ impl FailureText {
         }
     }
 
+    /// Whether the backend is to blame: it may be asked for what cannot be done.
+    fn is_of_backend(&self) -> bool {
+        match self {
+            Self::Cause(..) => true,
+            Self::Status(status) => is_failure(*status),
+        }
+    }
+
     fn fault(&self) -> Fault {
         match self {
             Self::Cause(fault, _) => *fault,
             Self::Status(_) => Fault::Status,
         }
     }
+}
+
+/// Whether a reply with this status is the backend's failure.
+fn is_failure(status: u16) -> bool {
+    status >= 500
 }
 
 enum Attempted<'a> {
@@ -412,6 +425,9 @@ impl Forward<'_, '_> {
         if step.marks_broken() && !lives {
             self.health.mark_broken(lease);
         }
+        if !lives && failure.is_of_backend() {
+            self.judge(lease, true);
+        }
         let target = lease.target().url.display(&scratch.target);
         if step.warns_of_retry() {
             let message = match &failure {
@@ -433,6 +449,16 @@ impl Forward<'_, '_> {
         })
     }
 
+    /// Notes how a try has ended, where the route wants to know.
+    fn judge(&self, lease: &Lease<Upstream>, has_failed: bool) {
+        let Some(outliers) = lease.outliers() else { return };
+        if !has_failed {
+            outliers.succeeded();
+        } else if let Some(reason) = outliers.failed() {
+            self.health.eject(lease, self.target.backends.known().snapshot(), reason);
+        }
+    }
+
     /// Streams the reply; the lease ends with its last byte.
     async fn deliver(
         &self,
@@ -450,6 +476,7 @@ impl Forward<'_, '_> {
         let head = exchange.reply.head();
         pooled.is_personal = personal::is_sent(self.head) || personal::is_asked_for(head);
         let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
+        self.judge(lease, is_failure(status));
         if !matches!(sent, Sent::Whole) && !reply.is_stream() {
             // The rest of the body may not be wanted: the connections on both sides end with this exchange.
             reply.set_close();
@@ -495,6 +522,7 @@ impl Forward<'_, '_> {
             }
             Err(RelayError::Backend(error)) => {
                 lease.failed(Fault::Cut, &error.to_string());
+                self.judge(lease, true);
                 if is_call {
                     end_call(reply, grpc_status::UNAVAILABLE, "the backend has broken off its reply").await;
                 }

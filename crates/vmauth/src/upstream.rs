@@ -8,6 +8,7 @@ pub mod dialer;
 pub mod discovery;
 pub mod fault;
 pub mod health_check;
+pub mod outliers;
 pub mod peer;
 pub mod pool;
 pub mod timeouts;

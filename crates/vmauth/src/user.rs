@@ -163,12 +163,17 @@ pub enum Backends {
 impl Backends {
     /// The list to select from, looked up again if it is due.
     pub async fn fresh(&self) -> &BackendSet<Upstream> {
+        if let Self::Discovered(discovery) = self {
+            discovery.ensure_fresh().await;
+        }
+        self.known()
+    }
+
+    /// The list as it is known.
+    pub fn known(&self) -> &BackendSet<Upstream> {
         match self {
             Self::Configured(backends) => backends,
-            Self::Discovered(discovery) => {
-                discovery.ensure_fresh().await;
-                discovery.backends()
-            }
+            Self::Discovered(discovery) => discovery.backends(),
         }
     }
 }

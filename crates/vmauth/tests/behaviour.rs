@@ -34,6 +34,8 @@ mod denied_paths;
 mod descriptors;
 #[path = "behaviour/discovery.rs"]
 mod discovery;
+#[path = "behaviour/ejection.rs"]
+mod ejection;
 #[path = "behaviour/expect_continue.rs"]
 mod expect_continue;
 #[path = "behaviour/failed_logins.rs"]

@@ -4,11 +4,12 @@
 //! same dump do the same. Header values, passwords and tokens are shown as `***`, URLs without userinfo and secrets.
 
 use super::model::{
-    AuthConfig, Credential, IpFilterSpec, JwtSpec, KeySource, QueryValue, RouteSpec, TargetSpec, UserSpec,
+    AuthConfig, Credential, IpFilterSpec, JwtSpec, KeySource, QueryValue, RouteSpec, TargetSpec, UserSpec, Watching,
 };
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::jwt_placeholders::Placeholder;
 use crate::upstream::active_check::CheckSpec;
+use crate::upstream::outliers::OutlierSpec;
 use jwt::VmAccess;
 use std::fmt::Write as _;
 use vmkit::go_text::quote;
@@ -251,7 +252,7 @@ impl Writer {
         let TargetSpec {
             urls,
             load_balancing_policy,
-            health_check,
+            watching: Watching { check, outliers },
             retry_status_codes,
             retry_only_idempotent,
             merge_query_args,
@@ -264,8 +265,11 @@ impl Writer {
         } = target;
         self.list("urls", urls, |url| quote(shown_url(&url.to_string())));
         self.field("load_balancing_policy", load_balancing_policy.name());
-        if let Some(check) = health_check {
+        if let Some(check) = check {
             self.health_check(check);
+        }
+        if let Some(outliers) = outliers {
+            self.outliers(outliers);
         }
         self.list("retry_status_codes", retry_status_codes, ToString::to_string);
         self.flag("retry_only_idempotent", *retry_only_idempotent);
@@ -291,6 +295,30 @@ impl Writer {
             out.field("rise", rise);
             out.field("fall", fall);
             out.list("headers", headers, |(name, _)| quote(format!("{name}: {MASK}")));
+        });
+    }
+
+    fn outliers(&mut self, outliers: &OutlierSpec) {
+        let OutlierSpec {
+            consecutive_errors,
+            error_percent,
+            min_requests,
+            interval,
+            ejection_time,
+            max_ejection_time,
+            max_ejection_percent,
+        } = outliers;
+        self.section("outlier_detection");
+        self.nested(|out| {
+            out.field("consecutive_errors", consecutive_errors);
+            out.field("error_percent", error_percent);
+            if *error_percent > 0 {
+                out.field("min_requests", min_requests);
+                out.field("interval", GoDuration::from(*interval));
+            }
+            out.field("ejection_time", GoDuration::from(*ejection_time));
+            out.field("max_ejection_time", GoDuration::from(*max_ejection_time));
+            out.field("max_ejection_percent", max_ejection_percent);
         });
     }
 

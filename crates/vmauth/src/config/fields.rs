@@ -58,6 +58,7 @@ pub(super) enum Setting {
     RetryOnlyIdempotent,
     LoadBalancingPolicy,
     HealthCheck,
+    OutlierDetection,
     MergeQueryArgs,
     DropSrcPathPrefixParts,
     ConnectTimeout,
@@ -91,6 +92,12 @@ const SETTINGS: &[FieldDef<Setting>] = &[
         "health_check",
         Nested("main.HealthCheck"),
         "How backends are asked by HTTP whether they can serve.",
+    ),
+    row(
+        Setting::OutlierDetection,
+        "outlier_detection",
+        Nested("main.OutlierDetection"),
+        "When backends that fail requests are left out for a while.",
     ),
     row(
         Setting::MergeQueryArgs,
@@ -367,6 +374,46 @@ pub(super) static HEALTH_CHECK: Object<HealthCheckField> = Object::new(
     ],
 );
 
+/// `outlier_detection`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutliersField {
+    ConsecutiveErrors,
+    ErrorPercent,
+    MinRequests,
+    Interval,
+    EjectionTime,
+    MaxEjectionTime,
+    MaxEjectionPercent,
+}
+
+pub(super) static OUTLIERS: Object<OutliersField> = Object::new(
+    "main.OutlierDetection",
+    &[
+        row(
+            OutliersField::ConsecutiveErrors,
+            "consecutive_errors",
+            Integer,
+            "Failures in a row that eject, 5; 0: none.",
+        ),
+        row(
+            OutliersField::ErrorPercent,
+            "error_percent",
+            Integer,
+            "Share of failures that ejects; 0, the default: none.",
+        ),
+        row(OutliersField::MinRequests, "min_requests", Integer, "Requests below which the share says nothing, 20."),
+        row(OutliersField::Interval, "interval", Text, "Time over which the share is taken, 10s."),
+        row(OutliersField::EjectionTime, "ejection_time", Text, "How long the first ejection takes, 30s."),
+        row(OutliersField::MaxEjectionTime, "max_ejection_time", Text, "How long an ejection takes at most, 5m."),
+        row(
+            OutliersField::MaxEjectionPercent,
+            "max_ejection_percent",
+            Integer,
+            "Share of the backends that may be ejected at a time, 50.",
+        ),
+    ],
+);
+
 /// `access_log`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccessLogField {
@@ -432,6 +479,7 @@ mod tests {
         check(&MTLS);
         check(&IP_FILTERS);
         check(&HEALTH_CHECK);
+        check(&OUTLIERS);
         check(&ACCESS_LOG);
         check(&ACCESS_LOG_FILTERS);
     }

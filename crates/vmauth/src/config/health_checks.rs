@@ -3,14 +3,14 @@
 use super::header_lists::headers;
 use super::raw::RawHealthCheck;
 use super::stage::{Problems, Stage};
+use super::values::Values;
 use crate::rewrite::jwt_placeholders::Placeholder;
 use crate::upstream::active_check::CheckSpec;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use vmkit::go_text::quote;
-use vmkit::units::GoDuration;
-use vmkit::yaml::{At, Mark, Place, Text, TextList};
+use vmkit::yaml::{At, Place, Text, TextList};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A shorter one would load backends instead of watching them.
@@ -37,22 +37,22 @@ pub(super) fn build(
     problems: &mut Problems,
 ) -> Option<Arc<CheckSpec>> {
     let At { value: raw, mark } = raw;
-    let mut checker = Checker { place, mark: *mark, stage, problems };
-    let interval = checker.duration("interval", raw.interval, INTERVAL, SHORTEST_INTERVAL..=LONGEST_INTERVAL);
-    let timeout = checker.duration("timeout", raw.timeout, TIMEOUT, SHORTEST_TIMEOUT..=LONGEST_TIMEOUT);
+    let mut values = Values { place, mark: *mark, stage, problems };
+    let interval = values.duration("interval", raw.interval, INTERVAL, SHORTEST_INTERVAL..=LONGEST_INTERVAL);
+    let timeout = values.duration("timeout", raw.timeout, TIMEOUT, SHORTEST_TIMEOUT..=LONGEST_TIMEOUT);
     let spec = CheckSpec {
         path: raw.path.map(|text| text.value.to_owned()).unwrap_or_default(),
         interval,
         timeout,
-        expected_status: checker.statuses(raw.expected_status.as_ref()),
-        rise: checker.count("rise", raw.rise, RISE),
-        fall: checker.count("fall", raw.fall, FALL),
-        headers: raw.headers.as_ref().map(|list| checker.headers(list)).unwrap_or_default(),
+        expected_status: statuses(&mut values, raw.expected_status.as_ref()),
+        rise: values.count("rise", raw.rise, RISE, 1..=MOST_PROBES),
+        fall: values.count("fall", raw.fall, FALL, 1..=MOST_PROBES),
+        headers: raw.headers.as_ref().map(|list| of_probe(&mut values, list)).unwrap_or_default(),
     };
     match raw.path {
         None if raw.damaged => None,
         None => {
-            checker.report("path", *mark, "missing `path` in `health_check`", "write a path such as /health");
+            values.report("path", *mark, "missing `path` in `health_check`", "write a path such as /health");
             None
         }
         Some(path) if path.value.is_empty() => None,
@@ -60,7 +60,7 @@ pub(super) fn build(
             let is_target = path.value.starts_with('/') && path.value.bytes().all(|byte| byte.is_ascii_graphic());
             if !is_target || path.value.contains('#') {
                 let hint = "write a path such as /health, without the host, and escape other characters than ASCII";
-                checker.report("path", path.mark, "`path` of `health_check` is no path", hint);
+                values.report("path", path.mark, "`path` of `health_check` is no path", hint);
                 return None;
             }
             Some(Arc::new(spec))
@@ -68,85 +68,40 @@ pub(super) fn build(
     }
 }
 
-struct Checker<'p> {
-    place: &'p Place<'p>,
-    mark: Mark,
-    stage: Stage,
-    problems: &'p mut Problems,
+fn statuses(values: &mut Values<'_>, list: Option<&TextList<'_>>) -> Vec<RangeInclusive<u16>> {
+    let mut found = Vec::new();
+    for &(_, Text { value, mark }) in list.map_or(&[][..], |list| &list.items) {
+        match range(value) {
+            Some(range) => found.push(range),
+            None => {
+                let message = format!("cannot use {} as `expected_status`", quote(value));
+                values.report(
+                    "expected_status",
+                    mark,
+                    message,
+                    "write a status such as 200, or a range such as 200-399",
+                );
+            }
+        }
+    }
+    if found.is_empty() { vec![EXPECTED] } else { found }
 }
 
-impl Checker<'_> {
-    fn report(&mut self, field: &str, mark: Mark, message: impl Into<String>, hint: &'static str) {
-        self.problems.push(self.stage, &self.place.field(field), mark, message, hint);
+fn of_probe(values: &mut Values<'_>, list: &TextList<'_>) -> Vec<(String, vmkit::secret::Secret)> {
+    let place = values.place.field("headers");
+    let rules = headers(list, &place, values.problems);
+    for rule in &rules {
+        let name = rule.name().to_ascii_lowercase();
+        let problem = match rule.value() {
+            _ if OWN_NAMES.contains(&name.as_str()) => "is written by vmauth itself",
+            "" => "has no value",
+            value if Placeholder::of(value).is_some() => "has a placeholder, and a probe has no token",
+            _ => continue,
+        };
+        let message = format!("the header {} of `health_check` {problem}", quote(rule.name()));
+        values.report("headers", list.mark, message, "");
     }
-
-    fn duration(
-        &mut self,
-        field: &str,
-        text: Option<Text<'_>>,
-        usual: Duration,
-        range: RangeInclusive<Duration>,
-    ) -> Duration {
-        let Some(Text { value, mark }) = text else { return usual };
-        let parsed = value.parse::<GoDuration>().ok().and_then(GoDuration::positive);
-        match parsed.filter(|found| range.contains(found)) {
-            Some(found) => found,
-            None => {
-                let (least, most) = (GoDuration::from(*range.start()), GoDuration::from(*range.end()));
-                let message = format!("cannot use {} as `{field}`: want {least} to {most}", quote(value));
-                self.report(field, mark, message, "write a duration such as 5s");
-                usual
-            }
-        }
-    }
-
-    fn count(&mut self, field: &str, number: Option<i64>, usual: u32) -> u32 {
-        let Some(number) = number else { return usual };
-        match u32::try_from(number).ok().filter(|number| (1..=MOST_PROBES).contains(number)) {
-            Some(number) => number,
-            None => {
-                let message = format!("cannot use {number} as `{field}`: want 1 to {MOST_PROBES}");
-                self.report(field, self.mark, message, "");
-                usual
-            }
-        }
-    }
-
-    fn statuses(&mut self, list: Option<&TextList<'_>>) -> Vec<RangeInclusive<u16>> {
-        let mut found = Vec::new();
-        for &(_, Text { value, mark }) in list.map_or(&[][..], |list| &list.items) {
-            match range(value) {
-                Some(range) => found.push(range),
-                None => {
-                    let message = format!("cannot use {} as `expected_status`", quote(value));
-                    self.report(
-                        "expected_status",
-                        mark,
-                        message,
-                        "write a status such as 200, or a range such as 200-399",
-                    );
-                }
-            }
-        }
-        if found.is_empty() { vec![EXPECTED] } else { found }
-    }
-
-    fn headers(&mut self, list: &TextList<'_>) -> Vec<(String, vmkit::secret::Secret)> {
-        let place = self.place.field("headers");
-        let rules = headers(list, &place, self.problems);
-        for rule in &rules {
-            let name = rule.name().to_ascii_lowercase();
-            let problem = match rule.value() {
-                _ if OWN_NAMES.contains(&name.as_str()) => "is written by vmauth itself",
-                "" => "has no value",
-                value if Placeholder::of(value).is_some() => "has a placeholder, and a probe has no token",
-                _ => continue,
-            };
-            let message = format!("the header {} of `health_check` {problem}", quote(rule.name()));
-            self.report("headers", list.mark, message, "");
-        }
-        rules.iter().map(|rule| (rule.name().to_owned(), rule.value().into())).collect()
-    }
+    rules.iter().map(|rule| (rule.name().to_owned(), rule.value().into())).collect()
 }
 
 /// `200` or `200-399`.

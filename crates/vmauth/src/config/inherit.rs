@@ -4,17 +4,15 @@
 //! around it. Differs from upstream on purpose: `headers`, `response_headers` and `keep_original_host` are inherited, too.
 
 use super::header_lists::headers;
-use super::health_checks;
-use super::model::{ConfigDefaults, TargetSpec};
+use super::model::{ConfigDefaults, TargetSpec, Watching};
 use super::raw::RawSettings;
 use super::stage::{Problems, Stage};
 use super::timeouts;
+use super::watching;
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
-use crate::upstream::active_check::CheckSpec;
 use crate::upstream::balance::Policy;
 use crate::upstream::timeouts::Timeouts;
-use std::sync::Arc;
 use vmkit::go_text::quote;
 use vmkit::yaml::{Mark, Place, TextList};
 
@@ -23,7 +21,7 @@ use vmkit::yaml::{Mark, Place, TextList};
 pub(super) struct Level {
     /// An error is the flag's unknown text, which only matters to a target that inherits it.
     policy: PolicyChoice,
-    health_check: Option<Arc<CheckSpec>>,
+    watching: Watching,
     retry_status_codes: Vec<u16>,
     retry_only_idempotent: bool,
     merge_query_args: Vec<String>,
@@ -79,7 +77,7 @@ impl Level {
             retry_status_codes,
             retry_only_idempotent,
             load_balancing_policy,
-            health_check,
+            watching,
             merge_query_args,
             drop_src_path_prefix_parts,
             timeouts,
@@ -97,9 +95,7 @@ impl Level {
                 }
             }
         }
-        if let Some(check) = health_check {
-            level.health_check = health_checks::build(check, &place.field("health_check"), stage, problems);
-        }
+        watching::inner(&mut level.watching, watching, place, stage, problems);
         if let Some(codes) = retry_status_codes {
             level.retry_status_codes = statuses(codes);
         }
@@ -162,7 +158,7 @@ impl Level {
         TargetSpec {
             urls,
             load_balancing_policy,
-            health_check: self.health_check,
+            watching: self.watching,
             retry_status_codes: self.retry_status_codes,
             retry_only_idempotent: self.retry_only_idempotent,
             merge_query_args: self.merge_query_args,

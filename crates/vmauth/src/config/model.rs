@@ -9,6 +9,7 @@ use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
 use crate::upstream::active_check::CheckSpec;
 use crate::upstream::balance::Policy;
+use crate::upstream::outliers::OutlierSpec;
 use crate::upstream::timeouts::Timeouts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -232,8 +233,8 @@ pub struct TargetSpec {
     pub urls: Vec<TargetUrl>,
     /// How to choose among `urls`.
     pub load_balancing_policy: Policy,
-    /// How backends are asked whether they can serve; `None` = not at all.
-    pub health_check: Option<Arc<CheckSpec>>,
+    /// How backends are watched.
+    pub watching: Watching,
     /// Statuses after which another backend is tried. Numbers that are no HTTP status are left out.
     pub retry_status_codes: Vec<u16>,
     /// Whether what a backend may have read is sent again only if its method is idempotent (RFC 9110 §9.2.2).
@@ -252,6 +253,15 @@ pub struct TargetSpec {
     pub response_headers: Vec<HeaderRule>,
     /// Whether the backend sees the client's Host.
     pub keep_original_host: bool,
+}
+
+/// How the backends of a target are watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watching {
+    /// How they are asked whether they can serve; `None` = not at all.
+    pub check: Option<Arc<CheckSpec>>,
+    /// When those that fail are ejected; `None` = never.
+    pub outliers: Option<Arc<OutlierSpec>>,
 }
 
 /// `access_log` of a user.

@@ -5,8 +5,8 @@
 
 use super::fields::{
     ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, HEALTH_CHECK, HealthCheckField, IP_FILTERS,
-    IpFiltersField, JWT, JwtField, MTLS, MtlsField, OIDC, OidcField, ROUTE, RouteField, Setting, TOP, TopField, USER,
-    UserField, VM_ACCESS, VmAccessField,
+    IpFiltersField, JWT, JwtField, MTLS, MtlsField, OIDC, OUTLIERS, OidcField, OutliersField, ROUTE, RouteField,
+    Setting, TOP, TopField, USER, UserField, VM_ACCESS, VmAccessField,
 };
 use super::stage::{Decoder, Stage};
 use jwt::VmAccess;
@@ -61,7 +61,7 @@ pub(super) struct RawSettings<'t> {
     pub(super) retry_status_codes: Option<Vec<i64>>,
     pub(super) retry_only_idempotent: Option<bool>,
     pub(super) load_balancing_policy: Option<Text<'t>>,
-    pub(super) health_check: Option<At<RawHealthCheck<'t>>>,
+    pub(super) watching: RawWatching<'t>,
     pub(super) merge_query_args: Option<TextList<'t>>,
     pub(super) drop_src_path_prefix_parts: Option<i64>,
     pub(super) timeouts: RawTimeouts<'t>,
@@ -94,6 +94,25 @@ pub(super) struct RawRoute<'t> {
     pub(super) src_query_args: Option<TextList<'t>>,
     pub(super) src_headers: Option<TextList<'t>>,
     pub(super) settings: RawSettings<'t>,
+}
+
+/// How backends are watched.
+#[derive(Default)]
+pub(super) struct RawWatching<'t> {
+    pub(super) health_check: Option<At<RawHealthCheck<'t>>>,
+    pub(super) outlier_detection: Option<At<RawOutliers<'t>>>,
+}
+
+/// `outlier_detection`.
+#[derive(Default)]
+pub(super) struct RawOutliers<'t> {
+    pub(super) consecutive_errors: Option<i64>,
+    pub(super) error_percent: Option<i64>,
+    pub(super) min_requests: Option<i64>,
+    pub(super) interval: Option<Text<'t>>,
+    pub(super) ejection_time: Option<Text<'t>>,
+    pub(super) max_ejection_time: Option<Text<'t>>,
+    pub(super) max_ejection_percent: Option<i64>,
 }
 
 /// `health_check`.
@@ -227,7 +246,8 @@ impl<'t> Reader<'t, '_> {
             Setting::RetryStatusCodes => raw.retry_status_codes = self.integers(id, place),
             Setting::RetryOnlyIdempotent => raw.retry_only_idempotent = self.boolean(id, place),
             Setting::LoadBalancingPolicy => raw.load_balancing_policy = self.text(id, place),
-            Setting::HealthCheck => raw.health_check = self.health_check(id, place),
+            Setting::HealthCheck => raw.watching.health_check = self.health_check(id, place),
+            Setting::OutlierDetection => raw.watching.outlier_detection = self.outliers(id, place),
             Setting::MergeQueryArgs => raw.merge_query_args = self.texts(id, place, "[]string"),
             Setting::DropSrcPathPrefixParts => raw.drop_src_path_prefix_parts = self.integer(id, place),
             Setting::ConnectTimeout => raw.timeouts.connect = self.text(id, place),
@@ -352,6 +372,23 @@ impl<'t> Reader<'t, '_> {
             }
         }
         raw.damaged = self.problems.count() > before;
+        Some(At { value: raw, mark: self.mark(id) })
+    }
+
+    fn outliers(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<RawOutliers<'t>>> {
+        let mut raw = RawOutliers::default();
+        for Member { field, name, value } in self.members(id, place, &OUTLIERS)? {
+            let place = &place.field(name);
+            match field {
+                OutliersField::ConsecutiveErrors => raw.consecutive_errors = self.integer(value, place),
+                OutliersField::ErrorPercent => raw.error_percent = self.integer(value, place),
+                OutliersField::MinRequests => raw.min_requests = self.integer(value, place),
+                OutliersField::Interval => raw.interval = self.text(value, place),
+                OutliersField::EjectionTime => raw.ejection_time = self.text(value, place),
+                OutliersField::MaxEjectionTime => raw.max_ejection_time = self.text(value, place),
+                OutliersField::MaxEjectionPercent => raw.max_ejection_percent = self.integer(value, place),
+            }
+        }
         Some(At { value: raw, mark: self.mark(id) })
     }
 

@@ -19,15 +19,16 @@ use crate::admission::ip_filter::IpFilter;
 use crate::authn::Directory;
 use crate::authn::client_cert_users::{CertificateNames, ClientCertUsers};
 use crate::authn::token_users::TokenUsers;
-use crate::config::{AuthConfig, Credential, IpFilterSpec, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec};
+use crate::config::{
+    AuthConfig, Credential, IpFilterSpec, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec, Watching,
+};
 use crate::oidc::Issuers;
 use crate::rewrite::form_body::ProtectedArgs;
 use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
-use crate::upstream::active_check::CheckSpec;
 use crate::upstream::active_check::checks::Checks;
-use crate::upstream::backend::{Backend, HealthTarget};
+use crate::upstream::backend::{Backend, HealthTarget, Watch};
 use crate::upstream::balance::BackendSet;
 use crate::upstream::discovery::{self, Discovery, Entry, Resolving};
 use crate::upstream::health_check::{self, HealthChecker};
@@ -171,8 +172,7 @@ impl Builder<'_> {
                 Backends::Discovered(self.discovery(&spec, tls))
             } else {
                 let upstreams = spec.urls.iter().map(|url| upstream(&context.peers, url.clone(), tls.as_ref()));
-                let check = spec.health_check.as_ref();
-                let backends = upstreams.map(|upstream| backend(upstream, check, &context.checks));
+                let backends = upstreams.map(|upstream| backend(upstream, &spec.watching, &context.checks));
                 Backends::Configured(BackendSet::new(spec.load_balancing_policy, backends.collect()))
             },
             retry_status_codes: spec.retry_status_codes,
@@ -192,12 +192,12 @@ impl Builder<'_> {
             port: url.explicit_port().and_then(|port| port.parse().ok()),
             srv: url.is_srv(),
         });
-        let (urls, check) = (spec.urls.clone(), spec.health_check.clone());
+        let (urls, watching) = (spec.urls.clone(), spec.watching.clone());
         let (peers, checks) = (self.context.peers.clone(), self.context.checks.clone());
         let factory = Box::new(move |index: usize, host: &str, port: Option<u16>| {
             let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
             let authority = port.map_or_else(|| bare.clone(), |port| format!("{bare}:{port}"));
-            backend(upstream(&peers, urls[index].with_host(&authority), tls.as_ref()), check.as_ref(), &checks)
+            backend(upstream(&peers, urls[index].with_host(&authority), tls.as_ref()), &watching, &checks)
         });
         let resolving = Resolving {
             lookup: self.context.lookup.clone(),
@@ -230,14 +230,10 @@ fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) 
     Upstream { url, peer }
 }
 
-fn backend(upstream: Upstream, check: Option<&Arc<CheckSpec>>, checks: &Checks) -> Arc<Backend<Upstream>> {
-    match check {
-        Some(spec) => {
-            let check = checks.check(spec, &upstream.peer, upstream.url.host(), upstream.display_address());
-            Backend::checked(upstream, check)
-        }
-        None => Arc::new(Backend::new(upstream)),
-    }
+fn backend(upstream: Upstream, watching: &Watching, checks: &Checks) -> Arc<Backend<Upstream>> {
+    let check = watching.check.as_ref();
+    let check = check.map(|spec| checks.check(spec, &upstream.peer, upstream.url.host(), upstream.display_address()));
+    Backend::watched(upstream, Watch { check, outliers: watching.outliers.clone() })
 }
 
 fn ip_filter(spec: &IpFilterSpec) -> UserIpFilter {

@@ -43,6 +43,13 @@ fn write_page(page: &mut Page, backends: &[Backend], omitted: usize) {
         }
     }
     probes(page, backends);
+    if backends.iter().any(|backend| backend.ejections.is_some()) {
+        let family = "vmauth_backend_ejections_total";
+        page.family(family, Kind::Counter);
+        for (backend, count) in backends.iter().filter_map(|backend| Some((backend, backend.ejections?))) {
+            page.labeled(family, &[("backend", &backend.address)], count as f64);
+        }
+    }
     page.gauge("vmauth_backends_without_metrics", omitted as f64);
 }
 
@@ -97,6 +104,7 @@ mod tests {
             failures: [("tls", 1)].into(),
             last_failure: None,
             checks: vec![check(2, &[("status", 1)]), check(3, &[("status", 1), ("dns", 1)])],
+            ejections: (state == "partly").then_some(4),
             pool: Default::default(),
         };
         let mut page = Page::new(false);
@@ -109,6 +117,7 @@ mod tests {
             "vmauth_backend_failures_total{backend=\"a:1\", cause=\"tls\"} 1\n",
             "vmauth_backend_probes_total{backend=\"a:1\"} 5\n",
             "vmauth_backend_probe_failures_total{backend=\"b:2\", cause=\"status\"} 2\n",
+            "vmauth_backend_ejections_total{backend=\"b:2\"} 4\n",
             "vmauth_backends_without_metrics 5\n",
         ] {
             assert!(text.contains(line), "{line}{text}");

@@ -23,7 +23,7 @@ use crate::upstream::backend::{Backend as Balanced, Mark};
 use crate::upstream::fault::Fault;
 use crate::upstream::peer::Peer;
 use crate::upstream::pool::PoolReports;
-use crate::user::{Backends, Target, Upstream, User as Served};
+use crate::user::{Target, Upstream, User as Served};
 
 /// Longest list that is shown at once.
 const MAX_ITEMS: usize = 10_000;
@@ -238,6 +238,7 @@ struct Sum {
     last: Option<Arc<crate::upstream::fault::Failure>>,
     peers: HashMap<*const Peer, Arc<Peer>>,
     checks: HashMap<*const Checked, Arc<Checked>>,
+    ejections: Option<u64>,
 }
 
 impl Sum {
@@ -252,6 +253,9 @@ impl Sum {
         let last = backend.last_failure();
         if last.as_ref().map(|last| last.at) > self.last.as_ref().map(|last| last.at) {
             self.last = last;
+        }
+        if let Some(outliers) = backend.outliers() {
+            *self.ejections.get_or_insert_default() += outliers.ejections();
         }
         let peer = &backend.target().peer;
         self.peers.entry(Arc::as_ptr(peer)).or_insert_with(|| peer.clone());
@@ -293,6 +297,7 @@ impl Sum {
                 text: last.text.clone(),
             }),
             checks,
+            ejections: self.ejections,
             pool,
         }
     }
@@ -333,10 +338,7 @@ fn each_target(generation: &Generation, mut look: impl FnMut(&Target)) {
 }
 
 fn set(target: &Target) -> &crate::upstream::balance::BackendSet<Upstream> {
-    match &target.backends {
-        Backends::Configured(backends) => backends,
-        Backends::Discovered(discovery) => discovery.backends(),
-    }
+    target.backends.known()
 }
 
 fn snapshot(target: &Target) -> Arc<Vec<Arc<Balanced<Upstream>>>> {

@@ -92,6 +92,8 @@ pub struct Backend {
     pub last_failure: Option<Failure>,
     /// Its health checks.
     pub checks: Vec<Check>,
+    /// How often it was ejected, where routes have `outlier_detection`.
+    pub ejections: Option<u64>,
     /// Connections without a request, and those that carry many.
     pub pool: PoolState,
 }
@@ -195,7 +197,8 @@ pub struct RouteBackend {
     pub url: String,
     /// `up` or `down`.
     pub state: &'static str,
-    /// Why it is down: `broken` after a failed try, `unhealthy` by its check. More words may come.
+    /// Why it is down: `broken` after a failed try, `unhealthy` by its check, `ejected`
+    /// after too many failures. More words may come.
     pub marks: Vec<&'static str>,
     /// Tries that run now.
     pub in_flight: u32,

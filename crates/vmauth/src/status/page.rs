@@ -115,7 +115,11 @@ fn backends(page: &mut String, backends: &List<Backend>, now: u64) {
         push!(page, "<tr><td><code>{}</code></td>", escape(&backend.address));
         push!(page, "<td class=\"{0}\">{0}</td><td>{since}</td>", backend.state);
         push!(page, "<td class=\"n\">{}</td><td class=\"n\">{}</td>", backend.in_flight, backend.attempts);
-        push!(page, "<td>{}</td><td>", numbers(&backend.failures));
+        push!(page, "<td>{}", numbers(&backend.failures));
+        if let Some(ejections @ 1..) = backend.ejections {
+            push!(page, "; ejected {ejections} times");
+        }
+        page.push_str("</td><td>");
         if let Some(last) = &backend.last_failure {
             push!(page, "{} ago: <code>{}</code>", span(now, last.at), escape(&last.text));
         }

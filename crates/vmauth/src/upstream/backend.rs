@@ -15,6 +15,7 @@ use arc_swap::ArcSwapOption;
 
 use super::active_check::{Checked, Judged};
 use super::fault::{Failure, Fault, unix_seconds};
+use super::outliers::{OutlierSpec, Outliers};
 
 /// Why a backend is avoided; several may hold at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,17 +24,20 @@ pub enum Mark {
     Broken = 1,
     /// Its health check says so.
     Down = 2,
+    /// It has failed too many requests.
+    Ejected = 4,
 }
 
 impl Mark {
     /// All of them, the one that weighs most first.
-    pub const ALL: [Self; 2] = [Self::Broken, Self::Down];
+    pub const ALL: [Self; 3] = [Self::Broken, Self::Down, Self::Ejected];
 
     /// Word for pages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Broken => "broken",
             Self::Down => "unhealthy",
+            Self::Ejected => "ejected",
         }
     }
 }
@@ -71,6 +75,17 @@ pub struct Backend<T> {
     failures: [AtomicU64; Fault::ALL.len()],
     last_failure: ArcSwapOption<Failure>,
     check: Option<Arc<Checked>>,
+    /// Boxed, so that it takes no room in backends of routes without it.
+    outliers: Option<Box<Outliers>>,
+}
+
+/// How a backend is watched besides by its failed tries.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// It is down when its check says so.
+    pub check: Option<Arc<Checked>>,
+    /// It is ejected when it fails too often.
+    pub outliers: Option<Arc<OutlierSpec>>,
 }
 
 /// Room for the leases that are alive.
@@ -93,23 +108,33 @@ impl<T> Backend<T> {
             failures: Default::default(),
             last_failure: ArcSwapOption::empty(),
             check: None,
+            outliers: None,
         }
     }
 
-    /// One that is down when its check says so.
-    pub fn checked(target: T, check: Arc<Checked>) -> Arc<Self>
+    /// One that is watched.
+    pub fn watched(target: T, watch: Watch) -> Arc<Self>
     where
         T: Send + Sync + 'static,
     {
-        let backend = Arc::new(Self { check: Some(check.clone()), ..Self::new(target) });
-        let judged: Weak<dyn Judged> = Arc::downgrade(&backend) as _;
-        check.subscribe(judged);
+        let Watch { check, outliers } = watch;
+        let outliers = outliers.map(|spec| Box::new(Outliers::new(spec)));
+        let backend = Arc::new(Self { check, outliers, ..Self::new(target) });
+        if let Some(check) = &backend.check {
+            let judged: Weak<dyn Judged> = Arc::downgrade(&backend) as _;
+            check.subscribe(judged);
+        }
         backend
     }
 
     /// What its health check knows, if it has one.
     pub fn check(&self) -> Option<&Arc<Checked>> {
         self.check.as_ref()
+    }
+
+    /// How its tries have ended, where somebody wants to know.
+    pub fn outliers(&self) -> Option<&Outliers> {
+        self.outliers.as_deref()
     }
 
     /// What the caller stored here at build time.
@@ -193,7 +218,7 @@ impl<T> Backend<T> {
     }
 
     /// Whether the mark is new.
-    fn mark(&self, mark: Mark) -> bool {
+    pub(super) fn mark(&self, mark: Mark) -> bool {
         let before = self.marks.fetch_or(mark as u8, Relaxed);
         if before == 0 {
             self.changed.store(unix_seconds(), Relaxed);
@@ -201,7 +226,8 @@ impl<T> Backend<T> {
         before & mark as u8 == 0
     }
 
-    fn clear(&self, mark: Mark) {
+    /// Takes a mark away.
+    pub(super) fn clear(&self, mark: Mark) {
         let before = self.marks.fetch_and(!(mark as u8), Relaxed);
         if before == mark as u8 {
             self.changed.store(unix_seconds(), Relaxed);

@@ -1,4 +1,5 @@
-//! Brings broken backends back: one background task per broken backend dials it until it answers.
+//! Brings broken and ejected backends back: one background task per broken backend dials it until it answers, one per
+//! ejected backend waits for the end of its ejection.
 //!
 //! A backend is marked by a failed try, waits one `-failTimeout` and is dialled; success clears the flag and ends the
 //! task, failure is a warning and another wait. Only TCP reachability counts, and sound backends are never probed. A
@@ -8,8 +9,9 @@
 //!
 //! It must never keep a backend alive and never run on a worker.
 
-use super::backend::{Backend, DialAddress, HealthTarget};
+use super::backend::{Backend, DialAddress, HealthTarget, Mark};
 use super::discovery::{BoxFuture, Lookup, Warn};
+use super::outliers::Reason;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -21,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use vmkit::net::dial::{TRY_TCP6_HINT, dial_error_text};
 use vmkit::net::dns::{DnsCause, DnsError};
 use vmkit::net::unix;
+use vmkit::units::GoDuration;
 
 /// Longest time of one probe, name lookups included.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -103,6 +106,28 @@ impl HealthChecker {
         });
     }
 
+    /// Leaves a backend out for a while, unless too many of `all`, the backends of its route, are left out already.
+    pub fn eject<T>(&self, backend: &Arc<Backend<T>>, all: Arc<Vec<Arc<Backend<T>>>>, reason: Reason)
+    where
+        T: HealthTarget + Send + Sync + 'static,
+    {
+        if self.cancel.is_cancelled() || backend.has(Mark::Ejected) {
+            return;
+        }
+        let (cancel, ejected) = (self.cancel.clone(), Arc::downgrade(backend));
+        // The others are looked at where nobody else ejects at the same time.
+        self.control.spawn(async move {
+            let time = ejected.upgrade().and_then(|backend| begin_ejection(&backend, &all, reason));
+            drop(all);
+            if let Some(time) = time {
+                cancel.run_until_cancelled(tokio::time::sleep(time)).await;
+                if let Some(backend) = ejected.upgrade() {
+                    end_ejection(&backend);
+                }
+            }
+        });
+    }
+
     /// The first wait of a backend that was found broken so often since it served a request.
     fn backoff(&self, relapses: u32) -> Duration {
         let factor = 1 << relapses.saturating_sub(1).min(16);
@@ -144,6 +169,35 @@ impl HealthChecker {
             }
         }
     }
+}
+
+/// How long the ejection takes, if there is one.
+fn begin_ejection<T: HealthTarget>(backend: &Backend<T>, all: &[Arc<Backend<T>>], reason: Reason) -> Option<Duration> {
+    let outliers = backend.outliers()?;
+    let ejected = all.iter().filter(|backend| backend.has(Mark::Ejected)).count();
+    if ejected >= outliers.spec().most_of(all.len()) {
+        outliers.forget();
+        return None;
+    }
+    if !backend.mark(Mark::Ejected) {
+        return None;
+    }
+    let time = outliers.ejected();
+    let last = backend.last_failure().map(|last| format!(", the last: {}", last.text)).unwrap_or_default();
+    vmkit::warn!(
+        "the backend at {} is ejected for {}: {reason}{last}",
+        backend.target().display_address(),
+        GoDuration::from(time)
+    );
+    Some(time)
+}
+
+fn end_ejection<T: HealthTarget>(backend: &Backend<T>) {
+    if let Some(outliers) = backend.outliers() {
+        outliers.returned();
+    }
+    backend.clear(Mark::Ejected);
+    vmkit::info!("the ejection of the backend at {} is over", backend.target().display_address());
 }
 
 /// Opens and closes one connection within a time.

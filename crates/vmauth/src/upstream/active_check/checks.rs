@@ -74,7 +74,7 @@ impl Checks {
 mod tests {
     use super::*;
     use crate::upstream::active_check::{Judged, ProbeFailure, Probed};
-    use crate::upstream::backend::Backend;
+    use crate::upstream::backend::{Backend, Watch};
     use crate::upstream::fault::Fault;
     use crate::upstream::peer::PeerRegistry;
     use std::time::Duration;
@@ -89,6 +89,10 @@ mod tests {
             fall: 3,
             headers: Vec::new(),
         })
+    }
+
+    fn watch(check: Arc<Checked>) -> Watch {
+        Watch { check: Some(check), ..Watch::default() }
     }
 
     fn failed(at: u64) -> Probed {
@@ -110,9 +114,9 @@ mod tests {
 
         // The state is known to a backend of the next generation before it serves.
         first.note(failed(7));
-        let next = Backend::checked("next", check("/health", &a));
+        let next = Backend::watched("next", watch(check("/health", &a)));
         assert!(next.is_broken());
-        let other = Backend::checked("other", check("/other", &a));
+        let other = Backend::watched("other", watch(check("/other", &a)));
         assert!(!other.is_broken());
         let order = orders.0.try_recv().unwrap();
         drop(first);
