@@ -49,6 +49,7 @@ use crate::upstream::active_check::checks::{Checks, Orders};
 use crate::upstream::active_check::prober::Prober;
 use crate::upstream::dialer::{DialStats, Dialer};
 use crate::upstream::health_check::TcpProbe;
+use crate::upstream::peer::PeerRegistry;
 use crate::upstream::pool::{Pool, PoolOptions, PoolReports};
 
 /// What vmauth was started with.
@@ -67,6 +68,11 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     if start.options.backends.metrics {
         let backends = sources.clone();
         service.registry.add_writer(move |page| status::write_backend_metrics(page, &backends));
+        let environment = app.environment.clone();
+        service.registry.add_writer(move |page| {
+            environment.peers.replies().iter().for_each(|replies| replies.write(page));
+        });
+        tokio::spawn(service.cancel().run_until_cancelled_owned(background::turn_windows(app.environment.clone())));
     }
     for route in status::routes(&sources, &start.options.auth.status_key, &Handle::current()) {
         service.route(route);
@@ -102,7 +108,7 @@ fn build_context(start: &Start) -> (Arc<Resolver>, Arc<BuildContext>, Orders) {
     let fail_timeout = options.backends.fail_timeout;
     let (checks, orders) = Checks::new();
     let context = BuildContext {
-        peers: Arc::default(),
+        peers: Arc::new(if options.backends.metrics { PeerRegistry::counting() } else { PeerRegistry::default() }),
         client_tls: Default::default(),
         control: Handle::current(),
         checks: Arc::new(checks),

@@ -330,6 +330,7 @@ impl Forward<'_, '_> {
                 request_id: self.request_id,
             },
             response_timeout: self.target.timeouts.response.unwrap_or(self.settings.response_timeout),
+            is_timed: upstream.peer.replies.is_some(),
             timeouts: self.target.timeouts,
         };
         let harms_twice = self.target.retry_only_idempotent && !is_idempotent(self.head.method());
@@ -352,6 +353,7 @@ impl Forward<'_, '_> {
                     Ok((pooled, sent)) => {
                         let head = pooled.exchange.reply.head();
                         let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
+                        upstream.peer.replies.iter().for_each(|replies| replies.replied(status));
                         let retried = !harms_twice && self.target.retry_status_codes.contains(&status);
                         if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
                             situation.only_once = harms_twice;
@@ -509,6 +511,9 @@ impl Forward<'_, '_> {
         match relayed {
             Ok(()) => {
                 self.record.set_end(End::Complete);
+                if let Some(replies) = &upstream.peer.replies {
+                    self.record.finish().iter().for_each(|time| replies.took(*time));
+                }
                 self.pool.put(&upstream.peer, pooled);
                 Ok(())
             }

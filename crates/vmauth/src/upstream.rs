@@ -11,4 +11,5 @@ pub mod health_check;
 pub mod outliers;
 pub mod peer;
 pub mod pool;
+pub mod reply_stats;
 pub mod timeouts;

@@ -194,12 +194,7 @@ impl HealthTarget for Upstream {
     }
 
     fn display_address(&self) -> String {
-        let key = &self.peer.key;
-        match key.socket() {
-            Some(path) => format!("unix:{path}"),
-            None if key.srv => format!("srv+{}", key.host),
-            None => format!("{}:{}", key.host, key.port),
-        }
+        self.peer.key.shown()
     }
 }
 

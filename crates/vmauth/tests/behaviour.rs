@@ -14,6 +14,8 @@ mod api_errors;
 mod backend_faults;
 #[path = "behaviour/backend_replies.rs"]
 mod backend_replies;
+#[path = "behaviour/backend_replies_counted.rs"]
+mod backend_replies_counted;
 #[path = "behaviour/bypasses.rs"]
 mod bypasses;
 #[path = "behaviour/causes.rs"]

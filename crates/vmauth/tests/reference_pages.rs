@@ -155,11 +155,12 @@ users:
 unauthorized_user: {url_map: [{src_paths: [/x], url_prefix: "http://127.0.0.1:9/"}]}
 "#;
 
-/// Metrics that need a cgroup, a provider that has answered, TLS.
-const ONLY_SOMETIMES: [&str; 5] = [
+/// Metrics that need a cgroup, a backend or provider that has answered, TLS.
+const ONLY_SOMETIMES: [&str; 6] = [
     "process_cpu_throttled_seconds_total",
     "process_pressure_*",
     "vmauth_oidc_keys_age_seconds",
+    "vmauth_backend_response_duration_seconds",
     "vm_tls_cert_expiry_timestamp_seconds",
     "vm_acme_*",
 ];

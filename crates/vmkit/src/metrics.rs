@@ -24,7 +24,7 @@ mod summary;
 
 pub use counter::Counter;
 pub use gauge::{CallbackGauge, Gauge};
-pub use histogram::Histogram;
+pub use histogram::{Histogram, HistogramCounts};
 pub use prometheus_text::{Kind, Page};
 pub use registry::{CachedPage, Registry};
 pub use set::{Metric, Set};

@@ -15,6 +15,7 @@ use vmkit::tls::client_config::ClientTls;
 use crate::control::reload::{Controller, refresh};
 use crate::generation::{BuildContext, Generation, Serving};
 use crate::upstream::pool::Pool;
+use crate::upstream::reply_stats::AllReplyStats;
 
 /// How often files and idle connections are looked after.
 const TICK: Duration = Duration::from_secs(1);
@@ -45,6 +46,16 @@ pub(super) async fn refresh_client_tls(environment: Arc<BuildContext>, client: A
                 running.push((tls, read));
             }
         }
+    }
+}
+
+/// Moves on the windows that the quantiles of backends on the status page cover.
+pub(super) async fn turn_windows(environment: Arc<BuildContext>) {
+    let mut turns = interval(AllReplyStats::TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        environment.peers.replies().iter().for_each(|replies| replies.turn());
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Outgoing<'l, 'a> {
     pub context: ForwardContext<'l>,
     /// Time for the reply head after the request was sent, of the route or else of the flag; zero for no limit.
     pub response_timeout: Duration,
+    /// Whether it matters when the request was sent.
+    pub is_timed: bool,
     /// Limits of the route.
     pub timeouts: Timeouts,
 }
@@ -298,7 +300,9 @@ async fn await_head<'a>(
     deadline: &mut Deadline,
 ) -> Result<Sent<'a>, Failure> {
     let timeout = outgoing.response_timeout;
-    deadline.set(if timeout.is_zero() { None } else { Some(Instant::now() + timeout) });
+    let now = (!timeout.is_zero() || outgoing.is_timed).then(Instant::now);
+    outgoing.source.record.sent_whole(now);
+    deadline.set(now.filter(|_| !timeout.is_zero()).map(|now| now + timeout));
     let head = std::future::poll_fn(|cx| {
         if let std::task::Poll::Ready(head) = reply.poll_head(cx) {
             return std::task::Poll::Ready(head.map_err(Failure::Reply));

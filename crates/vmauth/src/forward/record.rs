@@ -68,6 +68,10 @@ pub struct Record {
     request_bytes: Cell<u64>,
     reply_bytes: Cell<u64>,
     phases: Cell<Phases>,
+    /// When the request had been sent whole, by the attempt that runs or was answered.
+    sent_whole: Cell<Option<Instant>>,
+    /// When the whole reply had been passed on.
+    finished: Cell<Option<Instant>>,
     backend: RefCell<String>,
     failures: RefCell<String>,
 }
@@ -138,8 +142,28 @@ impl Record {
         self.time(Some(waited_since), |phases, waited| phases.queue = waited);
     }
 
+    /// When the whole reply had been passed on, if somebody has looked at the clock then.
+    pub fn finished(&self) -> Option<Instant> {
+        self.finished.get()
+    }
+
+    /// The request has been sent whole, and its reply has not begun.
+    pub(super) fn sent_whole(&self, at: Option<Instant>) {
+        self.sent_whole.set(at);
+    }
+
+    /// The whole reply has been passed on; how long after the request was sent, unless it had begun before. Looks at the
+    /// clock in place of who would do so at the end of the request.
+    pub(super) fn finish(&self) -> Option<Duration> {
+        let sent = self.sent_whole.get()?;
+        let now = Instant::now();
+        self.finished.set(Some(now));
+        Some(now.saturating_duration_since(sent))
+    }
+
     /// An attempt at this backend begins.
     pub(super) fn attempt(&self, backend: &str) {
+        self.sent_whole.set(None);
         self.attempts.set(self.attempts.get() + 1);
         if self.is_kept {
             let mut kept = self.backend.borrow_mut();

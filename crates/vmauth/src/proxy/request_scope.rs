@@ -115,7 +115,10 @@ impl<'c> RequestScope<'c> {
 
 impl Drop for RequestScope<'_> {
     fn drop(&mut self) {
-        let duration = self.started.elapsed();
+        let duration = match self.record.finished() {
+            Some(at) => at.saturating_duration_since(self.started),
+            None => self.started.elapsed(),
+        };
         self.user.metrics.duration.update_duration(duration);
         self.settings.counters.ended(self.status.get(), self.record.end());
         if let Some(spec) = self.settings.log {

@@ -105,6 +105,8 @@ mod tests {
             last_failure: None,
             checks: vec![check(2, &[("status", 1)]), check(3, &[("status", 1), ("dns", 1)])],
             ejections: (state == "partly").then_some(4),
+            responses: Default::default(),
+            latency: None,
             pool: Default::default(),
         };
         let mut page = Page::new(false);

@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use vmkit::logger;
+use vmkit::metrics::HistogramCounts;
 use vmkit::redact;
 use vmkit::service::Listening;
 
 use super::model::{
-    Backend, Certificate, Check, Config, ConfigFile, Failure, Issuer, List, Load, Logging, PoolState, Probe, Requests,
-    Route, RouteBackend, Status, User, UserLogging, Worker,
+    Backend, Certificate, Check, Config, ConfigFile, Failure, Issuer, Latency, List, Load, Logging, PoolState, Probe,
+    Requests, Route, RouteBackend, Status, User, UserLogging, Worker,
 };
 use crate::control::ConfigView;
 use crate::generation::{BuildContext, Generation};
@@ -298,6 +299,13 @@ impl Sum {
             }),
             checks,
             ejections: self.ejections,
+            responses: self
+                .peers
+                .values()
+                .find_map(|peer| peer.replies.as_ref())
+                .map(|all| all.by_class())
+                .unwrap_or_default(),
+            latency: self.peers.values().find_map(|peer| peer.replies.as_ref()).and_then(|all| latency(&all.recent())),
             pool,
         }
     }
@@ -324,6 +332,11 @@ fn shown_check(check: &Checked) -> Check {
             text: last.result.map_or_else(|failure| failure.text, |status| format!("status {status}")),
         }),
     }
+}
+
+fn latency(recent: &HistogramCounts) -> Option<Latency> {
+    let quantile = |phi| recent.quantile(phi);
+    Some(Latency { count: recent.total(), p50: quantile(0.5)?, p90: quantile(0.9)?, p99: quantile(0.99)? })
 }
 
 fn all_users(generation: &Generation) -> impl Iterator<Item = &Served> {

@@ -94,6 +94,10 @@ pub struct Backend {
     pub checks: Vec<Check>,
     /// How often it was ejected, where routes have `outlier_detection`.
     pub ejections: Option<u64>,
+    /// Replies by class of their status, as long as any config has named it.
+    pub responses: BTreeMap<&'static str, u64>,
+    /// How long it takes to answer; `None` without replies in the last minutes.
+    pub latency: Option<Latency>,
     /// Connections without a request, and those that carry many.
     pub pool: PoolState,
 }
@@ -126,6 +130,19 @@ pub struct Probe {
     pub ok: bool,
     /// Status of the reply, or why there was none or a wrong one.
     pub text: String,
+}
+
+/// Seconds from sending a request to the last byte of its reply, over the last 2.5 to 5 minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    /// Replies that were looked at.
+    pub count: u64,
+    /// Half of them took at most this.
+    pub p50: f64,
+    /// Nine of ten.
+    pub p90: f64,
+    /// All but one of a hundred.
+    pub p99: f64,
 }
 
 /// A failed try.

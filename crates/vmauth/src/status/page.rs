@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use super::model::{Backend, Certificate, Check, Issuer, List, Load, Logging, Requests, Status, User};
+use super::model::{Backend, Certificate, Check, Issuer, Latency, List, Load, Logging, Requests, Status, User};
 use super::token_check::{Outcome, TokenCheck};
 
 /// Appends to a page; writing to a string cannot fail.
@@ -108,7 +108,8 @@ fn backends(page: &mut String, backends: &List<Backend>, now: u64) {
     push!(page, "<h2>Backends ({})</h2>", backends.total);
     page.push_str(
         "<table id=\"backends\"><tr><th>Address</th><th>State</th><th>Since</th><th>In flight</th><th>Tries</th>\
-         <th>Failed</th><th>Last failure</th><th>Health check</th><th>Idle connections</th><th>Routes</th></tr>",
+         <th>Failed</th><th>Last failure</th><th>Health check</th><th>Responses</th><th>p50, p90, p99</th>\
+         <th>Idle connections</th><th>Routes</th></tr>",
     );
     for backend in &backends.items {
         let since = backend.since.map_or_else(String::new, |since| format!("{} ago", span(now, since)));
@@ -125,7 +126,8 @@ fn backends(page: &mut String, backends: &List<Backend>, now: u64) {
         }
         page.push_str("</td><td>");
         backend.checks.iter().for_each(|check| health_check(page, check, now));
-        push!(page, "</td><td class=\"n\">{}</td>", backend.pool.idle + backend.pool.shared);
+        push!(page, "</td><td>{}</td><td class=\"n\">{}</td>", numbers(&backend.responses), latency(backend.latency));
+        push!(page, "<td class=\"n\">{}</td>", backend.pool.idle + backend.pool.shared);
         push!(page, "<td class=\"n\">{}</td></tr>", backend.routes);
     }
     page.push_str("</table>");
@@ -142,6 +144,17 @@ fn health_check(page: &mut String, check: &Check, now: u64) {
         None => page.push_str(", not asked yet"),
     }
     page.push_str("</div>");
+}
+
+/// Three times in the units that make them short.
+fn latency(latency: Option<Latency>) -> String {
+    let Some(Latency { p50, p90, p99, .. }) = latency else { return String::new() };
+    let shown = |seconds: f64| match seconds {
+        ..0.001 => format!("{:.0} µs", seconds * 1e6),
+        0.001..1.0 => format!("{:.1} ms", seconds * 1e3),
+        _ => format!("{seconds:.1} s"),
+    };
+    format!("{}, {}, {}", shown(p50), shown(p90), shown(p99))
 }
 
 fn users(page: &mut String, users: &List<User>, query: &str) {

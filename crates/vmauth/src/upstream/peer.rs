@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use vmkit::tls::client_config::ClientTls;
 
+use super::reply_stats::{AllReplyStats, ReplyStats};
+
 /// Where connections go to and how they are secured: the identity of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerKey {
@@ -29,6 +31,15 @@ impl PeerKey {
     pub fn socket(&self) -> Option<&str> {
         self.host.starts_with('/').then_some(self.host.as_str())
     }
+
+    /// `host:port` as users see it in logs and metrics.
+    pub fn shown(&self) -> String {
+        match self.socket() {
+            Some(path) => format!("unix:{path}"),
+            None if self.srv => format!("srv+{}", self.host),
+            None => format!("{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// A backend address with its TLS identity.
@@ -38,6 +49,8 @@ pub struct Peer {
     /// What makes it what it is.
     pub key: PeerKey,
     pub(super) tls: Option<Arc<ClientTls>>,
+    /// What its backends answer, if that is counted.
+    pub replies: Option<Arc<ReplyStats>>,
     /// Whether the last connection has negotiated HTTP/2.
     pub(super) chose_http2: AtomicBool,
 }
@@ -64,9 +77,20 @@ pub struct PeerRegistry {
     peers: Mutex<HashMap<PeerKey, Weak<Peer>>>,
     tls: Mutex<Vec<(u64, Weak<ClientTls>)>>,
     next: AtomicU64,
+    replies: Option<AllReplyStats>,
 }
 
 impl PeerRegistry {
+    /// No peers yet, whose replies will be counted.
+    pub fn counting() -> Self {
+        Self { replies: Some(AllReplyStats::default()), ..Self::default() }
+    }
+
+    /// What all peers answer, if that is counted.
+    pub fn replies(&self) -> Option<&AllReplyStats> {
+        self.replies.as_ref()
+    }
+
     /// The peer for an address; `tls` must be an identity shared by all that use it.
     pub fn peer(&self, host: &str, port: u16, srv: bool, http2: bool, tls: Option<&Arc<ClientTls>>) -> Arc<Peer> {
         let tls_id = tls.map_or(0, |tls| self.tls_id(tls));
@@ -79,7 +103,9 @@ impl PeerRegistry {
             peers.retain(|_, peer| peer.strong_count() > 0);
         }
         let id = self.next.fetch_add(1, Relaxed);
-        let peer = Arc::new(Peer { id, key: key.clone(), tls: tls.cloned(), chose_http2: AtomicBool::new(false) });
+        let replies = self.replies.as_ref().map(|replies| replies.of(&key.shown()));
+        let chose_http2 = AtomicBool::new(false);
+        let peer = Arc::new(Peer { id, key: key.clone(), tls: tls.cloned(), replies, chose_http2 });
         peers.insert(key, Arc::downgrade(&peer));
         peer
     }

@@ -11,13 +11,13 @@ use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 const INTERNAL: &str = "-httpInternalListenAddr=127.0.0.1:0";
 
 /// Address of the internal listener.
-fn internal(proxy: &Vmauth) -> SocketAddr {
+pub(crate) fn internal(proxy: &Vmauth) -> SocketAddr {
     let (_, line) = proxy.program.wait_log(0, "pprof handlers are exposed at ");
     let url = line.rsplit("://").next().unwrap_or_default();
     url.split('/').next().unwrap_or_default().parse().expect("an address")
 }
 
-fn state(at: SocketAddr) -> Value {
+pub(crate) fn state(at: SocketAddr) -> Value {
     let reply = Client::connect(at).get("/vmauth/status?format=json", &[]).expect(200);
     serde_json::from_str(&reply.text()).expect("JSON")
 }

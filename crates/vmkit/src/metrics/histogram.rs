@@ -4,11 +4,15 @@
 //! zero included, fall into `0...1.000e-09`, larger ones into `1.000e+18...+Inf`. Counts of a decade are allocated when
 //! the decade is first hit. Updates are atomic and lock-free.
 
+mod counts;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::prometheus_text::Page;
+use super::prometheus_text::{Page, push_labels};
+
+pub use counts::HistogramCounts;
 
 const MIN_EXPONENT: i32 = -9;
 const MAX_EXPONENT: i32 = 18;
@@ -64,6 +68,14 @@ impl Histogram {
     /// Records a duration in seconds.
     pub fn update_duration(&self, duration: Duration) {
         self.update(duration.as_secs_f64());
+    }
+
+    /// Appends the series of a histogram that no [`Set`](super::Set) holds, with these labels; nothing while it is empty.
+    /// The family must have been announced as [`Kind::Untyped`](super::Kind::Untyped).
+    pub fn write_labeled(&self, page: &mut Page, family: &str, labels: &[(&str, &str)]) {
+        let mut text = Vec::new();
+        push_labels(&mut text, labels);
+        self.write(page, family, &String::from_utf8_lossy(&text));
     }
 
     /// Appends the non-empty buckets, then sum and count; nothing if all are empty.

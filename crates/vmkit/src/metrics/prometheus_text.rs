@@ -76,16 +76,7 @@ impl Page {
     /// Writes `family{a="b", c="d"} value`, escaping the values.
     pub fn labeled(&mut self, family: &str, labels: &[(&str, &str)], value: f64) {
         self.out.extend_from_slice(family.as_bytes());
-        for (i, (name, text)) in labels.iter().enumerate() {
-            self.out.extend_from_slice(if i == 0 { b"{" } else { b", " });
-            self.out.extend_from_slice(name.as_bytes());
-            self.out.extend_from_slice(b"=\"");
-            push_label_value(&mut self.out, text);
-            self.out.push(b'"');
-        }
-        if !labels.is_empty() {
-            self.out.push(b'}');
-        }
+        push_labels(&mut self.out, labels);
         self.value(value);
     }
 
@@ -131,6 +122,20 @@ impl Page {
 /// Splits a full name into the family and its labels; the labels keep their braces and may be empty.
 pub(crate) fn split_name(name: &str) -> (&str, &str) {
     name.find('{').map_or((name, ""), |at| name.split_at(at))
+}
+
+/// Appends `{a="b", c="d"}`, escaping the values; nothing without labels.
+pub(super) fn push_labels(out: &mut Vec<u8>, labels: &[(&str, &str)]) {
+    for (i, (name, text)) in labels.iter().enumerate() {
+        out.extend_from_slice(if i == 0 { b"{" } else { b", " });
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"=\"");
+        push_label_value(out, text);
+        out.push(b'"');
+    }
+    if !labels.is_empty() {
+        out.push(b'}');
+    }
 }
 
 /// Appends a label value with backslash, quote and newline escaped.
