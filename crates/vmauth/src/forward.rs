@@ -36,13 +36,14 @@ use crate::upstream::backend::Lease;
 use crate::upstream::fault::Fault;
 use crate::upstream::health_check::HealthChecker;
 use crate::upstream::pool::{Pool, Pooled};
+use crate::upstream::retry_budget::RetryBudget;
 use crate::user::{Target, Upstream, User};
 use attempt::{Outgoing, Sent, TryError, attempt};
 use error::ForwardError;
 use jwt::VmAccess;
 use record::{End, Record};
 use reply::RelayError;
-use retry_policy::{Failure, Outcome, Situation, Step, is_idempotent, next_step};
+use retry_policy::{Cause, Failure, Outcome, Situation, Step, is_idempotent, next_step};
 use time_limit::Limited;
 use tunnel::TunnelLimits;
 use upload::{Kept, Source};
@@ -250,6 +251,9 @@ impl Forward<'_, '_> {
         }
         let backends = self.target.backends.fresh().await;
         let attempts = backends.len();
+        if let Some(budget) = &self.target.retry_budget {
+            budget.request(self.waited_since);
+        }
         let mut loan = ScratchLoan::take();
         let scratch = &mut loan.0;
         for attempt in 1..=attempts {
@@ -354,7 +358,10 @@ impl Forward<'_, '_> {
                         let head = pooled.exchange.reply.head();
                         let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
                         upstream.peer.replies.iter().for_each(|replies| replies.replied(status));
-                        let retried = !harms_twice && self.target.retry_status_codes.contains(&status);
+                        // Without a budget for another try, what is there goes to the client.
+                        let retried = !harms_twice
+                            && self.target.retry_status_codes.contains(&status)
+                            && (attempts_left == 0 || !self.is_replayable() || self.may_retry());
                         if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
                             situation.only_once = harms_twice;
                             let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
@@ -382,10 +389,13 @@ impl Forward<'_, '_> {
             self.no_longer_waits();
             self.record.failed(&text.shown());
             lease.failed(text.fault(), &text.shown());
-            let step = next_step(outcome, situation);
+            let mut step = next_step(outcome, situation);
             if step == Step::Repeat {
                 situation.repeated = true;
                 continue;
+            }
+            if step == Step::NextAttempt(Cause::Transport) && !self.may_retry() {
+                step = Step::OverBudget;
             }
             return self.after_failure(lease, scratch, step, lives, text).map(|()| Attempted::NextBackend);
         }
@@ -396,6 +406,15 @@ impl Forward<'_, '_> {
         if let Some(limited) = &self.limited {
             limited.trying.take();
         }
+    }
+
+    /// Whether the route has a retry left, which is taken then.
+    fn may_retry(&self) -> bool {
+        let may = self.target.retry_budget.as_ref().is_none_or(RetryBudget::take);
+        if !may {
+            self.user.metrics.retries_over_budget.inc();
+        }
+        may
     }
 
     /// Whether the body may be sent to another backend.
@@ -446,6 +465,9 @@ impl Forward<'_, '_> {
             return Ok(());
         }
         Err(match failure {
+            FailureText::Cause(_, cause) if step == Step::OverBudget => {
+                ForwardError::RetryBudgetSpent { target, cause }
+            }
             FailureText::Cause(_, cause) => ForwardError::NotReplayable { target, cause },
             FailureText::Status(status) => ForwardError::RetryStatusNotReplayable { target, status },
         })

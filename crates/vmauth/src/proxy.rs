@@ -352,6 +352,7 @@ impl Proxy {
             | ProxyError::BadHeaderValue(_)
             | ProxyError::NoConnection { .. }
             | ProxyError::NotReplayable { .. }
+            | ProxyError::RetryBudgetSpent { .. }
             | ProxyError::RetryStatusNotReplayable { .. }
             | ProxyError::AllBackendsFailed { .. }
             | ProxyError::TimedOut { .. }

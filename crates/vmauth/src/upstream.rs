@@ -12,4 +12,5 @@ pub mod outliers;
 pub mod peer;
 pub mod pool;
 pub mod reply_stats;
+pub mod retry_budget;
 pub mod timeouts;

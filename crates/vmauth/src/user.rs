@@ -16,6 +16,7 @@ use crate::upstream::backend::{DialAddress, HealthTarget};
 use crate::upstream::balance::BackendSet;
 use crate::upstream::discovery::Discovery;
 use crate::upstream::peer::Peer;
+use crate::upstream::retry_budget::RetryBudget;
 use crate::upstream::timeouts::Timeouts;
 use vmkit::go_regex::GoRegex;
 
@@ -112,6 +113,8 @@ pub struct Target {
     pub retry_status_codes: Vec<u16>,
     /// Whether what a backend may have read is sent again only if its method is idempotent.
     pub retry_only_idempotent: bool,
+    /// How many requests may be tried again; `None` = all.
+    pub retry_budget: Option<RetryBudget>,
     /// Args of the client that are added to equally named ones of the URL.
     pub merge_query_args: Vec<String>,
     /// Leading parts of the path that are cut off.
@@ -217,9 +220,16 @@ pub struct UserMetrics {
     pub ip_denies: Arc<Counter>,
     /// Requests denied by `deny_paths`.
     pub path_denies: Arc<Counter>,
+    /// Retries that were not made because of `retry_budget`.
+    pub retries_over_budget: Arc<Counter>,
 }
 
 impl UserMetrics {
+    /// Puts the counter of users with a `retry_budget` into the set.
+    pub fn register_budget(&self, set: &Set, prefix: &str, labels: &str) {
+        set.register(&format!("{prefix}_retries_over_budget_total{labels}"), self.retries_over_budget.clone());
+    }
+
     /// Puts the counters and the gauges of the limit into the set of a generation, under the given labels.
     ///
     /// Users with equal labels share all series; the gauges show the first of them.

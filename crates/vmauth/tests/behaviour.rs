@@ -74,6 +74,8 @@ mod pipelining;
 mod profiles;
 #[path = "behaviour/reload.rs"]
 mod reload;
+#[path = "behaviour/retry_budget.rs"]
+mod retry_budget;
 #[path = "behaviour/shown_secrets.rs"]
 mod shown_secrets;
 #[path = "behaviour/shutdown.rs"]

@@ -150,7 +150,7 @@ fn names(span: &str, field: &str) -> bool {
 /// A config and flags under which as many metrics exist as can.
 const ALL_METRICS: &str = r#"
 users:
-- {username: u, password: p, url_prefix: "http://127.0.0.1:9/", health_check: {path: /health, interval: 100ms}, outlier_detection: {}}
+- {username: u, password: p, url_prefix: "http://127.0.0.1:9/", health_check: {path: /health, interval: 100ms}, outlier_detection: {}, retry_budget: {}}
 - {jwt: {oidc: {issuer: "http://127.0.0.1:9"}}, url_prefix: "http://127.0.0.1:9/"}
 unauthorized_user: {url_map: [{src_paths: [/x], url_prefix: "http://127.0.0.1:9/"}]}
 "#;

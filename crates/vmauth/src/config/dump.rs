@@ -252,7 +252,7 @@ impl Writer {
         let TargetSpec {
             urls,
             load_balancing_policy,
-            watching: Watching { check, outliers },
+            watching: Watching { check, outliers, retry_budget },
             retry_status_codes,
             retry_only_idempotent,
             merge_query_args,
@@ -270,6 +270,13 @@ impl Writer {
         }
         if let Some(outliers) = outliers {
             self.outliers(outliers);
+        }
+        if let Some(budget) = retry_budget {
+            self.section("retry_budget");
+            self.nested(|out| {
+                out.field("percent", budget.percent);
+                out.field("min_per_second", budget.min_per_second);
+            });
         }
         self.list("retry_status_codes", retry_status_codes, ToString::to_string);
         self.flag("retry_only_idempotent", *retry_only_idempotent);

@@ -59,6 +59,7 @@ pub(super) enum Setting {
     LoadBalancingPolicy,
     HealthCheck,
     OutlierDetection,
+    RetryBudget,
     MergeQueryArgs,
     DropSrcPathPrefixParts,
     ConnectTimeout,
@@ -99,6 +100,7 @@ const SETTINGS: &[FieldDef<Setting>] = &[
         Nested("main.OutlierDetection"),
         "When backends that fail requests are left out for a while.",
     ),
+    row(Setting::RetryBudget, "retry_budget", Nested("main.RetryBudget"), "How many requests may be tried again."),
     row(
         Setting::MergeQueryArgs,
         "merge_query_args",
@@ -414,6 +416,21 @@ pub(super) static OUTLIERS: Object<OutliersField> = Object::new(
     ],
 );
 
+/// `retry_budget`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BudgetField {
+    Percent,
+    MinPerSecond,
+}
+
+pub(super) static BUDGET: Object<BudgetField> = Object::new(
+    "main.RetryBudget",
+    &[
+        row(BudgetField::Percent, "percent", Integer, "Retries in percent of the route's requests, 20."),
+        row(BudgetField::MinPerSecond, "min_per_second", Integer, "Retries a second that are allowed besides, 10."),
+    ],
+);
+
 /// `access_log`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccessLogField {
@@ -480,6 +497,7 @@ mod tests {
         check(&IP_FILTERS);
         check(&HEALTH_CHECK);
         check(&OUTLIERS);
+        check(&BUDGET);
         check(&ACCESS_LOG);
         check(&ACCESS_LOG_FILTERS);
     }

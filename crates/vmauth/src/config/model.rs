@@ -10,6 +10,7 @@ use crate::rewrite::target_url::TargetUrl;
 use crate::upstream::active_check::CheckSpec;
 use crate::upstream::balance::Policy;
 use crate::upstream::outliers::OutlierSpec;
+use crate::upstream::retry_budget::BudgetSpec;
 use crate::upstream::timeouts::Timeouts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -117,6 +118,14 @@ pub struct UserSpec {
     pub deny_paths: Vec<Arc<GoRegex>>,
     /// TLS options of connections to the user's backends.
     pub tls: Arc<ClientTlsOptions>,
+}
+
+impl UserSpec {
+    /// All its targets.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetSpec> {
+        let routes = self.routes.iter().map(|route| &route.target);
+        routes.chain(&self.url_prefix).chain(&self.default_url)
+    }
 }
 
 /// How a request proves whose it is.
@@ -255,13 +264,15 @@ pub struct TargetSpec {
     pub keep_original_host: bool,
 }
 
-/// How the backends of a target are watched.
+/// How the backends of a target are watched, and spared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watching {
     /// How they are asked whether they can serve; `None` = not at all.
     pub check: Option<Arc<CheckSpec>>,
     /// When those that fail are ejected; `None` = never.
     pub outliers: Option<Arc<OutlierSpec>>,
+    /// How many requests may be tried again; `None` = all.
+    pub retry_budget: Option<BudgetSpec>,
 }
 
 /// `access_log` of a user.

@@ -4,9 +4,9 @@
 //! checked here beyond types. The structs live only while one user is built and never leave this area.
 
 use super::fields::{
-    ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, HEALTH_CHECK, HealthCheckField, IP_FILTERS,
-    IpFiltersField, JWT, JwtField, MTLS, MtlsField, OIDC, OUTLIERS, OidcField, OutliersField, ROUTE, RouteField,
-    Setting, TOP, TopField, USER, UserField, VM_ACCESS, VmAccessField,
+    ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, BUDGET, BudgetField, HEALTH_CHECK,
+    HealthCheckField, IP_FILTERS, IpFiltersField, JWT, JwtField, MTLS, MtlsField, OIDC, OUTLIERS, OidcField,
+    OutliersField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS, VmAccessField,
 };
 use super::stage::{Decoder, Stage};
 use jwt::VmAccess;
@@ -101,6 +101,14 @@ pub(super) struct RawRoute<'t> {
 pub(super) struct RawWatching<'t> {
     pub(super) health_check: Option<At<RawHealthCheck<'t>>>,
     pub(super) outlier_detection: Option<At<RawOutliers<'t>>>,
+    pub(super) retry_budget: Option<At<RawBudget>>,
+}
+
+/// `retry_budget`.
+#[derive(Default)]
+pub(super) struct RawBudget {
+    pub(super) percent: Option<i64>,
+    pub(super) min_per_second: Option<i64>,
 }
 
 /// `outlier_detection`.
@@ -247,6 +255,7 @@ impl<'t> Reader<'t, '_> {
             Setting::RetryOnlyIdempotent => raw.retry_only_idempotent = self.boolean(id, place),
             Setting::LoadBalancingPolicy => raw.load_balancing_policy = self.text(id, place),
             Setting::HealthCheck => raw.watching.health_check = self.health_check(id, place),
+            Setting::RetryBudget => raw.watching.retry_budget = self.budget(id, place),
             Setting::OutlierDetection => raw.watching.outlier_detection = self.outliers(id, place),
             Setting::MergeQueryArgs => raw.merge_query_args = self.texts(id, place, "[]string"),
             Setting::DropSrcPathPrefixParts => raw.drop_src_path_prefix_parts = self.integer(id, place),
@@ -387,6 +396,18 @@ impl<'t> Reader<'t, '_> {
                 OutliersField::EjectionTime => raw.ejection_time = self.text(value, place),
                 OutliersField::MaxEjectionTime => raw.max_ejection_time = self.text(value, place),
                 OutliersField::MaxEjectionPercent => raw.max_ejection_percent = self.integer(value, place),
+            }
+        }
+        Some(At { value: raw, mark: self.mark(id) })
+    }
+
+    fn budget(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<RawBudget>> {
+        let mut raw = RawBudget::default();
+        for Member { field, name, value } in self.members(id, place, &BUDGET)? {
+            let number = self.integer(value, &place.field(name));
+            match field {
+                BudgetField::Percent => raw.percent = number,
+                BudgetField::MinPerSecond => raw.min_per_second = number,
             }
         }
         Some(At { value: raw, mark: self.mark(id) })

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use vmkit::yaml::{Object, ValueType};
 
 use super::fields::{
-    ACCESS_LOG, ACCESS_LOG_FILTERS, HEALTH_CHECK, IP_FILTERS, JWT, MTLS, OIDC, OUTLIERS, ROUTE, TOP, USER, VM_ACCESS,
+    ACCESS_LOG, ACCESS_LOG_FILTERS, BUDGET, HEALTH_CHECK, IP_FILTERS, JWT, MTLS, OIDC, OUTLIERS, ROUTE, TOP, USER,
+    VM_ACCESS,
 };
 
 /// The schema, draft 2020-12.
@@ -22,6 +23,7 @@ pub fn schema() -> Value {
     define(&mut defs, &IP_FILTERS);
     define(&mut defs, &HEALTH_CHECK);
     define(&mut defs, &OUTLIERS);
+    define(&mut defs, &BUDGET);
     define(&mut defs, &ACCESS_LOG);
     define(&mut defs, &ACCESS_LOG_FILTERS);
     let mut top = object(&TOP);

@@ -1,11 +1,12 @@
-//! `health_check` and `outlier_detection` of users and entries of `url_map`: an object of an entry replaces the user's.
+//! `health_check`, `outlier_detection` and `retry_budget` of users and entries of `url_map`: an object of an entry replaces the user's.
 
 use super::health_checks;
 use super::model::Watching;
-use super::raw::{RawOutliers, RawWatching};
+use super::raw::{RawBudget, RawOutliers, RawWatching};
 use super::stage::{Problems, Stage};
 use super::values::Values;
 use crate::upstream::outliers::OutlierSpec;
+use crate::upstream::retry_budget::BudgetSpec;
 use std::sync::Arc;
 use std::time::Duration;
 use vmkit::yaml::{At, Place};
@@ -22,6 +23,8 @@ const USUAL: OutlierSpec = OutlierSpec {
 const SHORTEST_TIME: Duration = Duration::from_millis(100);
 const LONGEST_TIME: Duration = Duration::from_secs(24 * 3600);
 const MOST_ERRORS: u32 = 1_000_000;
+/// As good as no budget: a request is tried at most once at each backend.
+const MOST_PERCENT: u32 = 10_000;
 
 /// Replaces what an inner object says.
 pub(super) fn inner(
@@ -38,6 +41,17 @@ pub(super) fn inner(
         let place = &place.field("outlier_detection");
         let spec = outliers(value, &mut Values { place, mark: *mark, stage, problems });
         watching.outliers = (spec.consecutive_errors > 0 || spec.error_percent > 0).then(|| Arc::new(spec));
+    }
+    if let Some(At { value, mark }) = &raw.retry_budget {
+        let place = &place.field("retry_budget");
+        watching.retry_budget = Some(budget(value, &mut Values { place, mark: *mark, stage, problems }));
+    }
+}
+
+fn budget(raw: &RawBudget, values: &mut Values<'_>) -> BudgetSpec {
+    BudgetSpec {
+        percent: values.count("percent", raw.percent, 20, 0..=MOST_PERCENT),
+        min_per_second: values.count("min_per_second", raw.min_per_second, 10, 0..=MOST_ERRORS),
     }
 }
 

@@ -37,6 +37,13 @@ pub enum ForwardError {
         /// Status of the backend.
         status: u16,
     },
+    /// An attempt failed, and the route's budget of retries is used up.
+    RetryBudgetSpent {
+        /// Target URL.
+        target: String,
+        /// What went wrong.
+        cause: String,
+    },
     /// Every attempt failed.
     AllBackendsFailed {
         /// Number of attempts.

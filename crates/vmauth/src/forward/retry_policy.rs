@@ -58,6 +58,8 @@ pub enum Step {
     NextAttempt(Cause),
     /// The last attempt failed: the same as above, then 502 `all the N backends …`.
     AllFailed(Cause),
+    /// 503: the attempt failed, and the route's budget of retries is used up.
+    OverBudget,
     /// 503: the attempt failed and the body cannot be sent again. `Transport` is `cannot proxy the request to …`,
     /// `Status` is `got response status code=…, but cannot retry …`.
     CannotReplay(Cause),
@@ -68,7 +70,7 @@ impl Step {
     /// the next request may well accept that answer.
     pub fn marks_broken(self) -> bool {
         match self {
-            Self::NextAttempt(_) | Self::AllFailed(_) | Self::CannotReplay(Cause::Transport) => true,
+            Self::NextAttempt(_) | Self::AllFailed(_) | Self::OverBudget | Self::CannotReplay(Cause::Transport) => true,
             Self::CannotReplay(Cause::Status) | Self::Repeat => false,
         }
     }
@@ -76,7 +78,7 @@ impl Step {
     /// Whether `user.request_backend_errors_total` grows.
     pub fn counts_backend_error(self) -> bool {
         match self {
-            Self::NextAttempt(_) | Self::AllFailed(_) | Self::CannotReplay(_) => true,
+            Self::NextAttempt(_) | Self::AllFailed(_) | Self::OverBudget | Self::CannotReplay(_) => true,
             Self::Repeat => false,
         }
     }
@@ -86,7 +88,7 @@ impl Step {
     pub fn warns_of_retry(self) -> bool {
         match self {
             Self::NextAttempt(_) | Self::AllFailed(_) => true,
-            Self::CannotReplay(_) | Self::Repeat => false,
+            Self::OverBudget | Self::CannotReplay(_) | Self::Repeat => false,
         }
     }
 }
@@ -192,6 +194,7 @@ mod tests {
         f(Step::NextAttempt(Cause::Status), [true; 3]);
         f(Step::AllFailed(Cause::Transport), [true; 3]);
         f(Step::AllFailed(Cause::Status), [true; 3]);
+        f(Step::OverBudget, [true, true, false]);
         f(Step::CannotReplay(Cause::Transport), [true, true, false]);
         f(Step::CannotReplay(Cause::Status), [false, true, false]);
     }

@@ -33,6 +33,7 @@ use crate::upstream::balance::BackendSet;
 use crate::upstream::discovery::{self, Discovery, Entry, Resolving};
 use crate::upstream::health_check::{self, HealthChecker};
 use crate::upstream::peer::PeerRegistry;
+use crate::upstream::retry_budget::RetryBudget;
 use crate::user::{AccessLog, Backends, DeniedPaths, Route, Target, Upstream, User, UserIpFilter};
 
 impl Generation {
@@ -110,6 +111,9 @@ impl Builder<'_> {
         let metrics = self.carried.metrics(&key);
         let limiter = self.carried.limiter(&key, spec.max_concurrent_requests.min(self.slots_of_one));
         metrics.register(&self.metrics, prefix, &labels, &limiter);
+        if spec.targets().any(|target| target.watching.retry_budget.is_some()) {
+            metrics.register_budget(&self.metrics, prefix, &labels);
+        }
         let tls_options = &*spec.tls;
         let mut matchers = Vec::with_capacity(spec.routes.len());
         let mut routes = Vec::with_capacity(spec.routes.len());
@@ -177,6 +181,7 @@ impl Builder<'_> {
             },
             retry_status_codes: spec.retry_status_codes,
             retry_only_idempotent: spec.retry_only_idempotent,
+            retry_budget: spec.watching.retry_budget.map(RetryBudget::new),
             merge_query_args: spec.merge_query_args,
             drop_parts: spec.drop_src_path_prefix_parts,
             timeouts: spec.timeouts,

@@ -77,6 +77,13 @@ pub enum ProxyError {
         /// Status of the backend.
         status: u16,
     },
+    /// An attempt failed, and the route's budget of retries is used up.
+    RetryBudgetSpent {
+        /// Target URL.
+        target: String,
+        /// What went wrong.
+        cause: String,
+    },
     /// Every attempt failed.
     AllBackendsFailed {
         /// Number of attempts.
@@ -111,6 +118,7 @@ impl From<ForwardError> for ProxyError {
             ForwardError::RetryStatusNotReplayable { target, status } => {
                 Self::RetryStatusNotReplayable { target, status }
             }
+            ForwardError::RetryBudgetSpent { target, cause } => Self::RetryBudgetSpent { target, cause },
             ForwardError::AllBackendsFailed { attempts } => Self::AllBackendsFailed { attempts },
             ForwardError::TimedOut { limit, waiting_for } => Self::TimedOut { limit, waiting_for },
             ForwardError::BrokenReply { target, cause } => Self::BrokenReply { target, cause },
@@ -133,7 +141,10 @@ impl ProxyError {
             Self::MissingRoute { .. } | Self::BadBody(_) | Self::BadHeaderValue(_) => 400,
             Self::GlobalLimit { .. } | Self::UserLimit { .. } => 429,
             Self::SlowBody { .. } => 408,
-            Self::NoConnection { .. } | Self::NotReplayable { .. } | Self::RetryStatusNotReplayable { .. } => 503,
+            Self::NoConnection { .. }
+            | Self::NotReplayable { .. }
+            | Self::RetryBudgetSpent { .. }
+            | Self::RetryStatusNotReplayable { .. } => 503,
             Self::AllBackendsFailed { .. } => 502,
             Self::TimedOut { .. } => 504,
         })
@@ -160,6 +171,7 @@ impl ProxyError {
             | Self::BadHeaderValue(_) => End::Refused,
             Self::NoConnection { .. }
             | Self::NotReplayable { .. }
+            | Self::RetryBudgetSpent { .. }
             | Self::RetryStatusNotReplayable { .. }
             | Self::AllBackendsFailed { .. } => End::Failed,
         }
@@ -184,6 +196,7 @@ impl ProxyError {
             Self::BadHeaderValue(_) => "bad_header_value",
             Self::NoConnection { .. } => "no_connection",
             Self::NotReplayable { .. } => "not_replayable",
+            Self::RetryBudgetSpent { .. } => "retry_budget",
             Self::RetryStatusNotReplayable { .. } => "retry_status",
             Self::AllBackendsFailed { .. } => "all_backends_failed",
             Self::TimedOut { .. } => "request_timeout",
@@ -196,6 +209,7 @@ impl ProxyError {
         match self {
             Self::NoConnection { .. }
             | Self::NotReplayable { .. }
+            | Self::RetryBudgetSpent { .. }
             | Self::RetryStatusNotReplayable { .. }
             | Self::AllBackendsFailed { .. }
             | Self::TimedOut { .. }
@@ -233,6 +247,7 @@ impl ProxyError {
             | Self::BadHeaderValue(_)
             | Self::NoConnection { .. }
             | Self::NotReplayable { .. }
+            | Self::RetryBudgetSpent { .. }
             | Self::RetryStatusNotReplayable { .. }
             | Self::AllBackendsFailed { .. }
             | Self::TimedOut { .. }
@@ -246,6 +261,10 @@ impl ProxyError {
         match self {
             Self::NotReplayable { .. } => {
                 "cannot proxy the request to the backend: it has failed, and the request body cannot be sent again"
+                    .to_owned()
+            }
+            Self::RetryBudgetSpent { .. } => {
+                "cannot proxy the request to the backend: it has failed, and too many requests are retried already"
                     .to_owned()
             }
             Self::RetryStatusNotReplayable { status, .. } => format!(
@@ -295,6 +314,9 @@ impl ProxyError {
             Self::BadHeaderValue(cause) => cause.clone(),
             Self::NoConnection { cause } => format!("cannot open a connection to any backend: {cause}"),
             Self::NotReplayable { target, cause } => format!("cannot proxy the request to {target}: {cause}"),
+            Self::RetryBudgetSpent { target, cause } => {
+                format!("cannot proxy the request to {target}: {cause}; no retry, because `retry_budget` is used up")
+            }
             Self::RetryStatusNotReplayable { target, status } => format!(
                 "got response status code={status} from {target}, but cannot retry the request at another backend, \
                  because the request body has been already consumed"
