@@ -190,6 +190,14 @@ pub struct Upstream {
     pub peer: Arc<Peer>,
 }
 
+impl Upstream {
+    /// Whether nothing of it differs.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self { url, peer } = self;
+        Arc::ptr_eq(peer, &other.peer) && url.to_string() == other.url.to_string()
+    }
+}
+
 impl HealthTarget for Upstream {
     fn dial_address(&self) -> DialAddress {
         let key = &self.peer.key;

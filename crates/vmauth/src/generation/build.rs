@@ -11,7 +11,7 @@ use vmkit::go_text::quote;
 use vmkit::metrics::Set;
 use vmkit::tls::client_config::{ClientTls, ClientTlsOptions};
 
-use super::carry_over::Collector;
+use super::carry_over::{ByAddress, Collector, Discovered, Owner};
 use super::jwt_users::jwt_users;
 use super::{BuildContext, Generation};
 use crate::admission::concurrency::most_of_one_user;
@@ -81,7 +81,6 @@ impl Generation {
             ip_filter: config.ip_filters.as_ref().map(ip_filter),
             health: HealthChecker {
                 control: context.control.clone(),
-                cancel: cancel.clone(),
                 fail_timeout: context.fail_timeout,
                 fail_timeout_text: context.fail_timeout_text.clone(),
                 probe: context.probe.clone(),
@@ -109,7 +108,8 @@ impl Builder<'_> {
         let labels = label_text(&spec.metric_labels);
         let key = format!("{prefix}{labels}");
         let metrics = self.carried.metrics(&key);
-        let limiter = self.carried.limiter(&key, spec.max_concurrent_requests.min(self.slots_of_one));
+        let owner = self.carried.owner(&key);
+        let limiter = self.carried.limiter(&owner, spec.max_concurrent_requests.min(self.slots_of_one));
         metrics.register(&self.metrics, prefix, &labels, &limiter);
         if spec.targets().any(|target| target.watching.retry_budget.is_some()) {
             metrics.register_budget(&self.metrics, prefix, &labels);
@@ -135,7 +135,7 @@ impl Builder<'_> {
                 query_args: src_query_args.into_iter().map(query_arg).collect(),
                 headers: src_headers.into_iter().map(|header| (header.name, header.value)).collect(),
             });
-            let target = Arc::new(self.target(target, tls_options, false));
+            let target = Arc::new(self.target(&owner, target, tls_options, false));
             let ip_filter = ip_filters.as_ref().map(ip_filter);
             routes.push(Route { number, target, deny_paths: DeniedPaths::new(deny_paths), ip_filter });
         }
@@ -146,8 +146,8 @@ impl Builder<'_> {
             limiter,
             table: RouteTable::new(matchers),
             routes,
-            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(target, tls_options, false))),
-            default_url: spec.default_url.map(|target| Arc::new(self.target(target, tls_options, true))),
+            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(&owner, target, tls_options, false))),
+            default_url: spec.default_url.map(|target| Arc::new(self.target(&owner, target, tls_options, true))),
             access_log: spec.access_log.map(|log| AccessLog { skip_status_codes: log.skip_status_codes }),
             dump_request_on_errors: spec.dump_request_on_errors,
             ip_filter: spec.ip_filters.as_ref().map(ip_filter),
@@ -157,7 +157,7 @@ impl Builder<'_> {
         }
     }
 
-    fn target(&self, spec: TargetSpec, tls: &ClientTlsOptions, is_default_url: bool) -> Target {
+    fn target(&mut self, owner: &Owner, spec: TargetSpec, tls: &ClientTlsOptions, is_default_url: bool) -> Target {
         let context = self.context;
         let tls = spec.urls.iter().any(TargetUrl::is_https).then(|| context.client_tls.get(tls));
         let mut protected_form_args = ProtectedArgs::default();
@@ -173,10 +173,13 @@ impl Builder<'_> {
             request_rules: HeaderRules::new(&spec.request_headers, spec.keep_original_host),
             response_rules: ResponseRules::new(&spec.response_headers),
             backends: if spec.discover_backend_ips {
-                Backends::Discovered(self.discovery(&spec, tls))
+                Backends::Discovered(self.discovery(owner, &spec, tls))
             } else {
-                let upstreams = spec.urls.iter().map(|url| upstream(&context.peers, url.clone(), tls.as_ref()));
-                let backends = upstreams.map(|upstream| backend(upstream, &spec.watching, &context.checks));
+                let backends = spec.urls.iter().map(|url| {
+                    let upstream = upstream(&context.peers, url.clone(), tls.as_ref());
+                    let watch = watch(&upstream, &spec.watching, &context.checks);
+                    self.carried.backend(owner, upstream, watch)
+                });
                 Backends::Configured(BackendSet::new(spec.load_balancing_policy, backends.collect()))
             },
             retry_status_codes: spec.retry_status_codes,
@@ -190,7 +193,12 @@ impl Builder<'_> {
         }
     }
 
-    fn discovery(&self, spec: &TargetSpec, tls: Option<Arc<ClientTls>>) -> Arc<Discovery<Upstream>> {
+    fn discovery(&mut self, owner: &Owner, spec: &TargetSpec, tls: Option<Arc<ClientTls>>) -> Arc<Discovery<Upstream>> {
+        let key = Discovered {
+            urls: spec.urls.iter().map(ToString::to_string).collect(),
+            tls: tls.clone().map(ByAddress),
+            watching: spec.watching.clone(),
+        };
         let entries = spec.urls.iter().map(|url| Entry {
             url: url.to_string(),
             host: url.hostname().trim_start_matches("srv+").to_owned(),
@@ -202,7 +210,9 @@ impl Builder<'_> {
         let factory = Box::new(move |index: usize, host: &str, port: Option<u16>| {
             let bare = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
             let authority = port.map_or_else(|| bare.clone(), |port| format!("{bare}:{port}"));
-            backend(upstream(&peers, urls[index].with_host(&authority), tls.as_ref()), &watching, &checks)
+            let upstream = upstream(&peers, urls[index].with_host(&authority), tls.as_ref());
+            let watch = watch(&upstream, &watching, &checks);
+            Backend::watched(upstream, watch)
         });
         let resolving = Resolving {
             lookup: self.context.lookup.clone(),
@@ -211,7 +221,9 @@ impl Builder<'_> {
             cancel: self.cancel.clone(),
             warn: discovery::warn_in_log(),
         };
-        Discovery::new(spec.load_balancing_policy, entries.collect(), factory, resolving)
+        let discovery = Discovery::new(spec.load_balancing_policy, entries.collect(), factory, resolving);
+        self.carried.discovery(owner, key, &discovery);
+        discovery
     }
 }
 
@@ -235,10 +247,10 @@ fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) 
     Upstream { url, peer }
 }
 
-fn backend(upstream: Upstream, watching: &Watching, checks: &Checks) -> Arc<Backend<Upstream>> {
+fn watch(upstream: &Upstream, watching: &Watching, checks: &Checks) -> Watch {
     let check = watching.check.as_ref();
     let check = check.map(|spec| checks.check(spec, &upstream.peer, upstream.url.host(), upstream.display_address()));
-    Backend::watched(upstream, Watch { check, outliers: watching.outliers.clone() })
+    Watch { check, outliers: watching.outliers.clone() }
 }
 
 fn ip_filter(spec: &IpFilterSpec) -> UserIpFilter {

@@ -1,7 +1,7 @@
 //! Metrics of each backend address: whether it is up, and why tries at it fail.
 //!
 //! Made when the page is, from what backends count anyway. Bounded: of very many addresses those that are down go first and
-//! the rest is left out and counted. A reload of a changed config begins the counters anew, as a restart does.
+//! the rest is left out and counted. What a reload takes away is no longer counted, as after a restart.
 
 use std::collections::BTreeMap;
 

@@ -84,7 +84,7 @@ pub struct Backend {
     pub routes: usize,
     /// Tries that run now.
     pub in_flight: u64,
-    /// Tries since the config that named it first was loaded.
+    /// Tries of the routes that name it.
     pub attempts: u64,
     /// Failed ones by kind.
     pub failures: BTreeMap<&'static str, u64>,

@@ -9,9 +9,10 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwapOption;
+use tokio_util::sync::CancellationToken;
 
 use super::active_check::{Checked, Judged};
 use super::fault::{Failure, Fault, unix_seconds};
@@ -77,6 +78,19 @@ pub struct Backend<T> {
     check: Option<Arc<Checked>>,
     /// Boxed, so that it takes no room in backends of routes without it.
     outliers: Option<Box<Outliers>>,
+    life: Life,
+}
+
+/// Ends the tasks that wait for a backend when it is dropped.
+#[derive(Default)]
+struct Life(OnceLock<CancellationToken>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.get() {
+            end.cancel();
+        }
+    }
 }
 
 /// How a backend is watched besides by its failed tries.
@@ -109,6 +123,7 @@ impl<T> Backend<T> {
             last_failure: ArcSwapOption::empty(),
             check: None,
             outliers: None,
+            life: Life::default(),
         }
     }
 
@@ -125,6 +140,19 @@ impl<T> Backend<T> {
             check.subscribe(judged);
         }
         backend
+    }
+
+    /// Whether it is watched so.
+    pub fn is_watched_by(&self, watch: &Watch) -> bool {
+        let is_same = |(own, other): (&Arc<Checked>, &Arc<Checked>)| Arc::ptr_eq(own, other);
+        self.check.is_some() == watch.check.is_some()
+            && self.check.as_ref().zip(watch.check.as_ref()).is_none_or(is_same)
+            && self.outliers().map(Outliers::spec) == watch.outliers.as_ref()
+    }
+
+    /// Ends when it is dropped.
+    pub(super) fn end(&self) -> CancellationToken {
+        self.life.0.get_or_init(CancellationToken::new).clone()
     }
 
     /// What its health check knows, if it has one.

@@ -167,6 +167,25 @@ impl<T: Send + Sync + 'static> Discovery<T> {
         Arc::new(discovery)
     }
 
+    /// Goes on with what another one of the same entries has found, so that its backends keep their state.
+    pub fn take_over(&self, before: &Self) {
+        let due = before.due.load(Ordering::Acquire);
+        if due == NEVER || self.questions != before.questions {
+            return;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = before.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.answers.clone_from(&found.answers);
+        known.addresses.clone_from(&found.addresses);
+        self.backends.replace(before.backends.snapshot().to_vec());
+        if due != u64::MAX {
+            // Never too early to be told from none.
+            let wait = due.saturating_sub(before.now());
+            self.due.store(self.now().saturating_add(wait).max(1), Ordering::Release);
+        }
+        self.ready.send_replace(true);
+    }
+
     /// The list that requests select from.
     pub fn backends(&self) -> &BackendSet<T> {
         &self.backends

@@ -5,7 +5,7 @@
 //! task, failure is a warning and another wait. Only TCP reachability counts, and sound backends are never probed. A
 //! process that hangs accepts connections all the same, so a backend that fails again before it has served a request
 //! waits twice as long each time, up to a minute.
-//! Tasks run on the control plane and end with the generation of the config or with their backend.
+//! Tasks run on the control plane and end with their backend, which may serve several configs one after the other.
 //!
 //! It must never keep a backend alive and never run on a worker.
 
@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 use vmkit::net::dial::{TRY_TCP6_HINT, dial_error_text};
 use vmkit::net::dns::{DnsCause, DnsError};
 use vmkit::net::unix;
@@ -75,13 +74,11 @@ pub trait Probe: Send + Sync {
     fn probe(&self, address: DialAddress, deadline: Instant) -> BoxFuture<Result<(), ProbeError>>;
 }
 
-/// Marks backends as broken and sees to it that they return. One per generation of the config.
+/// Marks backends as broken and sees to it that they return.
 #[derive(Clone)]
 pub struct HealthChecker {
     /// Where the tasks run.
     pub control: Handle,
-    /// Ends all tasks when the generation is replaced.
-    pub cancel: CancellationToken,
     /// `-failTimeout`: wait before each probe.
     pub fail_timeout: Duration,
     /// The same in the canonical form of flags, such as `3s`.
@@ -98,12 +95,9 @@ impl HealthChecker {
     where
         T: HealthTarget + Send + Sync + 'static,
     {
-        let Some(relapses) = backend.set_broken().filter(|_| !self.cancel.is_cancelled()) else { return };
-        let (checker, backend) = (self.clone(), Arc::downgrade(backend));
-        self.control.spawn(async move {
-            let cancel = checker.cancel.clone();
-            cancel.run_until_cancelled(checker.revive(backend, relapses)).await;
-        });
+        let Some(relapses) = backend.set_broken() else { return };
+        let reviving = self.clone().revive(Arc::downgrade(backend), relapses);
+        self.control.spawn(backend.end().run_until_cancelled_owned(reviving));
     }
 
     /// Leaves a backend out for a while, unless too many of `all`, the backends of its route, are left out already.
@@ -111,16 +105,16 @@ impl HealthChecker {
     where
         T: HealthTarget + Send + Sync + 'static,
     {
-        if self.cancel.is_cancelled() || backend.has(Mark::Ejected) {
+        if backend.has(Mark::Ejected) {
             return;
         }
-        let (cancel, ejected) = (self.cancel.clone(), Arc::downgrade(backend));
+        let (end, ejected) = (backend.end(), Arc::downgrade(backend));
         // The others are looked at where nobody else ejects at the same time.
         self.control.spawn(async move {
             let time = ejected.upgrade().and_then(|backend| begin_ejection(&backend, &all, reason));
             drop(all);
             if let Some(time) = time {
-                cancel.run_until_cancelled(tokio::time::sleep(time)).await;
+                end.run_until_cancelled(tokio::time::sleep(time)).await;
                 if let Some(backend) = ejected.upgrade() {
                     end_ejection(&backend);
                 }

@@ -214,3 +214,21 @@ fn a_backend_that_does_not_answer_in_time_is_down() {
     assert!(line.contains("no reply within 3s"), "{line}");
     assert_eq!(answers(&proxy, 4), ["b"]);
 }
+
+#[test]
+fn discovered_backends_are_checked_and_remembered() {
+    let a = Checked::new("a", 503);
+    let url = format!("\"http://localhost:{}/\"", a.address().port());
+    let config = |extra: &str| user_of_urls(&url, &format!("{CHECK}\ndiscover_backend_ips: true\n{extra}"));
+    let proxy = Vmauth::start(&config(""), &["-discoverBackendIPsInterval=1h"]);
+    // The only one, so it is used although it is down.
+    assert_eq!(ask(&proxy), "a");
+    let line = "the backend at 127.0.0.1:";
+    proxy.program.wait_log(0, line);
+    let mark = proxy.program.mark();
+    proxy.reload(&config("headers: [\"X-Config: 1\"]"), LOADED);
+    let series = format!("vmauth_backend_up{{backend=\"{}\"}}", a.address());
+    proxy.expect_metrics(&[(&series, 0.0)]);
+    a.wait_probes(5);
+    assert!(proxy.program.matching(mark, line).is_empty(), "{}", proxy.program.log_text());
+}

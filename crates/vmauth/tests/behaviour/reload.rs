@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use testkit::{Backend, Client, Gate, PATIENCE, Reply, Signal, Step};
+use testkit::{Backend, Client, Gate, PATIENCE, Reply, Signal, Step, eventually};
 
 use crate::vmauth::{AUTH, Vmauth, one_user};
 
@@ -181,7 +181,7 @@ fn a_burst_of_signals_ends_with_the_last_config() {
         fs::rename(&next, proxy.config()).expect("replaced");
         proxy.program.signal(Signal::Hup);
     }
-    testkit::eventually("the last config serves", || {
+    eventually("the last config serves", || {
         let reply = proxy.client().get("/", &[AUTH]).expect(200);
         let config = reply.fields.get("X-Config").map(str::to_owned);
         if config.as_deref() == Some("199") { Ok(()) } else { Err(config) }
@@ -243,4 +243,44 @@ fn a_key_file_that_hangs_holds_up_its_reload_only() {
     let mut proxy = proxy;
     proxy.program.signal(Signal::Term);
     assert_eq!(proxy.program.wait_exit(PATIENCE), Some(0));
+}
+
+#[test]
+fn unchanged_backends_stay_marked_and_counted() {
+    let (dead, good) = (Backend::refusing(), Backend::saying("ok"));
+    let config = |extra: &str| one_user(&[&dead, &good], extra);
+    let proxy = Vmauth::start(&config(""), &["-failTimeout=1h"]);
+    proxy.client().get("/", &[AUTH]).expect(200);
+    let name = |family: &str, backend: &Backend| format!("{family}{{backend=\"{}\"}}", backend.address());
+    for n in 1..=3 {
+        proxy.reload(&config(&format!("headers: [\"X-Config: {n}\"]")), LOADED);
+        proxy.client().get("/", &[AUTH]).expect(200);
+    }
+    proxy.expect_metrics(&[
+        ("user.request_backend_errors_total", 1.0),
+        (&name("vmauth_backend_up", &dead), 0.0),
+        (&name("vmauth_backend_attempts_total", &dead), 1.0),
+        (&name("vmauth_backend_attempts_total", &good), 4.0),
+    ]);
+    // Another URL is another backend.
+    let other = format!("  url_prefix: [\"{}/other\", \"{}\"]", dead.url(), good.url());
+    let lines = config("");
+    let lines = lines.lines().map(|line| if line.contains("url_prefix") { &other } else { line });
+    proxy.reload(&(lines.collect::<Vec<_>>().join("\n") + "\n"), LOADED);
+    proxy.client().get("/", &[AUTH]).expect(200);
+    proxy.expect_metrics(&[("user.request_backend_errors_total", 2.0)]);
+}
+
+#[test]
+fn a_marked_backend_returns_although_its_config_was_replaced() {
+    let (dead, good) = (Backend::refusing(), Backend::saying("ok"));
+    let config = |extra: &str| one_user(&[&dead, &good], extra);
+    let proxy = Vmauth::start(&config(""), &["-failTimeout=1s"]);
+    proxy.client().get("/", &[AUTH]).expect(200);
+    proxy.reload(&config("headers: [\"X-Config: 1\"]"), LOADED);
+    dead.resume();
+    eventually("a request for the backend", || {
+        proxy.client().get("/", &[AUTH]).expect(200);
+        if dead.request_count() > 0 { Ok(()) } else { Err("none") }
+    });
 }

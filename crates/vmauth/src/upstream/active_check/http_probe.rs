@@ -67,7 +67,9 @@ async fn exchange(
     connection: &mut Connection,
 ) -> Result<u16, Option<ProbeFailure>> {
     let of_connect = |error: ConnectError| {
-        (!error.is_our_own()).then(|| ProbeFailure { fault: error.fault(), text: error.to_string() })
+        // Files of our own say nothing about the backend; after a reload they may not have been read yet.
+        let is_our_own = error.is_our_own() || matches!(error, ConnectError::OwnTls(_));
+        (!is_our_own).then(|| ProbeFailure { fault: error.fault(), text: error.to_string() })
     };
     let (wire, _) = dialer.open(&question.peer, false).await.map_err(of_connect)?;
     let exchange = match dialer.greet(&question.peer, wire).await.map_err(of_connect)? {
