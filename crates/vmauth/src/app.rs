@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 use vmkit::config_files::ConfigFiles;
 use vmkit::exchange::{ClientCodec, Http2Client};
 use vmkit::http_client::Client;
+use vmkit::metrics::Set;
 use vmkit::net::dns::Resolver;
 use vmkit::service::{Fatal, Service};
 use vmkit::tls::client_config::ClientTlsOptions;
@@ -31,13 +32,14 @@ use crate::admission::client_address::TrustedProxies;
 use crate::admission::concurrency::Limiter;
 use crate::admission::failed_logins::FailedLogins;
 use crate::authn::credentials::AuthHeaders;
+use crate::authn::password_checks::PasswordChecks;
 use crate::config::ConfigDefaults;
 use crate::control::ConfigView;
 use crate::control::reload::{Controller, ReloadMetrics};
 use crate::forward::ForwardSettings;
 use crate::forward::tunnel::TunnelLimits;
 use crate::generation::{BuildContext, Generation, Serving};
-use crate::metrics::{ProxyMetrics, register_limiter};
+use crate::metrics::{PasswordMetrics, ProxyMetrics, register_limiter};
 use crate::oidc::{HttpFetcher, Issuers};
 use crate::options::Options;
 use crate::proxy::failed_login::{LineLimit, LoginFailureMetrics};
@@ -99,7 +101,7 @@ fn config_path(start: &Start) -> Result<&str, Fatal> {
 }
 
 /// What generations are built with, the resolver behind it, and the health checks that wait to be asked. Starts nothing.
-fn build_context(start: &Start) -> (Arc<Resolver>, Arc<BuildContext>, Orders) {
+fn build_context(start: &Start, metrics: &Set) -> (Arc<Resolver>, Arc<BuildContext>, Orders) {
     let options = &start.options;
     let servers = &options.backends.dns_servers;
     let resolver = if servers.is_empty() { Resolver::from_system() } else { Resolver::from_servers(servers) };
@@ -112,6 +114,7 @@ fn build_context(start: &Start) -> (Arc<Resolver>, Arc<BuildContext>, Orders) {
         client_tls: Default::default(),
         control: Handle::current(),
         checks: Arc::new(checks),
+        passwords: PasswordChecks::new(PasswordMetrics::register(metrics)),
         probe: Arc::new(TcpProbe { lookup: lookup.clone(), dial: name_lookup::probe_dial() }),
         lookup,
         fail_timeout,
@@ -136,9 +139,11 @@ impl App {
     /// Loads the config and builds everything that needs no listener.
     async fn load(start: &Start, service: &Service) -> Result<(Self, Controller, Prober), Fatal> {
         let options = &start.options;
-        let (resolver, environment, orders) = build_context(start);
-        let prober = Prober::new(probe_dialer(start, resolver.clone()), orders);
         let (registry, path) = (&service.registry, options.config.auth_config.clone());
+        let (resolver, environment, orders) = build_context(start, registry.common());
+        let prober = Prober::new(probe_dialer(start, resolver.clone()), orders);
+        let passwords = environment.passwords.clone();
+        registry.common().callback_gauge("vmauth_password_checks_waiting", move || f64::from(passwords.waiting()));
         let mut controller = Controller {
             source: ConfigFiles::new(&path, &service.client),
             path,

@@ -5,13 +5,15 @@
 
 pub mod client_cert_users;
 pub mod credentials;
+pub mod hashed_users;
 pub mod jwt_users;
+pub mod password_checks;
 pub mod token_users;
 pub mod trace;
 pub mod verified_tokens;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vmkit::exchange::RequestHead;
 use vmkit::http_server::Client;
@@ -19,7 +21,9 @@ use vmkit::http_server::Client;
 use crate::oidc::{IssuerKeys, refetch_all};
 use client_cert_users::ClientCertUsers;
 use credentials::AuthHeaders;
+use hashed_users::{HashedUsers, Unchecked};
 use jwt_users::{AcceptedToken, JwtOutcome, JwtUsers, Refusal};
+use password_checks::{Overloaded, Place};
 use token_users::TokenUsers;
 use trace::Trace;
 use verified_tokens::VerifiedTokens;
@@ -31,6 +35,8 @@ pub struct Directory {
     pub id: u64,
     /// Static credentials.
     pub tokens: TokenUsers,
+    /// Static credentials that are known as hashes only.
+    pub hashed: Option<HashedUsers>,
     /// Users of tokens.
     pub jwt_users: Option<JwtUsers>,
     /// Users of client certificates.
@@ -60,7 +66,29 @@ pub enum Verdict {
     Invalid(Vec<Refusal>),
 }
 
+impl Directory {
+    /// Whether any user has credentials that stand in the config.
+    pub fn has_static_users(&self) -> bool {
+        !self.tokens.is_empty() || self.hashed.is_some()
+    }
+
+    /// Checks passwords that [`authenticate`] could not say anything about; waits for its turn until `wait` is over.
+    ///
+    /// # Errors
+    /// Too many others are being checked.
+    pub async fn check(&self, unchecked: Unchecked, place: Place, wait: Duration) -> Result<Option<u32>, Overloaded> {
+        match &self.hashed {
+            Some(hashed) => hashed.check(unchecked, place, wait).await,
+            None => Ok(None),
+        }
+    }
+}
+
 /// Finds the user of a request (`docs/reference/auth.md`), and tells `trace` what it looks at.
+///
+/// # Errors
+/// Passwords have to be checked first, which takes long: [`Directory::check`], then [`authenticate_others`] if they fit
+/// nobody.
 pub async fn authenticate(
     directory: &Directory,
     headers: &AuthHeaders,
@@ -68,15 +96,32 @@ pub async fn authenticate(
     head: &RequestHead,
     client: &Client,
     trace: &mut impl Trace,
-) -> Verdict {
+) -> Result<Verdict, Unchecked> {
     let look_up = |value: &[u8]| {
         let user = directory.tokens.find(value);
         trace.credential(value, user);
         user
     };
     if let Some(user) = headers.find(head, look_up) {
-        return Verdict::User { user, token: None };
+        return Ok(Verdict::User { user, token: None });
     }
+    if let Some(hashed) = &directory.hashed
+        && let Some(user) = hashed.find(headers, head, trace)?
+    {
+        return Ok(Verdict::User { user, token: None });
+    }
+    Ok(authenticate_others(directory, headers, tokens, head, client, trace).await)
+}
+
+/// What is left when no static credentials fit: tokens, certificates, and whether anybody is served.
+pub async fn authenticate_others(
+    directory: &Directory,
+    headers: &AuthHeaders,
+    tokens: &VerifiedTokens,
+    head: &RequestHead,
+    client: &Client,
+    trace: &mut impl Trace,
+) -> Verdict {
     let mut refusals = Vec::new();
     if let Some(jwt_users) = &directory.jwt_users {
         let (found, refused) = find_token(directory.id, jwt_users, headers, tokens, head, trace).await;

@@ -1,4 +1,4 @@
-//! Commands beside serving: `vmauth explain`, `test`, `lint`, `schema`, `completions` and `man`.
+//! Commands beside serving: `vmauth explain`, `test`, `lint`, `hash-password`, `schema`, `completions` and `man`.
 //!
 //! A first word that is a command's name leads here, everything else is the flag style of upstream and none of this
 //! room's business. Commands take all flags of vmauth, so that they see the config as the process would; what they
@@ -6,6 +6,7 @@
 
 mod commands;
 mod explain;
+mod hash_password;
 mod lint;
 mod shell;
 mod test;
@@ -72,6 +73,7 @@ fn perform(command: &'static Command, args: &[String]) -> Result<Output, Command
         match command.name {
             "lint" if words.is_set("rules") => Ok(lint::list()),
             "lint" => lint::run(&start(command, &words)?, &words).await,
+            "hash-password" => hash_password::run(&words),
             "schema" => Ok(Output { code: 0, stdout: format!("{:#}\n", crate::config::schema()) }),
             "completions" => shell::completions(&words),
             "man" => Ok(shell::man()),

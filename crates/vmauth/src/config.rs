@@ -6,6 +6,7 @@
 //! It reports all problems of a file at once, each with its place, line and column, and never prints a secret.
 
 mod build_jwt;
+mod build_logins;
 mod build_routes;
 mod build_users;
 mod builder;

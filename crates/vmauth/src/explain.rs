@@ -11,6 +11,7 @@ mod rows;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use vmkit::exchange::{HeaderList, HeaderWriter};
 use vmkit::http_server::{BasicGate, own_answer, path_after_prefix};
@@ -18,9 +19,10 @@ use vmkit::metrics::Set;
 use vmkit::units::GoDuration;
 
 use crate::admission::client_address::TrustedProxies;
-use crate::authn::authenticate;
 use crate::authn::credentials::AuthHeaders;
+use crate::authn::password_checks::Place;
 use crate::authn::verified_tokens::VerifiedTokens;
+use crate::authn::{Verdict, authenticate, authenticate_others};
 use crate::forward::filters_form;
 use crate::generation::Generation;
 use crate::metrics::CacheMetrics;
@@ -111,6 +113,9 @@ pub struct Sent {
     /// Names of the client's headers that do not go along.
     pub removed: Vec<String>,
 }
+
+/// How long a password of an explanation waits for its turn to be checked.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
 
 /// The whole answer.
 #[derive(Debug)]
@@ -209,7 +214,15 @@ pub async fn explain(settings: &Settings, generation: &Generation, asked: &Asked
     }
     let (mut listener, unused) = (Listener::default(), CacheMetrics::register(&Set::new()));
     let (directory, cache) = (&generation.directory, VerifiedTokens::new(unused));
-    let verdict = authenticate(directory, &settings.auth_headers, &cache, head, client, &mut listener).await;
+    let headers = &settings.auth_headers;
+    let verdict = match authenticate(directory, headers, &cache, head, client, &mut listener).await {
+        Ok(verdict) => verdict,
+        Err(unchecked) => match directory.check(unchecked, Place::of(client.addr.ip()), CHECK_LIMIT).await {
+            Ok(Some(user)) => Verdict::User { user, token: None },
+            Ok(None) => authenticate_others(directory, headers, &cache, head, client, &mut listener).await,
+            Err(overloaded) => return answer.deny(503, overloaded.to_string()),
+        },
+    };
     let principal = Principal::of(generation, verdict);
     answer.users = rows::users(generation, &listener, principal.as_ref().ok(), client.subject.is_some());
     match principal {

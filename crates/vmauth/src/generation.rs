@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use vmkit::metrics::Set;
 
 use crate::authn::Directory;
+use crate::authn::password_checks::PasswordChecks;
 use crate::upstream::active_check::checks::Checks;
 use crate::upstream::discovery::Lookup;
 use crate::upstream::health_check::{HealthChecker, Probe};
@@ -37,6 +38,8 @@ pub struct BuildContext {
     pub client_tls: ClientTlsRegistry,
     /// Runtime of the control plane.
     pub control: Handle,
+    /// Checks passwords against slow hashes.
+    pub passwords: Arc<PasswordChecks>,
     /// Dials broken backends.
     pub probe: Arc<dyn Probe>,
     /// Health checks in use, kept over reloads.
@@ -93,7 +96,7 @@ impl Drop for Generation {
 impl Generation {
     /// Whether any user has static credentials: then a missing route may be a matter of missing credentials.
     pub fn has_static_users(&self) -> bool {
-        !self.directory.tokens.is_empty()
+        self.directory.has_static_users()
     }
 
     /// The user of this number.

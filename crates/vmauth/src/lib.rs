@@ -22,6 +22,7 @@ pub mod lint;
 pub mod metrics;
 pub mod oidc;
 pub mod options;
+pub mod password_hash;
 pub mod proxy;
 pub mod rewrite;
 pub mod route;

@@ -58,6 +58,28 @@ impl CacheMetrics {
     }
 }
 
+/// Counters of passwords that are checked against slow hashes.
+#[derive(Debug, Clone, Default)]
+pub struct PasswordMetrics {
+    /// Passwords that were checked.
+    pub checks: Arc<Counter>,
+    /// Requests that were refused because too many were.
+    pub refused: Arc<Counter>,
+    /// Passwords that had been checked before.
+    pub cache_hits: Arc<Counter>,
+}
+
+impl PasswordMetrics {
+    /// `vmauth_password_checks_total` and its kin.
+    pub fn register(set: &Set) -> Self {
+        Self {
+            checks: set.counter("vmauth_password_checks_total"),
+            refused: set.counter("vmauth_password_checks_refused_total"),
+            cache_hits: set.counter("vmauth_password_cache_hits_total"),
+        }
+    }
+}
+
 /// `vmauth_invalid_auth_tokens_total{cause="…"}`: refused tokens by cause, all causes from the start.
 #[derive(Debug, Clone)]
 pub struct TokenRefusalMetrics([(RefusalCause, Arc<Counter>); RefusalCause::ALL.len()]);

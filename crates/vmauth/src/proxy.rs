@@ -31,10 +31,12 @@ use crate::admission::client_address::{ClientIp, TrustedProxies};
 use crate::admission::concurrency::{Limiter, Permit};
 use crate::admission::failed_logins::FailedLogins;
 use crate::admission::grpc;
-use crate::authn::authenticate;
 use crate::authn::credentials::AuthHeaders;
+use crate::authn::hashed_users::Unchecked;
+use crate::authn::password_checks::Place;
 use crate::authn::trace::Silent;
 use crate::authn::verified_tokens::VerifiedTokens;
+use crate::authn::{Verdict, authenticate, authenticate_others};
 use crate::forward::{Forward, ForwardSettings, is_form};
 use crate::generation::{Generation, Seen, Serving};
 use crate::metrics::ProxyMetrics;
@@ -133,7 +135,14 @@ impl Handler for Proxy {
         let facts = Facts { head, client, path, started, common_lines };
         let mut io = Io { body: &mut body, reply, deadline };
         let (directory, headers) = (&generation.directory, &self.shared.auth_headers);
-        let verdict = authenticate(directory, headers, &self.tokens, head, client, &mut Silent).await;
+        let verdict = match authenticate(directory, headers, &self.tokens, head, client, &mut Silent).await {
+            Ok(verdict) => verdict,
+            // In a box, so that other requests need no room for it.
+            Err(unchecked) => match Box::pin(self.check_password(&generation, unchecked, facts, &mut io)).await {
+                Some(verdict) => verdict,
+                None => return,
+            },
+        };
         let principal = match Principal::of(&generation, verdict) {
             Ok(principal) => principal,
             Err(Nobody::Missing) => {
@@ -168,6 +177,38 @@ impl Proxy {
         let tokens = VerifiedTokens::new(shared.metrics.token_cache.clone());
         let counters = shared.counters.worker();
         Self { shared, pool, counters, tokens, seen }
+    }
+
+    /// Whose a request is whose password takes long to check; nothing when it was answered, or its client has left.
+    async fn check_password(
+        &self,
+        generation: &Generation,
+        unchecked: Unchecked,
+        facts: Facts<'_>,
+        io: &mut Io<'_, '_>,
+    ) -> Option<Verdict> {
+        let (shared, directory) = (&self.shared, &generation.directory);
+        let place = Place::of(shared.login_ip(facts.head, facts.client));
+        let user = tokio::select! {
+            checked = directory.check(unchecked, place, shared.max_queue.as_std()) => checked,
+            () = io.body.gone() => {
+                io.reply.set_close();
+                return None;
+            }
+        };
+        match user {
+            Ok(Some(user)) => Some(Verdict::User { user, token: None }),
+            Ok(None) => {
+                let headers = &shared.auth_headers;
+                let (head, client) = (facts.head, facts.client);
+                Some(authenticate_others(directory, headers, &self.tokens, head, client, &mut Silent).await)
+            }
+            Err(overloaded) => {
+                self.counters.replied(503);
+                unauthorized::busy(shared, &overloaded.to_string(), facts.into(), io.reply).await;
+                None
+            }
+        }
     }
 
     /// Outer: counts, logs and answers what the inner one refuses.

@@ -48,6 +48,8 @@ mod forms;
 mod frames;
 #[path = "behaviour/framing.rs"]
 mod framing;
+#[path = "behaviour/hashed_passwords.rs"]
+mod hashed_passwords;
 #[path = "behaviour/health_checks.rs"]
 mod health_checks;
 #[path = "behaviour/http2.rs"]

@@ -113,7 +113,7 @@ fn options_of_commands() -> BTreeSet<String> {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let option = |word: &str| word.strip_prefix('-').map(|name| name.trim_end_matches(',').to_owned());
-    let commands = ["explain", "lint", "test"];
+    let commands = ["explain", "hash-password", "lint", "test"];
     let texts = commands.iter().map(|command| help(&[command, "-help"]));
     texts.flat_map(|text| text.split_whitespace().filter_map(option).collect::<Vec<_>>()).collect()
 }

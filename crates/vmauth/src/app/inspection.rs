@@ -2,6 +2,7 @@
 
 use vmkit::config_files::{ConfigFile, ConfigFiles};
 use vmkit::http_client::Client;
+use vmkit::metrics::Set;
 use vmkit::service::Fatal;
 use vmkit::service::options::ListenerOptions;
 use vmkit::tls::client_config::ClientTlsOptions;
@@ -56,7 +57,7 @@ pub fn findings(
 pub async fn built(start: &Start, config: AuthConfig, offline: bool, ask: bool) -> Generation {
     let issuers = issuers(&start.options);
     let config = if offline { config.without_providers() } else { config };
-    let (_, context, _) = build_context(start);
+    let (_, context, _) = build_context(start, &Set::new());
     let generation = Generation::build(config, &issuers, &context, None);
     if ask && let Some(users) = &generation.directory.jwt_users {
         issuers.start(users.issuers()).await;

@@ -62,6 +62,17 @@ pub(super) static COMMANDS: &[Command] = &[
         takes_flags: true,
     },
     Command {
+        name: "hash-password",
+        summary: "Read a password from stdin and print its hash for `password_hash`: argon2id with a random salt.",
+        operands: "",
+        most_operands: 0,
+        options: &[
+            option("sha256", "", "", "SHA-256 instead, for random passwords and for `bearer_token_hash`."),
+            option("random", "", "", "Make a random token instead of reading one: prints it, then its SHA-256."),
+        ],
+        takes_flags: false,
+    },
+    Command {
         name: "lint",
         summary: "Find what loads and is most likely a mistake, or unsafe. Exit status 0 = nothing, 1 = warnings, 2 = error.",
         operands: "",

@@ -4,11 +4,11 @@
 //! that authentication will use (`docs/reference/auth.md`); the keys themselves never reach a message.
 
 use super::Inputs;
-use super::builder::{Builder, FileTree, Owner, UserContext};
+use super::builder::{Builder, FileTree, KEEP_ONE, Owner, UserContext};
 use super::inherit::{Level, statuses};
 use super::ip_filters;
 use super::model::{AccessLogSpec, AuthConfig, Credential, IpFilterSpec, MtlsSpec, UserSpec};
-use super::raw::{RawConfig, RawMtls, RawUser, Reader};
+use super::raw::{RawConfig, RawMtls, RawUser, Reader, text_of};
 use super::stage::{Decoder, Problems, Stage};
 use std::sync::Arc;
 use vmkit::go_regex::GoRegex;
@@ -91,16 +91,13 @@ impl<'t> Builder<'t, '_> {
         let root = Place::file(self.file.name);
         let place = root.field(UNAUTHORIZED);
         let raw = Reader(Decoder { tree: &self.file.tree, problems: self.problems }).user(id, &place);
-        let written = |text: Option<Text<'_>>| text.filter(|text| !text.value.is_empty()).map(|text| text.mark);
-        let credentials = [
-            ("username", written(raw.username)),
-            ("password", written(raw.password)),
-            ("bearer_token", written(raw.bearer_token)),
+        let full = |text: Option<Text<'_>>| text.filter(|text| !text.value.is_empty()).map(|text| text.mark);
+        let others = [
             ("jwt", raw.jwt.as_ref().map(|jwt| jwt.mark)),
-            ("auth_token", written(raw.auth_token)),
-            ("name", written(raw.name)),
+            ("name", full(raw.name)),
             ("mtls", raw.mtls.as_ref().map(|mtls| mtls.mark)),
         ];
+        let credentials: Vec<_> = raw.login.written().into_iter().chain(others).collect();
         for (field, mark) in credentials.iter().filter_map(|&(field, mark)| Some((field, mark?))) {
             let message = format!("field {field} can't be specified for {UNAUTHORIZED} section");
             self.problems.push(Stage::UnauthorizedUser, &place.field(field), mark, message, "remove it");
@@ -129,78 +126,35 @@ impl<'t> Builder<'t, '_> {
     }
 
     fn owner(&self, raw: &RawUser<'t>, index: usize) -> Owner<'t> {
-        let (username, name) = (text_of(raw.username), text_of(raw.name));
+        let (username, name) = (text_of(raw.login.username), text_of(raw.name));
         Owner { username, name, file: self.file.name, index, mark: raw.mark }
     }
 
     fn refuse_mix_with_jwt(&mut self, raw: &RawUser<'_>, context: UserContext<'_>) {
-        let is_set = |text: Option<Text<'_>>| !text_of(text).is_empty();
-        if is_set(raw.auth_token) || is_set(raw.bearer_token) || is_set(raw.username) || is_set(raw.password) {
+        if raw.login.is_set() {
             let message = "auth_token, bearer_token, username and password cannot be specified if jwt is set";
-            self.problems.push(context.stage, context.place, raw.mark, message, "keep one of them, or write two users");
+            self.problems.push(context.stage, context.place, raw.mark, message, KEEP_ONE);
         }
         if let Some(mtls) = &raw.mtls {
             let message = "mtls cannot be specified if jwt is set";
-            self.problems.push(
-                context.stage,
-                &context.place.field("mtls"),
-                mtls.mark,
-                message,
-                "keep one of them, or write two users",
-            );
+            self.problems.push(context.stage, &context.place.field("mtls"), mtls.mark, message, KEEP_ONE);
         }
     }
 
     /// The credential of a user without `jwt`.
     fn credential(&mut self, raw: &RawUser<'t>, index: usize, context: UserContext<'_>) -> Option<Credential> {
-        let (username, password) = (text_of(raw.username), text_of(raw.password));
-        let (bearer_token, auth_token) = (text_of(raw.bearer_token), text_of(raw.auth_token));
-        let has_basic = !username.is_empty() || !password.is_empty();
-        let mut complaints = Vec::new();
-        if raw.mtls.is_some() && (has_basic || !bearer_token.is_empty() || !auth_token.is_empty()) {
-            complaints.push("auth_token, bearer_token, username and password cannot be specified if mtls is set");
-        }
-        if !auth_token.is_empty() && !bearer_token.is_empty() {
-            complaints.push("bearer_token cannot be specified if auth_token is set");
-        }
-        if !auth_token.is_empty() && has_basic {
-            complaints.push("username and password cannot be specified if auth_token is set");
-        } else if !bearer_token.is_empty() && has_basic {
-            complaints.push("username and password cannot be specified if bearer_token is set");
-        }
-        for complaint in &complaints {
-            self.problems.push(
-                context.stage,
-                context.place,
-                raw.mark,
-                *complaint,
-                "keep one of them, or write two users",
-            );
-        }
-        if !complaints.is_empty() {
-            return None;
-        }
         if let Some(mtls) = &raw.mtls {
+            if raw.login.is_set() {
+                let message = "auth_token, bearer_token, username and password cannot be specified if mtls is set";
+                self.problems.push(context.stage, context.place, raw.mark, message, KEEP_ONE);
+                return None;
+            }
             let spec = self.mtls(mtls, raw.damaged, context)?;
             self.refuse_duplicate("mtls", vec![mtls_name(&spec)], self.owner(raw, index), context);
             return Some(Credential::Mtls(spec));
         }
-        let credential = if !auth_token.is_empty() {
-            Credential::AuthToken(Secret::from(auth_token))
-        } else if !bearer_token.is_empty() {
-            Credential::Bearer(Secret::from(bearer_token))
-        } else if !username.is_empty() {
-            Credential::Basic { username: username.to_owned(), password: Secret::from(password) }
-        } else {
-            if !raw.damaged {
-                let message = "missing authorization options; bearer_token or username must be set";
-                let hint = "set one of `username`, `bearer_token`, `auth_token`, `jwt`, `mtls`";
-                self.problems.push(context.stage, context.place, raw.mark, message, hint);
-            }
-            return None;
-        };
-        let keys = credential.lookup_values().iter().map(|value| format!("header: {}", value.expose())).collect();
-        self.refuse_duplicate("auth token", keys, self.owner(raw, index), context);
+        let credential = self.login(&raw.login, raw.mark, raw.damaged, context)?;
+        self.refuse_duplicate("auth token", credential.identities(), self.owner(raw, index), context);
         Some(credential)
     }
 
@@ -347,11 +301,6 @@ impl<'t> Builder<'t, '_> {
     }
 }
 
-/// The text, or an empty one.
-pub(super) fn text_of(text: Option<Text<'_>>) -> &str {
-    text.map_or("", |text| text.value)
-}
-
 fn non_empty(text: Option<Text<'_>>) -> Option<String> {
     text.map(|text| text.value).filter(|text| !text.is_empty()).map(str::to_owned)
 }
@@ -363,7 +312,7 @@ fn is_label_name(name: &str) -> bool {
 }
 
 fn display_name(raw: &RawUser<'_>, credential: Option<&Credential>) -> String {
-    let (name, username) = (text_of(raw.name), text_of(raw.username));
+    let (name, username) = (text_of(raw.name), text_of(raw.login.username));
     let hash = |kind: &str, token: &Secret| format!("{kind}:hash:{:016X}", xxh64(token.expose().as_bytes(), 0));
     match credential {
         _ if !name.is_empty() => name.to_owned(),
@@ -372,7 +321,11 @@ fn display_name(raw: &RawUser<'_>, credential: Option<&Credential>) -> String {
         Some(Credential::AuthToken(token)) => hash("auth_token", token),
         Some(Credential::Jwt(_)) => "jwt".to_owned(),
         Some(Credential::Mtls(mtls)) => mtls_name(mtls),
-        Some(Credential::Basic { .. } | Credential::None) | None => String::new(),
+        Some(Credential::BearerHash(digest)) => {
+            let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02X}")).collect();
+            format!("bearer_token:sha256:{digits}")
+        }
+        Some(Credential::Basic { .. } | Credential::PasswordHash { .. } | Credential::None) | None => String::new(),
     }
 }
 

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use vmkit::go_regex::{GoRegex, GoRegexError};
 use vmkit::yaml::{Mark, Place, Tree};
 
+/// What to do about fields that exclude each other.
+pub(super) const KEEP_ONE: &str = "keep one of them, or write two users";
+
 /// What a pattern is matched against.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Subject {

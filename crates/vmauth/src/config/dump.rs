@@ -156,6 +156,11 @@ impl Writer {
                 self.field("username", quote(username));
                 self.field("password", MASK);
             }
+            Credential::PasswordHash { username, hash } => {
+                self.field("username", quote(username));
+                self.field("password_hash", format_args!("{MASK} ({})", hash.kind()));
+            }
+            Credential::BearerHash(_) => self.field("bearer_token_hash", MASK),
             Credential::Bearer(_) => self.field("bearer_token", MASK),
             Credential::AuthToken(_) => self.field("auth_token", MASK),
             Credential::Jwt(jwt) => {

@@ -34,7 +34,9 @@ pub(super) static TOP: Object<TopField> = Object::new(
     &[
         "username",
         "password",
+        "password_hash",
         "bearer_token",
+        "bearer_token_hash",
         "auth_token",
         "jwt",
         "mtls",
@@ -135,14 +137,30 @@ const SETTINGS: &[FieldDef<Setting>] = &[
     row(Setting::DenyPaths, "deny_paths", Texts, "Regexes of paths that are refused with 403."),
 ];
 
+/// Static credentials of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LoginField {
+    Username,
+    Password,
+    PasswordHash,
+    BearerToken,
+    BearerTokenHash,
+    AuthToken,
+}
+
+const LOGIN: &[FieldDef<LoginField>] = &[
+    row(LoginField::Username, "username", Text, "User name of Basic credentials."),
+    row(LoginField::Password, "password", Text, "Password of Basic credentials."),
+    row(LoginField::PasswordHash, "password_hash", Text, "Hash of that password: argon2id, bcrypt or `sha256:…`."),
+    row(LoginField::BearerToken, "bearer_token", Text, "Token behind `Bearer`."),
+    row(LoginField::BearerTokenHash, "bearer_token_hash", Text, "Hash of that token: `sha256:…`."),
+    row(LoginField::AuthToken, "auth_token", Text, "Whole value of the `Authorization` header."),
+];
+
 /// An entry of `users`, or `unauthorized_user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UserField {
     Name,
-    Username,
-    Password,
-    BearerToken,
-    AuthToken,
     Jwt,
     Mtls,
     UrlMap,
@@ -156,21 +174,20 @@ pub(super) enum UserField {
     TlsInsecureSkipVerify,
     MetricLabels,
     AccessLog,
+    Login(LoginField),
     Setting(Setting),
 }
 
-pub(super) static USER: LazyLock<Object<UserField>> =
-    LazyLock::new(|| Object::with_shared("main.UserInfo", USER_OWN, SETTINGS, UserField::Setting).elsewhere(OF_ROUTES));
+pub(super) static USER: LazyLock<Object<UserField>> = LazyLock::new(|| {
+    let own = Object::with_shared("main.UserInfo", USER_OWN, LOGIN, UserField::Login);
+    own.and(SETTINGS, UserField::Setting).elsewhere(OF_ROUTES)
+});
 
 const OF_ROUTES: &[Elsewhere] =
     &[(&["src_paths", "src_hosts", "src_query_args", "src_headers"], "it belongs into an entry of `url_map`")];
 
 const USER_OWN: &[FieldDef<UserField>] = &[
     row(UserField::Name, "name", Text, "Name in messages, logs and metrics."),
-    row(UserField::Username, "username", Text, "User name of Basic credentials."),
-    row(UserField::Password, "password", Text, "Password of Basic credentials."),
-    row(UserField::BearerToken, "bearer_token", Text, "Token behind `Bearer`."),
-    row(UserField::AuthToken, "auth_token", Text, "Whole value of the `Authorization` header."),
     row(UserField::Jwt, "jwt", Nested("main.JWTConfig"), "Whose tokens are the user's."),
     row(UserField::Mtls, "mtls", Nested("main.MTLSConfig"), "Whose client certificates are the user's."),
     row(UserField::UrlMap, "url_map", Objects("main.URLMap"), "Routes; the first that matches decides."),
@@ -207,10 +224,6 @@ pub(super) static ROUTE: LazyLock<Object<RouteField>> =
 const OF_USERS: &[Elsewhere] = &[(
     &[
         "name",
-        "username",
-        "password",
-        "bearer_token",
-        "auth_token",
         "jwt",
         "mtls",
         "url_map",
@@ -224,6 +237,12 @@ const OF_USERS: &[Elsewhere] = &[(
         "tls_insecure_skip_verify",
         "metric_labels",
         "access_log",
+        "username",
+        "password",
+        "password_hash",
+        "bearer_token",
+        "bearer_token_hash",
+        "auth_token",
     ],
     "it belongs one level up, to the user beside `url_map`",
 )];
@@ -470,7 +489,8 @@ mod tests {
         for def in object.fields.iter() {
             let camel: String = def.name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
             let field = format!("{:?}", def.field);
-            let variant = field.strip_prefix("Setting(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(&field);
+            let shared = field.strip_suffix(')').and_then(|rest| Some(rest.split_once('(')?.1));
+            let variant = shared.unwrap_or(&field);
             assert_eq!(variant, camel, "a row has the name of another field");
             assert!(def.doc.ends_with('.'), "{}", def.name);
         }
@@ -478,7 +498,7 @@ mod tests {
 
     #[test]
     fn fields_elsewhere_are_those_of_users() {
-        let own: Vec<_> = USER_OWN.iter().map(|def| def.name).collect();
+        let own: Vec<_> = USER_OWN.iter().map(|def| def.name).chain(LOGIN.iter().map(|def| def.name)).collect();
         let elsewhere: Vec<_> = OF_USERS.iter().flat_map(|(names, _)| names.iter().copied()).collect();
         assert_eq!(own, elsewhere);
         let routes: Vec<_> = OF_ROUTES.iter().flat_map(|(names, _)| names.iter().copied()).collect();

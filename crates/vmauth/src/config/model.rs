@@ -5,6 +5,7 @@
 //! stages can use as it is: nothing is checked again.
 
 use crate::oidc::KeyLocation;
+use crate::password_hash::{Digest, PasswordHash};
 use crate::rewrite::header_rules::HeaderRule;
 use crate::rewrite::target_url::TargetUrl;
 use crate::upstream::active_check::CheckSpec;
@@ -138,8 +139,17 @@ pub enum Credential {
         /// May be empty.
         password: Secret,
     },
+    /// `username` and `password_hash`.
+    PasswordHash {
+        /// Never empty.
+        username: String,
+        /// What the password must fit.
+        hash: PasswordHash,
+    },
     /// `bearer_token`: as `Bearer T`, and as the user name of Basic auth with an empty password.
     Bearer(Secret),
+    /// `bearer_token_hash`: the SHA-256 of a token that is used as `bearer_token`.
+    BearerHash(Digest),
     /// `auth_token`: the whole header value.
     AuthToken(Secret),
     /// `jwt`.
@@ -151,8 +161,7 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// The header values that belong to this credential: what it is found by, and what no other user may have. Empty for
-    /// tokens and certificates.
+    /// The header values that belong to this credential: what it is found by. Empty for hashes, tokens and certificates.
     pub fn lookup_values(&self) -> Vec<Secret> {
         let basic =
             |user: &str, password: &str| format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))).into();
@@ -160,7 +169,19 @@ impl Credential {
             Self::Basic { username, password } => vec![basic(username, password.expose())],
             Self::Bearer(token) => vec![format!("Bearer {}", token.expose()).into(), basic(token.expose(), "")],
             Self::AuthToken(value) => vec![value.clone()],
-            Self::Jwt(_) | Self::Mtls(_) | Self::None => Vec::new(),
+            Self::PasswordHash { .. } | Self::BearerHash(_) | Self::Jwt(_) | Self::Mtls(_) | Self::None => Vec::new(),
+        }
+    }
+
+    /// What no other user may have.
+    pub(super) fn identities(&self) -> Vec<String> {
+        let hex = |digest: &Digest| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        match self {
+            Self::PasswordHash { username, hash } => vec![format!("hash: {} {username}", hex(hash.id()))],
+            Self::BearerHash(digest) => vec![format!("token: {}", hex(digest))],
+            Self::Basic { .. } | Self::Bearer(_) | Self::AuthToken(_) | Self::Jwt(_) | Self::Mtls(_) | Self::None => {
+                self.lookup_values().iter().map(|value| format!("header: {}", value.expose())).collect()
+            }
         }
     }
 
@@ -168,7 +189,8 @@ impl Credential {
     pub fn lookup_keys(&self) -> usize {
         match self {
             Self::None => 0,
-            Self::Jwt(_) | Self::Mtls(_) => 1,
+            Self::PasswordHash { .. } | Self::Jwt(_) | Self::Mtls(_) => 1,
+            Self::BearerHash(_) => 2,
             Self::Basic { .. } | Self::Bearer(_) | Self::AuthToken(_) => self.lookup_values().len(),
         }
     }

@@ -5,8 +5,8 @@
 
 use super::fields::{
     ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, BUDGET, BudgetField, HEALTH_CHECK,
-    HealthCheckField, IP_FILTERS, IpFiltersField, JWT, JwtField, MTLS, MtlsField, OIDC, OUTLIERS, OidcField,
-    OutliersField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS, VmAccessField,
+    HealthCheckField, IP_FILTERS, IpFiltersField, JWT, JwtField, LoginField, MTLS, MtlsField, OIDC, OUTLIERS,
+    OidcField, OutliersField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS, VmAccessField,
 };
 use super::stage::{Decoder, Stage};
 use jwt::VmAccess;
@@ -29,10 +29,7 @@ pub(super) struct RawUser<'t> {
     /// Whether a field was unusable, so that "missing" would mislead.
     pub(super) damaged: bool,
     pub(super) name: Option<Text<'t>>,
-    pub(super) username: Option<Text<'t>>,
-    pub(super) password: Option<Text<'t>>,
-    pub(super) bearer_token: Option<Text<'t>>,
-    pub(super) auth_token: Option<Text<'t>>,
+    pub(super) login: RawLogin<'t>,
     pub(super) jwt: Option<At<RawJwt<'t>>>,
     pub(super) mtls: Option<At<RawMtls<'t>>>,
     pub(super) settings: RawSettings<'t>,
@@ -48,6 +45,17 @@ pub(super) struct RawUser<'t> {
     pub(super) metric_labels: Vec<(Text<'t>, Text<'t>)>,
     /// `skip_status_codes` of `access_log`.
     pub(super) access_log: Option<Vec<i64>>,
+}
+
+/// Static credentials.
+#[derive(Default)]
+pub(super) struct RawLogin<'t> {
+    pub(super) username: Option<Text<'t>>,
+    pub(super) password: Option<Text<'t>>,
+    pub(super) password_hash: Option<Text<'t>>,
+    pub(super) bearer_token: Option<Text<'t>>,
+    pub(super) bearer_token_hash: Option<Text<'t>>,
+    pub(super) auth_token: Option<Text<'t>>,
 }
 
 /// Fields that users and `url_map` entries share.
@@ -169,6 +177,11 @@ pub(super) struct RawJwt<'t> {
     pub(super) clock_skew: Option<Text<'t>>,
 }
 
+/// The text, or an empty one.
+pub(super) fn text_of(text: Option<Text<'_>>) -> &str {
+    text.map_or("", |text| text.value)
+}
+
 /// A decoder that knows the fields of this config.
 pub(super) struct Reader<'t, 'p>(pub(super) Decoder<'t, 'p>);
 
@@ -219,10 +232,6 @@ impl<'t> Reader<'t, '_> {
     fn user_field(&mut self, field: UserField, id: NodeId, place: &Place<'_>, raw: &mut RawUser<'t>) {
         match field {
             UserField::Name => raw.name = self.text(id, place),
-            UserField::Username => raw.username = self.text(id, place),
-            UserField::Password => raw.password = self.text(id, place),
-            UserField::BearerToken => raw.bearer_token = self.text(id, place),
-            UserField::AuthToken => raw.auth_token = self.text(id, place),
             UserField::Jwt => raw.jwt = self.jwt(id, place),
             UserField::Mtls => raw.mtls = self.mtls(id, place),
             UserField::UrlMap => {
@@ -240,7 +249,20 @@ impl<'t> Reader<'t, '_> {
             UserField::TlsInsecureSkipVerify => raw.tls_insecure_skip_verify = self.boolean(id, place),
             UserField::MetricLabels => raw.metric_labels = self.text_map(id, place).unwrap_or_default(),
             UserField::AccessLog => raw.access_log = self.access_log(id, place),
+            UserField::Login(field) => self.login(field, id, place, &mut raw.login),
             UserField::Setting(setting) => self.setting(setting, id, place, &mut raw.settings),
+        }
+    }
+
+    fn login(&mut self, field: LoginField, id: NodeId, place: &Place<'_>, raw: &mut RawLogin<'t>) {
+        let text = self.text(id, place);
+        match field {
+            LoginField::Username => raw.username = text,
+            LoginField::Password => raw.password = text,
+            LoginField::PasswordHash => raw.password_hash = text,
+            LoginField::BearerToken => raw.bearer_token = text,
+            LoginField::BearerTokenHash => raw.bearer_token_hash = text,
+            LoginField::AuthToken => raw.auth_token = text,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::admission::concurrency::most_of_one_user;
 use crate::admission::ip_filter::IpFilter;
 use crate::authn::Directory;
 use crate::authn::client_cert_users::{CertificateNames, ClientCertUsers};
+use crate::authn::hashed_users::HashedUsersBuilder;
 use crate::authn::token_users::TokenUsers;
 use crate::config::{
     AuthConfig, Credential, IpFilterSpec, QueryValue, RouteSpec, SrcQueryArg, TargetSpec, UserSpec, Watching,
@@ -46,14 +47,24 @@ impl Generation {
         let slots_of_one = if is_shared { most_of_one_user(context.max_concurrent) } else { usize::MAX };
         let mut builder = Builder { context, cancel: &cancel, metrics: Set::new(), carried, slots_of_one };
         let jwt_users = jwt_users(&config, issuers);
-        let mut tokens = TokenUsers::default();
+        let (mut tokens, mut hashed) = (TokenUsers::default(), HashedUsersBuilder::default());
         let mut client_cert_users = ClientCertUsers::default();
         let mut users = Vec::with_capacity(config.users.len());
         for spec in config.users {
             let index = u32::try_from(users.len()).unwrap_or(u32::MAX);
             tokens.add(spec.credential.lookup_values(), index);
-            if let Credential::Basic { username, .. } = &spec.credential {
-                tokens.add_name(username);
+            match &spec.credential {
+                Credential::Basic { username, .. } => tokens.add_name(username),
+                Credential::PasswordHash { username, hash } => {
+                    tokens.add_name(username);
+                    hashed.add_password(username, hash.clone(), index);
+                }
+                Credential::BearerHash(digest) => hashed.add_token(*digest, index),
+                Credential::Bearer(_)
+                | Credential::AuthToken(_)
+                | Credential::Jwt(_)
+                | Credential::Mtls(_)
+                | Credential::None => {}
             }
             if let Credential::Mtls(mtls) = &spec.credential {
                 let names = CertificateNames {
@@ -66,12 +77,14 @@ impl Generation {
             users.push(Arc::new(builder.user(spec, false)));
         }
         let unauthorized_user = config.unauthorized_user.map(|spec| Arc::new(builder.user(spec, true)));
+        let serves_anybody = unauthorized_user.as_ref().is_some_and(|user| user.has_url_fields);
         let directory = Directory {
             id: NEXT_ID.fetch_add(1, Relaxed),
             tokens,
+            hashed: hashed.finish(&context.passwords, !serves_anybody),
             jwt_users,
             client_cert_users,
-            serves_anybody: unauthorized_user.as_ref().is_some_and(|user| user.has_url_fields),
+            serves_anybody,
         };
         let Builder { metrics, carried, .. } = builder;
         Self {

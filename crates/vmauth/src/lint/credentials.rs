@@ -24,7 +24,9 @@ fn jwt_users<'i>(input: &'i Input<'_>) -> impl Iterator<Item = (&'i UserSpec, &'
     input.config.users.iter().filter_map(|user| match &user.credential {
         Credential::Jwt(jwt) => Some((user, &**jwt)),
         Credential::Basic { .. }
+        | Credential::PasswordHash { .. }
         | Credential::Bearer(_)
+        | Credential::BearerHash(_)
         | Credential::AuthToken(_)
         | Credential::Mtls(_)
         | Credential::None => None,
@@ -81,7 +83,12 @@ pub(super) fn plain_secret(rule: &'static Rule, input: &Input<'_>, findings: &mu
         if is_secret && !text.is_empty() && !text.contains("%{") && !text.contains("{{") {
             let message =
                 format!("a secret of {} stands in the file as text", if place.is_empty() { "the file" } else { place });
-            findings.push_at(rule, place, mark, message, "write %{NAME} and set the variable");
+            let hint = match field {
+                "password" => "write password_hash, or %{NAME} and set the variable",
+                "bearer_token" => "write bearer_token_hash, or %{NAME} and set the variable",
+                _ => "write %{NAME} and set the variable",
+            };
+            findings.push_at(rule, place, mark, message, hint);
         }
     });
 }
@@ -97,7 +104,9 @@ fn mtls_users<'i>(input: &'i Input<'_>) -> Vec<(&'i UserSpec, &'i MtlsSpec)> {
         .filter_map(|user| match &user.credential {
             Credential::Mtls(mtls) => Some((user, mtls)),
             Credential::Basic { .. }
+            | Credential::PasswordHash { .. }
             | Credential::Bearer(_)
+            | Credential::BearerHash(_)
             | Credential::AuthToken(_)
             | Credential::Jwt(_)
             | Credential::None => None,

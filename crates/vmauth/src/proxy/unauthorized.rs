@@ -37,6 +37,14 @@ pub async fn missing(shared: &ProxyShared, generation: &Generation, asked: Asked
     log_refusal(generation, asked);
 }
 
+/// More logins than can be checked: whoever waits may come again.
+pub async fn busy(shared: &ProxyShared, text: &str, asked: Asked<'_>, reply: &mut ReplyWriter) {
+    if shared.login_lines.admit(unix_seconds()).is_some() {
+        vmkit::warn!("{}", log_text(asked.head, asked.client, None, text));
+    }
+    send_error(asked.head, reply, asked.common_lines, 503, text, &[("Retry-After", "10")]).await;
+}
+
 /// Credentials that belong to nobody.
 pub struct Refused<'a> {
     /// Settings and counters.

@@ -14,8 +14,9 @@ use vmkit::http_server::Client;
 use super::Proxy;
 use super::decision::Principal;
 use super::request_scope::RequestScope;
-use crate::authn::authenticate;
+use crate::authn::password_checks::Place;
 use crate::authn::trace::Silent;
+use crate::authn::{Verdict, authenticate, authenticate_others};
 use crate::forward::Observer;
 use crate::generation::Generation;
 
@@ -55,7 +56,21 @@ impl Watched<'_, '_> {
         }
         let (headers, tokens) = (&self.proxy.shared.auth_headers, &self.proxy.tokens);
         let directory = &current.directory;
-        let verdict = authenticate(directory, headers, tokens, self.head, self.client, &mut Silent).await;
+        let verdict = match authenticate(directory, headers, tokens, self.head, self.client, &mut Silent).await {
+            Ok(verdict) => verdict,
+            Err(unchecked) => {
+                let shared = &self.proxy.shared;
+                let place = Place::of(shared.login_ip(self.head, self.client));
+                match directory.check(unchecked, place, shared.max_queue.as_std()).await {
+                    Ok(Some(user)) => Verdict::User { user, token: None },
+                    Ok(None) => {
+                        authenticate_others(directory, headers, tokens, self.head, self.client, &mut Silent).await
+                    }
+                    // Asked again soon.
+                    Err(_) => return true,
+                }
+            }
+        };
         Principal::of(&current, verdict).is_ok_and(|now| now.user.name() == self.principal.user.name())
     }
 }

@@ -80,6 +80,14 @@ impl<F: Copy + 'static> Object<F> {
         Self { type_name, fields: own.iter().copied().chain(shared).collect(), elsewhere: &[] }
     }
 
+    /// The object with more fields that other objects have as well.
+    #[must_use]
+    pub fn and<G: Copy>(mut self, shared: &'static [FieldDef<G>], wrap: fn(G) -> F) -> Self {
+        let shared = shared.iter().map(|def| FieldDef::new(wrap(def.field), def.name, def.value, def.doc));
+        self.fields.to_mut().extend(shared);
+        self
+    }
+
     /// Says where fields belong that do not belong here.
     #[must_use]
     pub const fn elsewhere(mut self, elsewhere: &'static [Elsewhere]) -> Self {
