@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tokio::task::LocalSet;
 use vmkit::config_files::ConfigFiles;
 use vmkit::exchange::{ClientCodec, Http2Client};
@@ -34,8 +35,8 @@ use crate::admission::failed_logins::FailedLogins;
 use crate::authn::credentials::AuthHeaders;
 use crate::authn::password_checks::PasswordChecks;
 use crate::config::ConfigDefaults;
-use crate::control::ConfigView;
 use crate::control::reload::{Controller, ReloadMetrics};
+use crate::control::{ConfigView, NamedFiles, follow_files};
 use crate::forward::ForwardSettings;
 use crate::forward::tunnel::TunnelLimits;
 use crate::generation::{BuildContext, Generation, Serving};
@@ -80,9 +81,13 @@ async fn serve(start: Start) -> Result<(), Fatal> {
         service.route(route);
     }
     let on_demand = format!("loading -auth.config={}", controller.source.shown());
+    let named_files = controller.named_files.clone();
+    let controller = Arc::new(Mutex::new(controller));
+    let follow = follow_files(controller.clone(), app.serving.clone());
+    tokio::spawn(service.cancel().run_until_cancelled_owned(follow));
     let reloader = background::ServingReloader { controller, serving: app.serving.clone() };
     service.reload_with(start.options.config.check_interval, on_demand, reloader);
-    let refresh = background::refresh_client_tls(app.environment.clone(), service.client.clone());
+    let refresh = background::refresh_client_tls(app.environment.clone(), service.client.clone(), named_files);
     tokio::spawn(service.cancel().run_until_cancelled_owned(refresh));
     let settings = crate::explain::Settings::new(&start.options, &start.service, false);
     service.route(explain_page::route(settings, app.serving.clone(), &start.options.auth.status_key));
@@ -149,6 +154,7 @@ impl App {
             path,
             variables: start.variables.clone(),
             defaults: config_defaults(start),
+            named_files: named_files(options),
             environment: environment.clone(),
             issuers: issuers(options),
             client: service.client.clone(),
@@ -284,6 +290,12 @@ fn issuers(options: &Options) -> Issuers {
     let tls = ClientTlsOptions { ca_file: options.auth.oidc_ca_file.clone(), ..ClientTlsOptions::default() };
     let token_file = options.auth.oidc_token_file.as_ref().map(PathBuf::from);
     Issuers::new(Arc::new(HttpFetcher::new(Arc::new(Client::new(tls)), token_file)))
+}
+
+fn named_files(options: &Options) -> NamedFiles {
+    let tls = &options.backends.tls;
+    let of_flags = [&tls.ca_file, &tls.cert_file, &tls.key_file].into_iter().flatten().cloned();
+    NamedFiles::new(&options.config.allowed_file_dirs, of_flags)
 }
 
 fn config_defaults(start: &Start) -> ConfigDefaults {

@@ -2,7 +2,7 @@
 //!
 //! First stage of a (re)load, in front of everything that starts something: `%{ENV}` → YAML events → node tree → raw
 //! fields with yaml.v2's typing → [`AuthConfig`] with every inheritance resolved. [`parse`] opens no socket, starts no
-//! task and reads no file but public keys (through the given closure), so `-dryRun` may call it freely.
+//! task and reads no file but keys and secrets (through the given closure), so `-dryRun` may call it freely.
 //! It reports all problems of a file at once, each with its place, line and column, and never prints a secret.
 
 mod build_jwt;
@@ -21,6 +21,7 @@ mod placeholders;
 mod raw;
 mod redact;
 mod schema;
+mod secret_files;
 mod src_query_arg;
 mod stage;
 mod timeouts;
@@ -50,8 +51,10 @@ pub struct Inputs<'a> {
     pub expand: &'a dyn Fn(&str) -> String,
     /// What flags decide.
     pub defaults: &'a ConfigDefaults,
-    /// Reads a file of `public_key_files`.
+    /// Reads a file that the config names: keys, passwords, tokens.
     pub read_file: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
+    /// Says whether the config may name a file that is read later: those of `tls_…_file`.
+    pub check_file: &'a dyn Fn(&str) -> io::Result<()>,
 }
 
 /// Parses and checks a config. An empty text is a valid config without users.

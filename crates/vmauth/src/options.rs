@@ -37,6 +37,8 @@ pub struct Options {
 pub struct ConfigOptions {
     /// `-auth.config`; empty when not given, which only the start may judge.
     pub auth_config: String,
+    /// `-auth.allowedFileDirs`; empty = files anywhere.
+    pub allowed_file_dirs: Vec<String>,
     /// `-configCheckInterval`; `None` = only on demand.
     pub check_interval: Option<Duration>,
     /// `-dryRun`.
@@ -136,6 +138,7 @@ impl Options {
         let options = Self {
             config: ConfigOptions {
                 auth_config: flags.text("auth.config").to_string(),
+                allowed_file_dirs: non_empty(flags.texts("auth.allowedFileDirs")),
                 check_interval: flags.duration("configCheckInterval").positive(),
                 dry_run: flags.bool("dryRun"),
                 dry_run_strict: flags.bool("dryRun.strict"),

@@ -35,6 +35,11 @@ fn folder() -> TempDir {
     fs::create_dir(dir.path().join("keys")).expect("the folder can be written");
     let key = root().join("tests/conformance/keys/rsa1.pub");
     fs::copy(key, dir.path().join("keys/issuer.pem")).expect("the key can be copied");
+    fs::create_dir(dir.path().join("secrets")).expect("the folder can be written");
+    for name in ["alice", "robot", "backend"] {
+        fs::write(dir.path().join("secrets").join(name), format!("secret of {name}\n"))
+            .expect("the folder can be written");
+    }
     dir
 }
 

@@ -6,12 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use vmkit::http_client::Client;
 use vmkit::service::Reloader;
 use vmkit::tls::client_config::ClientTls;
 
+use crate::control::NamedFiles;
 use crate::control::reload::{Controller, refresh};
 use crate::generation::{BuildContext, Generation, Serving};
 use crate::upstream::pool::Pool;
@@ -22,18 +24,18 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Loads the config again and lets it serve.
 pub(super) struct ServingReloader {
-    pub(super) controller: Controller,
+    pub(super) controller: Arc<Mutex<Controller>>,
     pub(super) serving: Arc<Serving<Generation>>,
 }
 
 impl Reloader for ServingReloader {
     async fn reload(&mut self) -> Result<(), String> {
-        self.controller.reload(&self.serving).await.map_err(|error| error.to_string())
+        self.controller.lock().await.reload(&self.serving).await.map_err(|error| error.to_string())
     }
 }
 
 /// Re-reads CA and certificate files of backends about once a second. One that hangs keeps its own identity only.
-pub(super) async fn refresh_client_tls(environment: Arc<BuildContext>, client: Arc<Client>) {
+pub(super) async fn refresh_client_tls(environment: Arc<BuildContext>, client: Arc<Client>, named: NamedFiles) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut running: Vec<(Arc<ClientTls>, JoinHandle<()>)> = Vec::new();
@@ -42,7 +44,7 @@ pub(super) async fn refresh_client_tls(environment: Arc<BuildContext>, client: A
         running.retain(|(_, read)| !read.is_finished());
         for tls in environment.client_tls.in_use() {
             if !running.iter().any(|(known, _)| Arc::ptr_eq(known, &tls)) {
-                let read = tokio::spawn(refresh(tls.clone(), client.clone()));
+                let read = tokio::spawn(refresh(tls.clone(), client.clone(), named.clone()));
                 running.push((tls, read));
             }
         }

@@ -9,7 +9,7 @@ use vmkit::tls::client_config::ClientTlsOptions;
 
 use std::sync::Arc;
 
-use super::{Start, build_context, config_defaults, config_path, issuers};
+use super::{Start, build_context, config_defaults, config_path, issuers, named_files};
 use crate::config::AuthConfig;
 use crate::control::reload::parse;
 use crate::generation::Generation;
@@ -33,8 +33,8 @@ pub async fn read(start: &Start) -> Result<Vec<ConfigFile>, Fatal> {
 /// All its problems.
 pub fn parsed(start: &Start, files: &[ConfigFile]) -> Result<AuthConfig, Fatal> {
     let path = config_path(start)?;
-    let (config, _) =
-        parse(path, files, &start.variables, &config_defaults(start)).map_err(|error| error.to_string())?;
+    let (defaults, named) = (config_defaults(start), named_files(&start.options));
+    let (config, _) = parse(path, files, &start.variables, &defaults, &named).map_err(|error| error.to_string())?;
     Ok(config)
 }
 

@@ -14,57 +14,70 @@ use vmkit::yaml::{Mark, Text};
 const HASH_HINT: &str = "write $argon2id$…, $2b$… or sha256:…; `vmauth hash-password` makes one";
 const TOKEN_HASH_HINT: &str = "write sha256: and 64 hex digits; `vmauth hash-password -sha256` makes one";
 
-impl RawLogin<'_> {
-    pub(super) fn has_basic(&self) -> bool {
-        !text_of(self.username).is_empty() || !text_of(self.password).is_empty() || self.password_hash.is_some()
+impl<'t> RawLogin<'t> {
+    fn passwords(&self) -> [(&'static str, Option<Text<'t>>); 4] {
+        [
+            ("password", full(self.password)),
+            ("password_file", self.password_file),
+            ("password_hash", self.password_hash),
+            ("password_hash_file", self.password_hash_file),
+        ]
     }
 
-    pub(super) fn has_bearer(&self) -> bool {
-        !text_of(self.bearer_token).is_empty() || self.bearer_token_hash.is_some()
+    fn bearers(&self) -> [(&'static str, Option<Text<'t>>); 3] {
+        [
+            ("bearer_token", full(self.bearer_token)),
+            ("bearer_token_file", self.bearer_token_file),
+            ("bearer_token_hash", self.bearer_token_hash),
+        ]
     }
 
-    pub(super) fn has_auth_token(&self) -> bool {
-        !text_of(self.auth_token).is_empty()
+    fn auth_tokens(&self) -> [(&'static str, Option<Text<'t>>); 2] {
+        [("auth_token", full(self.auth_token)), ("auth_token_file", self.auth_token_file)]
+    }
+
+    /// What is written, by field. An empty text counts where leaving it out would let in more.
+    pub(super) fn written(&self) -> impl Iterator<Item = (&'static str, Mark)> + use<'t> {
+        let all = [("username", full(self.username))].into_iter();
+        let all = all.chain(self.passwords()).chain(self.bearers()).chain(self.auth_tokens());
+        all.filter_map(|(field, text)| Some((field, text?.mark)))
     }
 
     /// Whether there is any.
     pub(super) fn is_set(&self) -> bool {
-        self.has_basic() || self.has_bearer() || self.has_auth_token()
-    }
-
-    /// What is written, by field.
-    pub(super) fn written(&self) -> [(&'static str, Option<Mark>); 6] {
-        let mark = |text: Option<Text<'_>>| text.map(|text| text.mark);
-        let full = |text: Option<Text<'_>>| mark(text.filter(|text| !text.value.is_empty()));
-        [
-            ("username", full(self.username)),
-            ("password", full(self.password)),
-            ("password_hash", mark(self.password_hash)),
-            ("bearer_token", full(self.bearer_token)),
-            ("bearer_token_hash", mark(self.bearer_token_hash)),
-            ("auth_token", full(self.auth_token)),
-        ]
+        self.written().next().is_some()
     }
 
     /// Fields that exclude each other.
-    fn complaints(&self) -> Vec<&'static str> {
+    fn complaints(&self) -> Vec<String> {
+        let (passwords, bearers, auth_tokens) = (self.passwords(), self.bearers(), self.auth_tokens());
+        let has_basic = full(self.username).is_some() || is_any(&passwords);
+        let (has_bearer, has_auth_token) = (is_any(&bearers), is_any(&auth_tokens));
         let mut complaints = Vec::new();
-        if self.has_auth_token() && self.has_bearer() {
-            complaints.push("bearer_token cannot be specified if auth_token is set");
+        if has_auth_token && has_bearer {
+            complaints.push("bearer_token cannot be specified if auth_token is set".to_owned());
         }
-        if self.has_auth_token() && self.has_basic() {
-            complaints.push("username and password cannot be specified if auth_token is set");
-        } else if self.has_bearer() && self.has_basic() {
-            complaints.push("username and password cannot be specified if bearer_token is set");
+        if has_auth_token && has_basic {
+            complaints.push("username and password cannot be specified if auth_token is set".to_owned());
+        } else if has_bearer && has_basic {
+            complaints.push("username and password cannot be specified if bearer_token is set".to_owned());
         }
-        if !text_of(self.password).is_empty() && self.password_hash.is_some() {
-            complaints.push("password cannot be specified if password_hash is set");
-        }
-        if !text_of(self.bearer_token).is_empty() && self.bearer_token_hash.is_some() {
-            complaints.push("bearer_token cannot be specified if bearer_token_hash is set");
+        for group in [&passwords[..], &bearers, &auth_tokens] {
+            let mut set = group.iter().filter(|(_, text)| text.is_some()).map(|(field, _)| field);
+            if let (Some(one), Some(other)) = (set.next(), set.next()) {
+                complaints.push(format!("{one} cannot be specified if {other} is set"));
+            }
         }
         complaints
     }
+}
+
+fn full(text: Option<Text<'_>>) -> Option<Text<'_>> {
+    text.filter(|text| !text.value.is_empty())
+}
+
+fn is_any(group: &[(&str, Option<Text<'_>>)]) -> bool {
+    group.iter().any(|(_, text)| text.is_some())
 }
 
 impl<'t> Builder<'t, '_> {
@@ -77,55 +90,68 @@ impl<'t> Builder<'t, '_> {
         context: UserContext<'_>,
     ) -> Option<Credential> {
         let complaints = raw.complaints();
-        for complaint in &complaints {
-            self.problems.push(context.stage, context.place, mark, *complaint, KEEP_ONE);
-        }
         if !complaints.is_empty() {
+            for complaint in complaints {
+                self.problems.push(context.stage, context.place, mark, complaint, KEEP_ONE);
+            }
             return None;
         }
-        let username = text_of(raw.username);
-        if raw.has_auth_token() {
-            return Some(Credential::AuthToken(Secret::from(text_of(raw.auth_token))));
+        if let Some(file) = raw.auth_token_file {
+            return Some(Credential::AuthToken(self.secret_file("auth_token_file", file, context)?.into()));
+        }
+        if let Some(token) = full(raw.auth_token) {
+            return Some(Credential::AuthToken(token.value.into()));
         }
         if let Some(hash) = raw.bearer_token_hash {
             return self.bearer_hash(hash, context);
         }
-        if raw.has_bearer() {
-            return Some(Credential::Bearer(Secret::from(text_of(raw.bearer_token))));
+        if let Some(file) = raw.bearer_token_file {
+            return Some(Credential::Bearer(self.secret_file("bearer_token_file", file, context)?.into()));
         }
-        if username.is_empty() {
-            if !damaged {
-                let message = "missing authorization options; bearer_token or username must be set";
-                let hint = "set one of `username`, `bearer_token`, `auth_token`, `jwt`, `mtls`";
-                self.problems.push(context.stage, context.place, mark, message, hint);
-            }
-            return None;
+        if let Some(token) = full(raw.bearer_token) {
+            return Some(Credential::Bearer(token.value.into()));
         }
-        match raw.password_hash {
-            Some(hash) => self.password_hash(username, hash, context),
-            None => {
-                Some(Credential::Basic { username: username.to_owned(), password: Secret::from(text_of(raw.password)) })
-            }
+        if full(raw.username).is_some() {
+            return self.basic(raw, context);
         }
+        if !damaged {
+            let message = "missing authorization options; bearer_token or username must be set";
+            let hint = "set one of `username`, `bearer_token`, `auth_token`, `jwt`, `mtls`";
+            self.problems.push(context.stage, context.place, mark, message, hint);
+        }
+        None
     }
 
-    fn password_hash(&mut self, username: &str, text: Text<'_>, context: UserContext<'_>) -> Option<Credential> {
+    fn basic(&mut self, raw: &RawLogin<'_>, context: UserContext<'_>) -> Option<Credential> {
+        let username = text_of(raw.username).to_owned();
+        if let Some(file) = raw.password_hash_file {
+            let hash = self.secret_file("password_hash_file", file, context)?;
+            return self.password_hash(username, "password_hash_file", Text { value: &hash, mark: file.mark }, context);
+        }
+        if let Some(hash) = raw.password_hash {
+            return self.password_hash(username, "password_hash", hash, context);
+        }
+        let password = match raw.password_file {
+            Some(file) => self.secret_file("password_file", file, context)?.into(),
+            None => Secret::from(text_of(raw.password)),
+        };
+        Some(Credential::Basic { username, password })
+    }
+
+    fn password_hash(
+        &mut self,
+        username: String,
+        field: &str,
+        text: Text<'_>,
+        context: UserContext<'_>,
+    ) -> Option<Credential> {
         match PasswordHash::parse(text.value) {
-            Ok(hash) => Some(Credential::PasswordHash { username: username.to_owned(), hash }),
+            Ok(hash) => Some(Credential::PasswordHash { username, hash }),
             Err(error) => {
-                let hint = if matches!(error, HashError::TooCostly(_)) {
-                    "make it again with a lower cost"
-                } else {
-                    HASH_HINT
-                };
-                let place = context.place.field("password_hash");
-                self.problems.push(
-                    context.stage,
-                    &place,
-                    text.mark,
-                    format!("password_hash is of no use: {error}"),
-                    hint,
-                );
+                let is_costly = matches!(error, HashError::TooCostly(_));
+                let hint = if is_costly { "make it again with a lower cost" } else { HASH_HINT };
+                let message = format!("{field} is of no use: {error}");
+                self.problems.push(context.stage, &context.place.field(field), text.mark, message, hint);
                 None
             }
         }

@@ -72,7 +72,8 @@ impl Builder<'_, '_> {
             self.problems.push(stage, place, raw.mark, "missing `url_prefix` in `url_map`", "");
         }
         self.check_placeholders(&raw.settings, "url_map", context);
-        let level = user.inner(&raw.settings, place, stage, self.problems);
+        let from_files = self.header_files(raw.settings.header_files.as_ref(), place);
+        let level = user.inner(&raw.settings, from_files, place, stage, self.problems);
         let (src_paths, never_path) =
             self.criterion(raw.src_paths.as_ref(), &place.field("src_paths"), Self::path_patterns);
         let (src_hosts, never_host) =

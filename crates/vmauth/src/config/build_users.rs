@@ -12,7 +12,7 @@ use super::raw::{RawConfig, RawMtls, RawUser, Reader, text_of};
 use super::stage::{Decoder, Problems, Stage};
 use std::sync::Arc;
 use vmkit::go_regex::GoRegex;
-use vmkit::go_text::quote;
+use vmkit::go_text::{os_error, quote};
 use vmkit::secret::Secret;
 use vmkit::tls::client_config::ClientTlsOptions;
 use vmkit::yaml::Place;
@@ -97,8 +97,8 @@ impl<'t> Builder<'t, '_> {
             ("name", full(raw.name)),
             ("mtls", raw.mtls.as_ref().map(|mtls| mtls.mark)),
         ];
-        let credentials: Vec<_> = raw.login.written().into_iter().chain(others).collect();
-        for (field, mark) in credentials.iter().filter_map(|&(field, mark)| Some((field, mark?))) {
+        let others = others.into_iter().filter_map(|(field, mark)| Some((field, mark?)));
+        for (field, mark) in raw.login.written().chain(others) {
             let message = format!("field {field} can't be specified for {UNAUTHORIZED} section");
             self.problems.push(Stage::UnauthorizedUser, &place.field(field), mark, message, "remove it");
         }
@@ -215,7 +215,8 @@ impl<'t> Builder<'t, '_> {
             self.problems.push(stage, place, raw.mark, MISSING_ROUTE, "add `url_prefix: http://backend/`");
         }
         self.check_placeholders(&raw.settings, "", context);
-        let level = self.flags.inner(&raw.settings, place, stage, self.problems);
+        let from_files = self.header_files(raw.settings.header_files.as_ref(), place);
+        let level = self.flags.inner(&raw.settings, from_files, place, stage, self.problems);
         let default_level = Level::of_default_url(&level);
         let ip_filters = self.user_ip_filters(raw, place);
         let outer_header = match &ip_filters {
@@ -230,6 +231,7 @@ impl<'t> Builder<'t, '_> {
             self.check_url_placeholders(urls, "default_url", "invalid `default_url` placeholders: ", context);
         }
         let default_url = default_url.and_then(|urls| self.target(urls, "default_url", place, default_level, stage));
+        self.check_tls_files(raw, context);
         let max_concurrent_requests = raw.max_concurrent_requests.filter(|&limit| limit > 0);
         UserSpec {
             place: place.to_string(),
@@ -249,6 +251,22 @@ impl<'t> Builder<'t, '_> {
             ip_filters,
             deny_paths: self.deny_paths(raw.settings.deny_paths.as_ref(), place),
             tls: client_tls(raw, &self.inputs.defaults.backend_tls),
+        }
+    }
+
+    /// Files that are read when a backend is dialled, and whose absence is no error before; but they must be allowed.
+    fn check_tls_files(&mut self, raw: &RawUser<'_>, context: UserContext<'_>) {
+        let files = [
+            ("tls_ca_file", raw.tls_ca_file),
+            ("tls_cert_file", raw.tls_cert_file),
+            ("tls_key_file", raw.tls_key_file),
+        ];
+        for (field, Text { value: file, mark }) in files.into_iter().filter_map(|(field, text)| Some((field, text?))) {
+            let is_path = !file.is_empty() && !file.contains("-----BEGIN") && !vmkit::config_source::is_url(file);
+            if is_path && let Err(error) = (self.inputs.check_file)(file) {
+                let message = format!("cannot use the {field} {}: {}", quote(file), os_error(&error));
+                self.problems.push(context.stage, &context.place.field(field), mark, message, "");
+            }
         }
     }
 
@@ -317,6 +335,13 @@ fn display_name(raw: &RawUser<'_>, credential: Option<&Credential>) -> String {
     match credential {
         _ if !name.is_empty() => name.to_owned(),
         _ if !username.is_empty() => username.to_owned(),
+        // A name that stays when the token is replaced.
+        Some(Credential::Bearer(_)) if raw.login.bearer_token_file.is_some() => {
+            format!("bearer_token:file:{}", text_of(raw.login.bearer_token_file))
+        }
+        Some(Credential::AuthToken(_)) if raw.login.auth_token_file.is_some() => {
+            format!("auth_token:file:{}", text_of(raw.login.auth_token_file))
+        }
         Some(Credential::Bearer(token)) => hash("bearer_token", token),
         Some(Credential::AuthToken(token)) => hash("auth_token", token),
         Some(Credential::Jwt(_)) => "jwt".to_owned(),

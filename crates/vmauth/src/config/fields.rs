@@ -34,10 +34,14 @@ pub(super) static TOP: Object<TopField> = Object::new(
     &[
         "username",
         "password",
+        "password_file",
         "password_hash",
+        "password_hash_file",
         "bearer_token",
+        "bearer_token_file",
         "bearer_token_hash",
         "auth_token",
+        "auth_token_file",
         "jwt",
         "mtls",
         "name",
@@ -54,6 +58,7 @@ pub(super) enum Setting {
     UrlPrefix,
     DiscoverBackendIps,
     Headers,
+    HeaderFiles,
     ResponseHeaders,
     KeepOriginalHost,
     RetryStatusCodes,
@@ -80,6 +85,7 @@ const SETTINGS: &[FieldDef<Setting>] = &[
         "Whether each address of a backend's name is a backend of its own.",
     ),
     row(Setting::Headers, "headers", Texts, "`Name: value` set on requests to backends; an empty value removes it."),
+    row(Setting::HeaderFiles, "header_files", Texts, "`Name: file` whose content is set as that header."),
     row(Setting::ResponseHeaders, "response_headers", Texts, "`Name: value` set on replies to clients."),
     row(Setting::KeepOriginalHost, "keep_original_host", Boolean, "Whether backends see the client's `Host`."),
     row(Setting::RetryStatusCodes, "retry_status_codes", Integers, "Statuses after which another backend is tried."),
@@ -142,19 +148,27 @@ const SETTINGS: &[FieldDef<Setting>] = &[
 pub(super) enum LoginField {
     Username,
     Password,
+    PasswordFile,
     PasswordHash,
+    PasswordHashFile,
     BearerToken,
+    BearerTokenFile,
     BearerTokenHash,
     AuthToken,
+    AuthTokenFile,
 }
 
 const LOGIN: &[FieldDef<LoginField>] = &[
     row(LoginField::Username, "username", Text, "User name of Basic credentials."),
     row(LoginField::Password, "password", Text, "Password of Basic credentials."),
+    row(LoginField::PasswordFile, "password_file", Text, "File with that password."),
     row(LoginField::PasswordHash, "password_hash", Text, "Hash of that password: argon2id, bcrypt or `sha256:…`."),
+    row(LoginField::PasswordHashFile, "password_hash_file", Text, "File with that hash."),
     row(LoginField::BearerToken, "bearer_token", Text, "Token behind `Bearer`."),
+    row(LoginField::BearerTokenFile, "bearer_token_file", Text, "File with that token."),
     row(LoginField::BearerTokenHash, "bearer_token_hash", Text, "Hash of that token: `sha256:…`."),
     row(LoginField::AuthToken, "auth_token", Text, "Whole value of the `Authorization` header."),
+    row(LoginField::AuthTokenFile, "auth_token_file", Text, "File with that value."),
 ];
 
 /// An entry of `users`, or `unauthorized_user`.
@@ -239,10 +253,14 @@ const OF_USERS: &[Elsewhere] = &[(
         "access_log",
         "username",
         "password",
+        "password_file",
         "password_hash",
+        "password_hash_file",
         "bearer_token",
+        "bearer_token_file",
         "bearer_token_hash",
         "auth_token",
+        "auth_token_file",
     ],
     "it belongs one level up, to the user beside `url_map`",
 )];

@@ -60,10 +60,11 @@ impl Level {
         }
     }
 
-    /// The level of an object inside this one. Reports what cannot be read under `stage` or as a bad value.
+    /// The level of an object inside this one; `from_files` are the rules of its `header_files`. Reports what cannot be read under `stage` or as a bad value.
     pub(super) fn inner(
         &self,
         raw: &RawSettings<'_>,
+        from_files: Vec<HeaderRule>,
         place: &Place<'_>,
         stage: Stage,
         problems: &mut Problems,
@@ -72,6 +73,7 @@ impl Level {
         let RawSettings {
             discover_backend_ips,
             headers: _,
+            header_files: _,
             response_headers: _,
             keep_original_host: _,
             retry_status_codes,
@@ -108,16 +110,23 @@ impl Level {
         level.retry_only_idempotent = retry_only_idempotent.unwrap_or(self.retry_only_idempotent);
         level.timeouts = timeouts::inner(self.timeouts, timeouts, place, stage, problems);
         level.discover_backend_ips = discover_backend_ips.unwrap_or(self.discover_backend_ips);
-        level.headers(raw, place, problems);
+        level.headers(raw, from_files, place, problems);
         level
     }
 
-    fn headers(&mut self, raw: &RawSettings<'_>, place: &Place<'_>, problems: &mut Problems) {
+    fn headers(
+        &mut self,
+        raw: &RawSettings<'_>,
+        from_files: Vec<HeaderRule>,
+        place: &Place<'_>,
+        problems: &mut Problems,
+    ) {
         let mut own = |list: Option<&TextList<'_>>, field: &str| match list {
             Some(list) => headers(list, &place.field(field), problems),
             None => Vec::new(),
         };
-        let request = own(raw.headers.as_ref(), "headers");
+        let mut request = own(raw.headers.as_ref(), "headers");
+        request.extend(from_files);
         let response = own(raw.response_headers.as_ref(), "response_headers");
         match raw.keep_original_host {
             Some(keep) => self.keep_original_host = keep,

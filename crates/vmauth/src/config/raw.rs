@@ -52,10 +52,14 @@ pub(super) struct RawUser<'t> {
 pub(super) struct RawLogin<'t> {
     pub(super) username: Option<Text<'t>>,
     pub(super) password: Option<Text<'t>>,
+    pub(super) password_file: Option<Text<'t>>,
     pub(super) password_hash: Option<Text<'t>>,
+    pub(super) password_hash_file: Option<Text<'t>>,
     pub(super) bearer_token: Option<Text<'t>>,
+    pub(super) bearer_token_file: Option<Text<'t>>,
     pub(super) bearer_token_hash: Option<Text<'t>>,
     pub(super) auth_token: Option<Text<'t>>,
+    pub(super) auth_token_file: Option<Text<'t>>,
 }
 
 /// Fields that users and `url_map` entries share.
@@ -64,6 +68,7 @@ pub(super) struct RawSettings<'t> {
     pub(super) url_prefix: Option<RawUrls<'t>>,
     pub(super) discover_backend_ips: Option<bool>,
     pub(super) headers: Option<TextList<'t>>,
+    pub(super) header_files: Option<TextList<'t>>,
     pub(super) response_headers: Option<TextList<'t>>,
     pub(super) keep_original_host: Option<bool>,
     pub(super) retry_status_codes: Option<Vec<i64>>,
@@ -259,10 +264,14 @@ impl<'t> Reader<'t, '_> {
         match field {
             LoginField::Username => raw.username = text,
             LoginField::Password => raw.password = text,
+            LoginField::PasswordFile => raw.password_file = text,
             LoginField::PasswordHash => raw.password_hash = text,
+            LoginField::PasswordHashFile => raw.password_hash_file = text,
             LoginField::BearerToken => raw.bearer_token = text,
+            LoginField::BearerTokenFile => raw.bearer_token_file = text,
             LoginField::BearerTokenHash => raw.bearer_token_hash = text,
             LoginField::AuthToken => raw.auth_token = text,
+            LoginField::AuthTokenFile => raw.auth_token_file = text,
         }
     }
 
@@ -271,6 +280,7 @@ impl<'t> Reader<'t, '_> {
             Setting::UrlPrefix => raw.url_prefix = self.urls(id, place),
             Setting::DiscoverBackendIps => raw.discover_backend_ips = self.boolean(id, place),
             Setting::Headers => raw.headers = self.texts(id, place, "[]*main.Header"),
+            Setting::HeaderFiles => raw.header_files = self.texts(id, place, "[]string"),
             Setting::ResponseHeaders => raw.response_headers = self.texts(id, place, "[]*main.Header"),
             Setting::KeepOriginalHost => raw.keep_original_host = self.boolean(id, place),
             Setting::RetryStatusCodes => raw.retry_status_codes = self.integers(id, place),

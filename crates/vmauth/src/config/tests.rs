@@ -16,7 +16,12 @@ fn parse_with(text: &str, defaults: &ConfigDefaults) -> Result<AuthConfig, Confi
         "/bad.pem" => Ok(b"s3cret of another file".to_vec()),
         _ => std::fs::read("/no/such/file"),
     };
-    let inputs = Inputs { expand: &|text| text.replace("%{HOST}", "expanded"), defaults, read_file: &files };
+    let inputs = Inputs {
+        expand: &|text| text.replace("%{HOST}", "expanded"),
+        defaults,
+        read_file: &files,
+        check_file: &|_| Ok(()),
+    };
     parse(text.as_bytes(), &inputs)
 }
 
@@ -269,8 +274,12 @@ fn no_secret_reaches_a_message() {
 #[test]
 fn bytes_that_are_no_text_are_refused_with_their_place() {
     let defaults = ConfigDefaults::default();
-    let inputs =
-        Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|_| Err(io::ErrorKind::NotFound.into()) };
+    let inputs = Inputs {
+        expand: &str::to_owned,
+        defaults: &defaults,
+        read_file: &|_| Err(io::ErrorKind::NotFound.into()),
+        check_file: &|_| Ok(()),
+    };
     let errors = parse(b"users:\n- username: \xff\n", &inputs).unwrap_err();
     let problem = &errors.problems()[0];
     assert_eq!((problem.line, problem.column, problem.stage), (2, 13, Stage::Syntax));
@@ -376,7 +385,12 @@ fn mistakes_are_answered_with_what_to_write() {
 fn variables_that_break_the_text_are_named() {
     let defaults = ConfigDefaults::default();
     let expand = |text: &str| text.replace("%{PW}", "s3cret: x").replace("%{OK}", "fine");
-    let inputs = Inputs { expand: &expand, defaults: &defaults, read_file: &|path| std::fs::read(path) };
+    let inputs = Inputs {
+        expand: &expand,
+        defaults: &defaults,
+        read_file: &|path| std::fs::read(path),
+        check_file: &|_| Ok(()),
+    };
     let text = "users:\n- username: %{OK}\n  password: %{PW}\n";
     let errors = parse(text.replace("%{", "a%{").as_bytes(), &inputs).unwrap_err().to_string();
     assert!(errors.contains("line 3, column 1: yaml: the value of the variable PW has characters that mean something in YAML; put \"%{PW}\" in quotes"), "{errors}");

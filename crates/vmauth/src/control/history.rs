@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use vmkit::config_files::ConfigFile;
 
+use super::named_files::NamedFiles;
+
 /// Loads that are remembered.
 const MAX_ENTRIES: usize = 20;
 /// Longest text of problems that is kept, in bytes.
@@ -16,8 +18,8 @@ const MAX_TEXT: usize = 16 * 1024;
 /// What the last load was made from.
 pub struct Loaded {
     pub(super) files: Vec<ConfigFile>,
-    /// Contents of the key files the config names.
-    pub(super) key_files: BTreeMap<String, Vec<u8>>,
+    /// Contents of the files with keys and secrets that the config names.
+    pub(super) named_files: BTreeMap<String, Vec<u8>>,
     /// What the log line counts.
     pub(super) users: usize,
 }
@@ -55,8 +57,11 @@ impl Loaded {
         self.users
     }
 
-    pub(super) fn key_files_are_current(&self) -> bool {
-        self.key_files.iter().all(|(path, content)| std::fs::read(path).is_ok_and(|now| now == *content))
+    /// Files that are no longer what they were, or cannot be read.
+    pub(super) fn changed_files(&self, named: &NamedFiles) -> Vec<String> {
+        let is_current = |path: &str, content: &Vec<u8>| named.read(path).is_ok_and(|now| now == *content);
+        let changed = self.named_files.iter().filter(|(path, content)| !is_current(path, content));
+        changed.map(|(path, _)| path.clone()).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Loads the config at start, on SIGHUP, on `/-/reload` and when its file is due (docs/config-reload.md).
 //!
-//! Read all files → same bytes? → parse → fetch keys → build → swap → retire the old generation → metrics. Key files count as
-//! part of the config: when one of them has changed, an unchanged config is loaded again.
+//! Read all files → same bytes? → parse → fetch keys → build → swap → retire the old generation → metrics. Files that the
+//! config names count as part of it: when one of them has changed, an unchanged config is loaded again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,13 @@ use std::time::{Duration, SystemTime};
 use vmkit::blocking::Slot;
 use vmkit::config_files::{ConfigFile, ConfigFiles};
 use vmkit::env_template::Environment as Variables;
+use vmkit::go_text::{os_error, quote};
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
 use vmkit::tls::client_config::ClientTls;
 
 use super::history::{History, Loaded};
+use super::named_files::NamedFiles;
 use crate::config::{self, AuthConfig, ConfigDefaults, Inputs};
 use crate::generation::{BuildContext, Generation, Serving};
 use crate::lint::{self, Finding};
@@ -33,6 +35,8 @@ pub struct ReloadMetrics {
     errors: Arc<Counter>,
     successful: Arc<Gauge>,
     success_timestamp: Arc<Counter>,
+    file_changes: Arc<Counter>,
+    file_errors: Arc<Counter>,
 }
 
 impl ReloadMetrics {
@@ -43,6 +47,8 @@ impl ReloadMetrics {
             errors: set.counter("vmauth_config_last_reload_errors_total"),
             successful: set.gauge("vmauth_config_last_reload_successful"),
             success_timestamp: set.counter("vmauth_config_last_reload_success_timestamp_seconds"),
+            file_changes: set.counter("vmauth_config_file_changes_total"),
+            file_errors: set.counter("vmauth_config_file_errors_total"),
         }
     }
 
@@ -80,6 +86,8 @@ pub struct Controller {
     pub variables: Variables,
     /// What flags decide.
     pub defaults: ConfigDefaults,
+    /// Which files the config may name.
+    pub named_files: NamedFiles,
     /// What generations are built with.
     pub environment: Arc<BuildContext>,
     /// Keys of identity providers, kept over reloads.
@@ -106,10 +114,10 @@ impl std::fmt::Debug for Controller {
 
 /// The path or URL of a config as it may be shown, in quotes.
 fn shown(path: &str) -> String {
-    vmkit::go_text::quote(vmkit::redact::url(path).as_bytes())
+    quote(vmkit::redact::url(path).as_bytes())
 }
 
-/// Parses and checks a config without starting anything; returns it with the key files it has read.
+/// Parses and checks a config without starting anything; returns it with the files it has read.
 ///
 /// # Errors
 /// All problems of the config, with the path in front.
@@ -118,18 +126,21 @@ pub fn parse(
     files: &[ConfigFile],
     variables: &Variables,
     defaults: &ConfigDefaults,
+    named: &NamedFiles,
 ) -> Result<(AuthConfig, BTreeMap<String, Vec<u8>>), LoadError> {
-    let key_files = std::cell::RefCell::new(BTreeMap::new());
+    let contents = std::cell::RefCell::new(BTreeMap::new());
     let read_file = |path: &str| {
-        let content = std::fs::read(path)?;
-        key_files.borrow_mut().insert(path.to_owned(), content.clone());
+        let content = named.read(path)?;
+        contents.borrow_mut().insert(path.to_owned(), content.clone());
         Ok(content)
     };
-    let inputs = Inputs { expand: &|text| variables.expand(text), defaults, read_file: &read_file };
+    let check_file = |path: &str| named.check(path);
+    let expand = |text: &str| variables.expand(text);
+    let inputs = Inputs { expand: &expand, defaults, read_file: &read_file, check_file: &check_file };
     let quoted = shown(path);
     let problem = |text: String| LoadError::Parse(quoted.clone(), text);
     let config = config::parse_files(files, &inputs).map_err(|errors| problem(errors.to_string()))?;
-    Ok((config, key_files.into_inner()))
+    Ok((config, contents.into_inner()))
 }
 
 impl Controller {
@@ -157,11 +168,7 @@ impl Controller {
                 Ok(())
             }
             Ok(Some(generation)) => {
-                let generation = Arc::new(generation);
-                self.registry.replace_generation(Some(generation.metrics.clone()));
-                let old = serving.load();
-                serving.replace(generation);
-                old.retire();
+                self.swap(serving, generation);
                 self.announce();
                 Ok(())
             }
@@ -175,11 +182,54 @@ impl Controller {
         }
     }
 
+    /// Builds the config that serves again when files that it names have changed; `false` when that has to be tried again.
+    pub(super) async fn use_changed_files(&mut self, loaded: &Arc<Loaded>, serving: &Serving<Generation>) -> bool {
+        if !self.loaded.as_ref().is_some_and(|current| Arc::ptr_eq(current, loaded)) {
+            return false;
+        }
+        let (before, named) = (loaded.clone(), self.named_files.clone());
+        let Ok(changed) = self.off_thread(move || before.changed_files(&named)).await else { return false };
+        if changed.is_empty() {
+            return true;
+        }
+        let changed: Vec<_> = changed.iter().take(MAX_DOUBTS).map(quote).collect();
+        let (changed, shown) = (changed.join(", "), self.source.shown());
+        match self.build(loaded.files.clone(), Some(&serving.load())).await {
+            Ok(generation) => {
+                self.swap(serving, generation);
+                self.metrics.file_changes.inc();
+                if let Some(loaded) = &self.loaded {
+                    self.history.loaded(loaded);
+                }
+                vmkit::info!("files of -auth.config={shown} have changed and are in use: {changed}");
+                false
+            }
+            Err(LoadError::Read(..)) => false,
+            Err(error) => {
+                self.metrics.file_errors.inc();
+                self.history.failed(&error.to_string());
+                vmkit::error!(
+                    "cannot use changed files of -auth.config={shown}, going on with the old ones: {changed}; error: {error}"
+                );
+                true
+            }
+        }
+    }
+
+    fn swap(&self, serving: &Serving<Generation>, generation: Generation) {
+        let generation = Arc::new(generation);
+        self.registry.replace_generation(Some(generation.metrics.clone()));
+        let old = serving.load();
+        serving.replace(generation);
+        old.retire();
+    }
+
     async fn next(&mut self, serving: &Serving<Generation>) -> Result<Option<Generation>, LoadError> {
         let files = self.read().await?;
         let loaded = self.loaded.clone().filter(|loaded| loaded.files == files);
+        let named = self.named_files.clone();
         if let Some(loaded) = loaded
-            && self.off_thread(move || loaded.key_files_are_current()).await?
+            && self.off_thread(move || loaded.changed_files(&named).is_empty()).await?
         {
             return Ok(None);
         }
@@ -205,15 +255,16 @@ impl Controller {
 
     async fn build(&mut self, files: Vec<ConfigFile>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
         let (path, variables, defaults) = (self.path.clone(), self.variables.clone(), self.defaults.clone());
+        let named = self.named_files.clone();
         let flags = lint::Flags { max_concurrent_requests: self.environment.max_concurrent, has_mtls: true };
         let work = move || {
-            let parsed = parse(&path, &files, &variables, &defaults);
+            let parsed = parse(&path, &files, &variables, &defaults, &named);
             let doubts =
                 parsed.as_ref().map_or_else(|_| Vec::new(), |(config, _)| doubts(&files, &variables, config, flags));
             (parsed, doubts, files)
         };
         let (parsed, doubts, files) = self.off_thread(work).await?;
-        let (config, key_files) = parsed?;
+        let (config, named_files) = parsed?;
         self.warn(&doubts);
         let users = config.lookup_keys;
         let generation = Generation::build(config, &self.issuers, &self.environment, previous);
@@ -222,7 +273,7 @@ impl Controller {
         if let Some(users) = &generation.directory.jwt_users {
             self.issuers.start(users.issuers()).await;
         }
-        self.loaded = Some(Arc::new(Loaded { files, key_files, users }));
+        self.loaded = Some(Arc::new(Loaded { files, named_files, users }));
         Ok(generation)
     }
 
@@ -251,7 +302,8 @@ impl Controller {
     /// Reads certificates of TLS identities that are new, so that the first request does not find them missing.
     async fn load_client_tls(&self) {
         let new = self.environment.client_tls.in_use().into_iter().filter(|tls| tls.current().is_err());
-        let reads: Vec<_> = new.map(|tls| tokio::spawn(refresh(tls, self.client.clone()))).collect();
+        let read = |tls| tokio::spawn(refresh(tls, self.client.clone(), self.named_files.clone()));
+        let reads: Vec<_> = new.map(read).collect();
         let until = tokio::time::Instant::now() + FILES_LIMIT;
         for read in reads {
             // What hangs goes on by itself; its backends answer 502 until then.
@@ -267,10 +319,12 @@ impl Controller {
 }
 
 /// Reads the files of a TLS identity again, on a thread of its own because they may hang.
-pub async fn refresh(tls: Arc<ClientTls>, client: Arc<Client>) {
+pub async fn refresh(tls: Arc<ClientTls>, client: Arc<Client>, named: NamedFiles) {
     let control = tokio::runtime::Handle::current();
-    let read =
-        tokio::task::spawn_blocking(move || control.block_on(tls.refresh(|url| client.fetch_file(url))).map(drop));
+    let may_read = move |path: &str| named.check(path).map_err(|error| os_error(&error));
+    let read = tokio::task::spawn_blocking(move || {
+        control.block_on(tls.refresh_allowed(may_read, |url| client.fetch_file(url))).map(drop)
+    });
     if let Ok(Err(error)) = read.await {
         vmkit::error!("{error}");
     }

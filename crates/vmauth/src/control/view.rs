@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vmkit::env_template::Environment as Variables;
 
 use super::history::History;
+use super::named_files::NamedFiles;
 use super::reload::{Controller, parse};
 use crate::config::{ConfigDefaults, dump};
 
@@ -16,6 +17,7 @@ pub struct ConfigView {
     pub shown: String,
     variables: Variables,
     defaults: ConfigDefaults,
+    named_files: NamedFiles,
     /// The last loads.
     pub history: Arc<History>,
 }
@@ -28,6 +30,7 @@ impl ConfigView {
             shown: controller.source.shown(),
             variables: controller.variables.clone(),
             defaults: controller.defaults.clone(),
+            named_files: controller.named_files.clone(),
             history: controller.history.clone(),
         }
     }
@@ -36,7 +39,7 @@ impl ConfigView {
     /// users: to be called on a thread of its own.
     pub fn effective(&self) -> Result<String, String> {
         let loaded = self.history.serving().ok_or("no config is loaded")?;
-        let parsed = parse(&self.path, loaded.files(), &self.variables, &self.defaults);
+        let parsed = parse(&self.path, loaded.files(), &self.variables, &self.defaults, &self.named_files);
         parsed.map(|(config, _)| dump(&config)).map_err(|error| error.to_string())
     }
 }

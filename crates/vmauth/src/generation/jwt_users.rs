@@ -52,7 +52,12 @@ mod tests {
 
     fn users(issuers: &Issuers, yaml: &str) -> Option<JwtUsers> {
         let defaults = ConfigDefaults::default();
-        let inputs = Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|path| std::fs::read(path) };
+        let inputs = Inputs {
+            expand: &str::to_owned,
+            defaults: &defaults,
+            read_file: &|path| std::fs::read(path),
+            check_file: &|_| Ok(()),
+        };
         let config = parse(yaml.as_bytes(), &inputs).unwrap();
         jwt_users(&config, issuers)
     }

@@ -84,8 +84,10 @@ pub(super) fn plain_secret(rule: &'static Rule, input: &Input<'_>, findings: &mu
             let message =
                 format!("a secret of {} stands in the file as text", if place.is_empty() { "the file" } else { place });
             let hint = match field {
-                "password" => "write password_hash, or %{NAME} and set the variable",
-                "bearer_token" => "write bearer_token_hash, or %{NAME} and set the variable",
+                "password" => "write password_hash or password_file, or %{NAME} and set the variable",
+                "bearer_token" => "write bearer_token_hash or bearer_token_file, or %{NAME} and set the variable",
+                "auth_token" => "write auth_token_file, or %{NAME} and set the variable",
+                _ if field.starts_with("headers[") => "write header_files, or %{NAME} and set the variable",
                 _ => "write %{NAME} and set the variable",
             };
             findings.push_at(rule, place, mark, message, hint);

@@ -7,7 +7,12 @@ const FLAGS: Flags = Flags { max_concurrent_requests: 1000, has_mtls: true };
 
 fn found(yaml: &str, flags: Flags) -> Vec<Finding> {
     let defaults = ConfigDefaults::default();
-    let inputs = Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|path| std::fs::read(path) };
+    let inputs = Inputs {
+        expand: &str::to_owned,
+        defaults: &defaults,
+        read_file: &|path| std::fs::read(path),
+        check_file: &|_| Ok(()),
+    };
     let config = parse(yaml.as_bytes(), &inputs).unwrap_or_else(|errors| panic!("{errors}\n{yaml}"));
     let source = Source::new([("", yaml)]);
     let input = Input { source: &source, written: &source, config: &config, flags, is_readable: &|_| false };
@@ -114,7 +119,12 @@ fn findings_name_their_file_and_comments_count_for_their_own() {
     let files = [("a.yml", user("a")), ("b.yml", off), ("c.yml", user("c"))];
     let files = files.map(|(name, bytes)| ConfigFile { name: name.to_owned(), bytes });
     let defaults = ConfigDefaults::default();
-    let inputs = Inputs { expand: &str::to_owned, defaults: &defaults, read_file: &|path| std::fs::read(path) };
+    let inputs = Inputs {
+        expand: &str::to_owned,
+        defaults: &defaults,
+        read_file: &|path| std::fs::read(path),
+        check_file: &|_| Ok(()),
+    };
     let config = parse_files(&files, &inputs).unwrap();
     let found = lint_files(&files, &str::to_owned, &config, FLAGS, &|_| true, |_| true);
     let got: Vec<_> = found.iter().map(|one| (one.file.as_str(), one.place.as_str(), one.mark.line)).collect();

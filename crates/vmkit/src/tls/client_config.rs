@@ -201,6 +201,20 @@ impl ClientTls {
         R: Future<Output = Result<Vec<u8>, E>>,
         E: fmt::Display,
     {
+        self.refresh_allowed(|_| Ok(()), fetch).await
+    }
+
+    /// As [`Self::refresh`]; `may_read` says for each path whether it may be read now, or why not.
+    pub async fn refresh_allowed<F, R, E>(
+        &self,
+        may_read: impl Fn(&str) -> Result<(), String>,
+        fetch: F,
+    ) -> Result<Refreshed, ClientTlsError>
+    where
+        F: Fn(String) -> R,
+        R: Future<Output = Result<Vec<u8>, E>>,
+        E: fmt::Display,
+    {
         if self.is_settled() {
             return Ok(Refreshed::Unchanged);
         }
@@ -210,6 +224,7 @@ impl ClientTls {
             } else if is_url(file) {
                 fetch(file.to_owned()).await.map_err(|err| err.to_string())
             } else {
+                may_read(file)?;
                 cert_store::read_file(file).map_err(|err| err.to_string())
             }
         };
