@@ -309,5 +309,6 @@ fn config_defaults(start: &Start) -> ConfigDefaults {
         backend_tls: Arc::new(backends.tls.clone()),
         max_concurrent_requests_per_user: options.limits.max_concurrent_per_user,
         real_ip_header: options.auth.real_ip_header.clone(),
+        strict_variables: options.config.strict_variables,
     }
 }

@@ -34,6 +34,7 @@ pub fn groups() -> Vec<&'static [FlagDef]> {
 pub static TABLE: &[FlagDef] = &[
     FlagDef::new("auth.allowedFileDirs", TextList, "", "Directories below which all files must be that -auth.config names: passwords, tokens, keys, certificates. Symbolic links count as what they lead to. When not set, the config may name any file"),
     FlagDef::new("auth.config", Text, "", "Path or http(s) URL of the file with users and routes; a directory or a pattern such as `conf.d/*.yml` for many files. Required"),
+    FlagDef::new("auth.strictVariables", Bool, "", "Refuse an -auth.config that names an environment variable which is not set, or an empty one for a credential, instead of a warning"),
     FlagDef::new("backend.TLSCAFile", Text, "", "Path or URL of the certificate authorities that https backends are checked against, instead of those of the system. A user's tls_ca_file goes first").aliases(&["backend.tlsCAFile"]),
     FlagDef::new("backend.TLSCertFile", Text, "", "Path or URL of the client certificate shown to https backends. A user's tls_cert_file goes first").aliases(&["backend.tlsCertFile"]),
     FlagDef::new("backend.TLSKeyFile", Text, "", "Path or URL of the private key of -backend.TLSCertFile. A user's tls_key_file goes first").aliases(&["backend.tlsKeyFile"]),

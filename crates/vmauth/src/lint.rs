@@ -140,5 +140,15 @@ pub fn lint_files(
     lint(&Input { source: &source, written: &written, config, flags, is_readable }, wants)
 }
 
+/// What `-auth.strictVariables` refuses, one text each.
+pub fn unset_variables(files: &[ConfigFile], expand: &dyn Fn(&str) -> String, config: &AuthConfig) -> Vec<String> {
+    let flags = Flags { max_concurrent_requests: usize::MAX, has_mtls: true };
+    let found = lint_files(files, expand, config, flags, &|_| true, |rule| rule.id == "unset-variable");
+    let problem = |Finding { place, mark, message, hint, .. }: Finding| {
+        format!("{place} (line {}, column {}): {message}; {hint}", mark.line, mark.column)
+    };
+    found.into_iter().map(problem).collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,8 @@ pub struct ConfigOptions {
     pub allowed_file_dirs: Vec<String>,
     /// `-configCheckInterval`; `None` = only on demand.
     pub check_interval: Option<Duration>,
+    /// `-auth.strictVariables`.
+    pub strict_variables: bool,
     /// `-dryRun`.
     pub dry_run: bool,
     /// `-dryRun.strict`
@@ -140,6 +142,7 @@ impl Options {
                 auth_config: flags.text("auth.config").to_string(),
                 allowed_file_dirs: non_empty(flags.texts("auth.allowedFileDirs")),
                 check_interval: flags.duration("configCheckInterval").positive(),
+                strict_variables: flags.bool("auth.strictVariables"),
                 dry_run: flags.bool("dryRun"),
                 dry_run_strict: flags.bool("dryRun.strict"),
             },

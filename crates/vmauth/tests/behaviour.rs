@@ -66,6 +66,8 @@ mod identity_provider;
 mod limits;
 #[path = "behaviour/many_files.rs"]
 mod many_files;
+#[path = "behaviour/messages.rs"]
+mod messages;
 #[path = "behaviour/minted.rs"]
 mod minted;
 #[path = "behaviour/once_only.rs"]

@@ -38,6 +38,11 @@ impl Environment {
         self.values.get(name).map(String::as_str)
     }
 
+    /// Names of all variables, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// `text` with each `%{NAME}` of a known variable replaced.
     pub fn expand(&self, text: &str) -> String {
         self.expand_within(text, usize::MAX).unwrap_or_default()

@@ -14,6 +14,7 @@ mod flag_exit;
 mod flag_set;
 mod help;
 mod listing;
+mod notices;
 mod parse;
 mod password;
 mod value;
@@ -21,7 +22,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use definition::{AppInfo, FlagDef, Kind, Support};
+pub use definition::{AppInfo, FlagDef, Kind, Notice, Support};
 pub use flag_exit::FlagExit;
 pub(crate) use flag_exit::local_time;
 pub use flag_set::FlagSet;

@@ -82,21 +82,37 @@ pub fn main<O>(
     // The runtime is never dropped: that would wait for reads of files that may hang.
     match runtime.block_on(run(start)) {
         Ok(()) => crate::process::exit::with_code(0),
-        Err(message) => crate::fatal!("{message}"),
+        Err(message) => {
+            // Each problem of a config is a line of the log.
+            let (before, last) = message.rsplit_once('\n').map_or((None, &*message), |(all, last)| (Some(all), last));
+            for line in before.iter().flat_map(|lines| lines.lines()) {
+                crate::logger::log(crate::log_site!(crate::logger::Level::Fatal), format_args!("{line}"));
+            }
+            crate::fatal!("{last}")
+        }
     }
 }
 
 fn start<O>(
     app: AppInfo,
     own: &[&[FlagDef]],
-    options: impl FnOnce(&FlagSet) -> Result<O, Vec<String>>,
+    read_options: impl FnOnce(&FlagSet) -> Result<O, Vec<String>>,
 ) -> Result<Start<O>, FlagExit> {
     let variables = Environment::from_process();
     let args: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let flags = FlagSet::parse(&[flags::COMMON, own].concat(), &app, args, &variables)?;
     crate::logger::init(&LoggerOptions::from_flags(&flags))?;
     crate::logger::log_start(&app.version, &flags);
-    match (ServiceOptions::from_flags(&flags), options(&flags)) {
+    for notice in flags.notices() {
+        match notice.is_mistake {
+            true => crate::warn!("{}", notice.text),
+            false => crate::info!("{}", notice.text),
+        }
+    }
+    if let Some(warning) = options::unused_tls_files(&flags) {
+        crate::warn!("{warning}");
+    }
+    match (ServiceOptions::from_flags(&flags), read_options(&flags)) {
         (Ok(service), Ok(options)) => Ok(Start { app, flags, service, options, variables }),
         (service, options) => {
             let problems: Vec<_> = [service.err(), options.err()].into_iter().flatten().flatten().collect();

@@ -1,8 +1,11 @@
 //! `-dryRun`: says whether the config loads, what is in it and what is most likely a mistake, and starts nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use vmkit::blocking::FileReader;
 use vmkit::config_files::ConfigFile;
+use vmkit::flags::Source;
 use vmkit::go_text::quote;
 use vmkit::service::Fatal;
 
@@ -12,10 +15,13 @@ use crate::control::reload::of_files;
 use crate::lint::{Severity, counted};
 use crate::oidc::KeyLocation;
 
+/// Time for reading a key.
+const KEY_LIMIT: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(start: &Start) -> Result<(), Fatal> {
     let shown = quote(vmkit::redact::url(config_path(start)?).as_bytes());
-    let files = inspection::read(start).await.map_err(|error| format!("failed to parse {shown}: {error}"))?;
-    let config = inspection::parsed(start, &files).map_err(|error| format!("failed to parse {shown}: {error}"))?;
+    let files = inspection::read(start).await?;
+    let config = inspection::parsed(start, &files)?;
     for user in &config.users {
         if let Credential::Jwt(spec) = &user.credential
             && let KeySource::Provider(KeyLocation::Oidc { issuer }) = &spec.keys
@@ -28,13 +34,25 @@ pub(super) async fn run(start: &Start) -> Result<(), Fatal> {
     for warning in &warnings {
         vmkit::warn!("-auth.config={shown}: {warning}");
     }
-    vmkit::info!("{}", summary(&files, &config, warnings.len()));
-    match start.options.config.dry_run_strict && !warnings.is_empty() {
-        true => {
-            Err(format!("-auth.config={shown} has {}, and -dryRun.strict is set", counted(warnings.len(), "warning")))
-        }
+    let count = warnings.len() + missing_keys(start).await;
+    vmkit::info!("{}", summary(&files, &config, count));
+    match start.options.config.dry_run_strict && count > 0 {
+        true => Err(format!("-auth.config={shown} has {}, and -dryRun.strict is set", counted(count, "warning"))),
         false => Ok(()),
     }
+}
+
+/// Warns about keys in files that cannot be read; returns how many.
+async fn missing_keys(start: &Start) -> usize {
+    let mut missing = 0;
+    for password in start.flags.passwords_from_outside() {
+        let Source::File(path) = password.source() else { continue };
+        if let Err(cause) = FileReader::new(path).read(KEY_LIMIT).await {
+            vmkit::warn!("-{} is not known, so nobody passes by it: {cause}", password.flag());
+            missing += 1;
+        }
+    }
+    missing
 }
 
 /// Files, users, routes, backends and warnings in one line.

@@ -42,6 +42,8 @@ pub struct ConfigDefaults {
     pub max_concurrent_requests_per_user: usize,
     /// `-httpRealIPHeader`; `None` = the address of the connection.
     pub real_ip_header: Option<String>,
+    /// `-auth.strictVariables`.
+    pub strict_variables: bool,
 }
 
 impl Default for ConfigDefaults {
@@ -55,6 +57,7 @@ impl Default for ConfigDefaults {
             backend_tls: Arc::default(),
             max_concurrent_requests_per_user: 300,
             real_ip_header: None,
+            strict_variables: false,
         }
     }
 }

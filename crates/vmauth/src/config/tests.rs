@@ -96,6 +96,7 @@ fn flags_reach_all_targets_but_default_url() {
         }),
         max_concurrent_requests_per_user: 7,
         real_ip_header: Some("X-Real".to_owned()),
+        strict_variables: false,
     };
     let text = "users:\n\
          - {username: a, url_prefix: http://a/, default_url: http://d/, ip_filters: {deny_list: [1.2.3.4]}}\n\

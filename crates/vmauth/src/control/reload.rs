@@ -140,6 +140,12 @@ pub fn parse(
     let quoted = shown(path);
     let problem = |text: String| LoadError::Parse(quoted.clone(), text);
     let config = config::parse_files(files, &inputs).map_err(|errors| problem(errors.to_string()))?;
+    if defaults.strict_variables {
+        let found = lint::unset_variables(files, &|text| variables.expand(text), &config);
+        if !found.is_empty() {
+            return Err(problem(found.join("\n")));
+        }
+    }
     Ok((config, contents.into_inner()))
 }
 
@@ -176,7 +182,7 @@ impl Controller {
                 self.metrics.successful.set(0);
                 self.metrics.errors.inc();
                 self.history.failed(&error.to_string());
-                vmkit::error!("failed to load auth config; using the last successfully loaded config; error: {error}");
+                log_failure(&error.to_string());
                 Err(error)
             }
         }
@@ -315,6 +321,18 @@ impl Controller {
     async fn off_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
         let result = self.slot.run(FILES_LIMIT, work).await;
         result.map_err(|error| LoadError::Read(self.source.shown(), error.to_string()))
+    }
+}
+
+/// Each problem is a line of the log.
+fn log_failure(problems: &str) {
+    for (number, problem) in problems.lines().enumerate() {
+        let start = if number == 0 {
+            "failed to load auth config; using the last successfully loaded config; error: "
+        } else {
+            ""
+        };
+        vmkit::error!("{start}{problem}");
     }
 }
 

@@ -89,7 +89,7 @@ pub static RULES: &[Rule] = &[
     ),
     mistake(
         "unset-variable",
-        "`%{NAME}` names no environment variable, or `${NAME}` is written, which is not replaced.",
+        "`%{NAME}` names no environment variable, or an empty one for a credential; or `${NAME}` is written, which is not replaced.",
         texts::unset_variable,
     ),
     warning("unused-user", "An earlier user takes every certificate of a user with `mtls`.", credentials::unused_user),

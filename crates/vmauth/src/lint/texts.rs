@@ -25,6 +25,23 @@ pub(super) fn unset_variable(rule: &'static Rule, input: &Input<'_>, findings: &
             findings.push_at(rule, place, mark, message, format!("write %{{{name}}}"));
         }
     });
+    empty_variable(rule, input, findings);
+}
+
+/// A credential that a variable without a value leaves empty.
+fn empty_variable(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
+    input.written.each_scalar(|place, Scalar { text, mark, .. }| {
+        let is_empty = || match input.source.scalar(place) {
+            Some(now) => now.text.is_empty() || (now.is_plain && now.text == "~"),
+            None => false,
+        };
+        if SECRET_FIELDS.contains(&field_of(place)) && text.starts_with("%{") && is_empty() {
+            let name = text.trim_start_matches("%{").split('}').next().unwrap_or_default();
+            let field = field_of(place);
+            let message = format!("the environment variable {name} is empty, and with it {field}");
+            findings.push_at(rule, place, mark, message, format!("set {name} before the start"));
+        }
+    });
 }
 
 /// Names of variables behind `mark`, as environments have them.

@@ -113,6 +113,15 @@ impl FlagDef {
     }
 }
 
+/// Something to say about how flags were given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// One sentence.
+    pub text: String,
+    /// Whether it is most likely a mistake; otherwise advice.
+    pub is_mistake: bool,
+}
+
 /// What a program says about itself and its flags.
 #[derive(Clone, Debug)]
 pub struct AppInfo {

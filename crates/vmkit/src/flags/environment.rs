@@ -8,8 +8,8 @@ use super::flag_set::FlagSet;
 use crate::env_template::Environment;
 use crate::go_text::quote;
 
-const ENABLE: &str = "envflag.enable";
-const PREFIX: &str = "envflag.prefix";
+pub(super) const ENABLE: &str = "envflag.enable";
+pub(super) const PREFIX: &str = "envflag.prefix";
 
 /// Looks up every flag that the command line did not set. An existing variable counts even when it is empty.
 pub(super) fn apply(flags: &mut FlagSet, environment: &Environment) -> Result<(), FlagExit> {
@@ -23,7 +23,7 @@ pub(super) fn apply(flags: &mut FlagSet, environment: &Environment) -> Result<()
             continue;
         }
         let mut variables = std::iter::once(def.name).chain(def.aliases.iter().copied()).filter_map(|name| {
-            let variable = format!("{prefix}{}", name.replace('.', "_"));
+            let variable = variable_name(&prefix, name);
             environment.get(&variable).map(|value| (variable, value))
         });
         let Some((variable, value)) = variables.next() else { continue };
@@ -36,4 +36,9 @@ pub(super) fn apply(flags: &mut FlagSet, environment: &Environment) -> Result<()
         })?;
     }
     Ok(())
+}
+
+/// The variable of a flag.
+pub(super) fn variable_name(prefix: &str, flag: &str) -> String {
+    format!("{prefix}{}", flag.replace('.', "_"))
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::definition::{FlagDef, Support};
+use super::definition::{FlagDef, Notice, Support};
 use super::password::Password;
 use super::value::Value;
 use crate::units::{ByteSize, GoDuration};
@@ -16,6 +16,9 @@ pub struct FlagSet {
     defs: Vec<FlagDef>,
     values: Vec<Value>,
     set: Vec<bool>,
+    /// Given more than once, although one value counts.
+    repeated: Vec<bool>,
+    pub(super) notices: Vec<Notice>,
     by_name: HashMap<&'static str, usize>,
 }
 
@@ -29,6 +32,8 @@ impl FlagSet {
         Self {
             values: defs.iter().map(Value::default_of).collect(),
             set: vec![false; defs.len()],
+            repeated: vec![false; defs.len()],
+            notices: Vec::new(),
             by_name: defs.iter().enumerate().flat_map(names).collect(),
             defs,
         }
@@ -61,6 +66,11 @@ impl FlagSet {
         let nothing = |item: &str| matches!(item.trim_matches('"'), "" | "false" | "0" | "0s");
         value.split(',').all(nothing)
             || self.defs.get(index).is_some_and(|def| value == Value::default_of(def).render())
+    }
+
+    /// What is odd about how flags were given; a few sentences.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
     }
 
     /// Whether the command line or the environment gave the flag.
@@ -174,7 +184,12 @@ impl FlagSet {
         self.set[index]
     }
 
+    pub(super) fn is_repeated_at(&self, index: usize) -> bool {
+        self.repeated[index]
+    }
+
     pub(super) fn set(&mut self, index: usize, text: &str) -> Result<(), String> {
+        self.repeated[index] |= self.set[index] && !self.values[index].is_list();
         self.values[index].set(text, !self.set[index])?;
         self.set[index] = true;
         Ok(())

@@ -7,6 +7,7 @@ use super::definition::{AppInfo, FlagDef};
 use super::environment;
 use super::flag_exit::FlagExit;
 use super::flag_set::FlagSet;
+use super::notices;
 use crate::env_template::Environment;
 
 impl FlagSet {
@@ -26,7 +27,9 @@ impl FlagSet {
         let program = args.next().unwrap_or_else(|| app.name.to_string());
         let words = args.filter(|word| !word.is_empty()).collect();
         CommandLine { program, words }.apply(&mut flags, app)?;
+        flags.notices = notices::of_command_line(&flags);
         environment::apply(&mut flags, environment)?;
+        flags.notices.extend(notices::of_environment(&flags, environment));
         if flags.index_of("version").is_some() && flags.bool("version") {
             return Err(FlagExit { code: 0, stdout: format!("{}\n", app.version), stderr: String::new() });
         }

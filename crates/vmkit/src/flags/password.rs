@@ -52,7 +52,8 @@ impl Password {
         Self(Arc::new(Inner { flag, source, current: ArcSwap::from_pointee(current) }))
     }
 
-    pub(super) fn flag(&self) -> &'static str {
+    /// Name of its flag.
+    pub fn flag(&self) -> &'static str {
         self.0.flag
     }
 

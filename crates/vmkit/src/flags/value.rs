@@ -53,6 +53,11 @@ impl Value {
         value
     }
 
+    /// Whether each further word adds to it.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self, Self::Texts(_) | Self::Checked(..) | Self::Ints(_) | Self::Bools(_))
+    }
+
     /// Applies one word. `first` is true while only the default is there.
     pub(super) fn set(&mut self, text: &str, first: bool) -> Result<(), String> {
         match self {

@@ -157,7 +157,11 @@ impl Service {
             client_ca: tls.client_auth.as_ref().map(|auth| auth.ca_file.clone()),
             alpn: self.protocols(),
         };
-        let tls = ServerTls::load_with(options, issued.cloned()).map_err(|error| error.to_string())?;
+        let has_files = !options.cert_file.is_empty() && !options.key_file.is_empty();
+        let tls = ServerTls::load_with(options, issued.cloned()).map_err(|error| match has_files {
+            true => error.to_string(),
+            false => format!("{error}; -tls needs -tlsCertFile and -tlsKeyFile, or -tlsAutocertHosts"),
+        })?;
         if !tls.unavailable_cipher_suites().is_empty() {
             crate::warn!("cipher suites that are not available here: {:?}", tls.unavailable_cipher_suites());
         }

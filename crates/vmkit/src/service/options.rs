@@ -182,6 +182,18 @@ impl ServiceOptions {
     }
 }
 
+/// Files of certificates for listeners that speak no TLS.
+pub(super) fn unused_tls_files(flags: &FlagSet) -> Option<String> {
+    let given: Vec<_> = ["tlsCertFile", "tlsKeyFile", "mtlsCAFile"]
+        .into_iter()
+        .filter(|name| flags.texts(name).iter().any(|path| !path.is_empty()))
+        .map(|name| format!("-{name}"))
+        .collect();
+    let has_tls = flags.bools("tls").contains(&true);
+    (!has_tls && !given.is_empty())
+        .then(|| format!("{} without -tls: all addresses are served as plain HTTP", given.join(", ")))
+}
+
 fn listeners(flags: &FlagSet, problems: &mut Vec<String>) -> Listeners {
     let public = listeners_of(flags, "httpListenAddr", true, problems);
     let internal = listeners_of(flags, "httpInternalListenAddr", false, problems);

@@ -40,6 +40,8 @@ struct Keeper {
     way: Way,
     /// The last failure, and when it was printed.
     told: Option<(String, Instant)>,
+    /// Whether it was ever read.
+    is_known: bool,
 }
 
 enum Way {
@@ -54,7 +56,7 @@ impl Keeper {
             Source::Url(url) => Way::Url(url.clone(), client),
             Source::Literal => unreachable!("BUG: a literal password is never read"),
         };
-        Self { password, way, told: None }
+        Self { password, way, told: None, is_known: false }
     }
 
     async fn run(mut self) {
@@ -74,7 +76,7 @@ impl Keeper {
             Way::Url(url, client) => fetch(client, url).await,
         };
         match self.password.store(content) {
-            Ok(()) => self.told = None,
+            Ok(()) => (self.told, self.is_known) = (None, true),
             Err(failure) => self.tell(failure),
         }
     }
@@ -82,6 +84,9 @@ impl Keeper {
     fn tell(&mut self, failure: String) {
         if self.told.as_ref().is_some_and(|(told, at)| *told == failure && at.elapsed() < TOLD_AGAIN) {
             return;
+        }
+        if !self.is_known {
+            crate::warn!("-{} is not known yet, so nobody passes by it: {failure}", self.password.flag());
         }
         // Not a log line: it must appear whatever the logger is set to.
         crate::logger::stderr_line(&format!("{} {failure}\n", local_time()));

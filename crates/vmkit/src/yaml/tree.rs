@@ -121,8 +121,10 @@ fn syntax_error(text: &str, mark: Mark, message: &str) -> TreeError {
     }
     let message = if message.contains("unknown anchor") {
         format!("{message}; an anchor stands before its aliases, in the same file")
+    } else if message.contains("trailing content after") {
+        format!("text follows a closing quote; one quote too many or too few stands before it ({message})")
     } else if message.contains("quoted scalar") {
-        format!("a quote that opens here or above is never closed ({message})")
+        format!("the quote that opens here is never closed ({message})")
     } else {
         message.to_owned()
     };
