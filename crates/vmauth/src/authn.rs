@@ -67,11 +67,6 @@ pub enum Verdict {
 }
 
 impl Directory {
-    /// Whether any user has credentials that stand in the config.
-    pub fn has_static_users(&self) -> bool {
-        !self.tokens.is_empty() || self.hashed.is_some()
-    }
-
     /// Checks passwords that [`authenticate`] could not say anything about; waits for its turn until `wait` is over.
     ///
     /// # Errors

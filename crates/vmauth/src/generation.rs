@@ -94,11 +94,6 @@ impl Drop for Generation {
 }
 
 impl Generation {
-    /// Whether any user has static credentials: then a missing route may be a matter of missing credentials.
-    pub fn has_static_users(&self) -> bool {
-        self.directory.has_static_users()
-    }
-
     /// The user of this number.
     pub fn user(&self, index: u32) -> Option<&User> {
         self.users.get(index as usize).map(Arc::as_ref)

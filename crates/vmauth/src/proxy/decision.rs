@@ -172,7 +172,9 @@ impl Subject<'_> {
         path: &NormalPath<'_>,
     ) -> (Option<Selected>, Result<&'u Target, Denial>) {
         let user = principal.user;
-        let path_denied = || Denial::Path { ask: user.is_anonymous && !generation.users.is_empty() };
+        // With users of whatever kind, nobody's request may lack nothing but credentials.
+        let may_lack_credentials = user.is_anonymous && !generation.users.is_empty();
+        let path_denied = || Denial::Path { ask: may_lack_credentials };
         if user.deny_paths.contains(path.decoded()) {
             return (None, Err(path_denied()));
         }
@@ -194,7 +196,7 @@ impl Subject<'_> {
         if let Some(target) = user.default_url.as_deref() {
             return (Some(Selected::DefaultUrl), Ok(target));
         }
-        let denial = match user.is_anonymous && generation.has_static_users() {
+        let denial = match may_lack_credentials {
             true if principal.had_credentials => Denial::InvalidCredentials,
             true => Denial::CredentialsNeeded,
             false => Denial::MissingRoute,

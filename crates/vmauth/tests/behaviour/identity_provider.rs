@@ -92,3 +92,21 @@ fn a_provider_that_wants_a_token_gets_it_over_tls_and_one_that_does_not_want_it_
     assert!(plain.requests().iter().all(|request| request.fields.get("Authorization").is_none()));
     assert!(!proxy.program.log_text().contains("sa-token"));
 }
+
+#[test]
+fn a_refused_token_is_not_taken_for_a_missing_route() {
+    // All users have `jwt`, and nobody's routes do not hold the path: agents drop their data upon 400.
+    let (backend, signer) = (Backend::saying("ok"), Signer::new("k"));
+    let url = backend.url();
+    let config = format!(
+        "users:\n- jwt: {{skip_verify: true}}\n  url_prefix: {url}\nunauthorized_user:\n  url_map:\n  - src_paths: \
+         [/public]\n    url_prefix: {url}\n"
+    );
+    let proxy = Vmauth::start(&config, &[]);
+    let expired = signer.line(r#"{"alg":"EdDSA"}"#, r#"{"exp":1000,"vm_access":{}}"#);
+    proxy.client().get("/api/v1/write", &[&expired]).expect(401);
+    proxy.client().get("/api/v1/write", &[]).expect(401);
+    proxy.expect_metrics(&[("reason.invalid_auth_token", 1.0), ("reason.missing_route", 0.0)]);
+    proxy.client().get("/public", &[&expired]).expect(200);
+    assert_eq!(backend.request_count(), 1);
+}
