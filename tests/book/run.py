@@ -23,13 +23,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.product import Product  # noqa: E402
 from blackbox.report import check, summary, wait_for  # noqa: E402
+from book.names import unknown  # noqa: E402
 from book.pages import blocks, commands, promise  # noqa: E402
-from book.servers import Certificate, Key, Server, fresh  # noqa: E402
+from book.servers import Certificate, Key, Nginx, Server, fresh  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = ("docs/howto/*.md", "docs/providers/*.md", "docs/troubleshooting.md")
 DOWN = "vm-down"   # a host of which nothing listens
-URL = re.compile(r"\b(https?)://((?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+)(?::(\d+))?(?=[/\"'\s,}\]]|$)")
+URL = re.compile(r"\b(https?)://((?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+)(?::(\d+))?(?=[/\"'\s,;}\]]|$)")
 LOOPBACK = ("127.0.0.1", "localhost")
 POD = "var/run/secrets/kubernetes.io/serviceaccount"   # files of pods are in the page's folder
 LISTENS = ("-httpListenAddr", "-httpInternalListenAddr")
@@ -187,6 +188,10 @@ class Page:
             self.stop()
             self.start, self.ports = command, {}
             self.dry_run(line, command)
+        elif words[0] == "nginx":
+            self.stop()
+            self.product = Nginx(self.folder)
+            self.ports = self.product.ports
         elif words[0] == "vmagent":
             done = self.shell(f"{self.local(command)} -dryRun")
             self.say(line, command, done.returncode == 0, done.stderr)
@@ -254,6 +259,9 @@ class Page:
 def main():
     binary, words = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     paths = sorted(path for pattern in PAGES for path in ROOT.glob(pattern) if words in str(path))
+    for path in sorted([*paths, *(path for path in ROOT.glob("docs/*.md") if words in str(path))]):
+        missing = list(unknown(path.read_text(), ROOT))
+        check(f"{path.relative_to(ROOT)}: flags and metrics are those of the reference", not missing, f"no {missing}")
     with tempfile.TemporaryDirectory(prefix="book-") as folder:
         shared = Certificate(Path(folder)), Key(Path(folder), "key-1"), Key(Path(folder), "key-2")
         with concurrent.futures.ThreadPoolExecutor(12) as pool:

@@ -6,11 +6,15 @@ Each `scheme://host:port` that a page names is a server on a port of the kernel'
 import base64
 import http.server
 import json
+import re
+import socket
 import ssl
 import subprocess
 import threading
 import time
 from pathlib import Path
+
+from blackbox.report import wait_for
 
 
 def openssl(*args, data=None):
@@ -98,6 +102,50 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Nginx:
+    """nginx with the `server` of a page; its port becomes a free one."""
+
+    def __init__(self, folder: Path):
+        server = (folder / "nginx.conf").read_text()
+        port = int(re.search(r"listen (\d+);", server)[1])
+        for _ in range(20):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.ports = {port: free.getsockname()[1]}
+            text = server.replace(f"listen {port};", f"listen 127.0.0.1:{self.ports[port]};")
+            (folder / "whole.conf").write_text(_NGINX % text)
+            self.process = subprocess.Popen(["nginx", "-p", str(folder), "-c", "whole.conf", "-e", "stderr"], stderr=subprocess.PIPE, text=True)
+            wait_for("nginx", lambda: self.process.poll() is not None or _accepts(self.ports[port]), patience=60)
+            if self.process.poll() is None:
+                return
+        raise OSError(f"nginx does not start: {self.process.stderr.read()}")
+
+    def log(self):
+        return "(nginx)"
+
+    def stop(self):
+        self.process.terminate()
+        self.process.communicate()
+
+
+_NGINX = """daemon off; pid nginx.pid; user root; error_log stderr warn;
+events {}
+http {
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    %s
+}
+"""
+
+
+def _accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
 
 
 def fresh(claims):
