@@ -19,6 +19,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "real")]
 
 import kit  # noqa: E402
 import arguments  # noqa: E402
+import containerfile  # noqa: E402
 import image  # noqa: E402
 import manifests  # noqa: E402
 import packages  # noqa: E402
@@ -28,7 +29,7 @@ def main():
     out = Path(sys.argv[1] if len(sys.argv) > 1 else HERE.parents[1] / "target" / "dist").resolve()
     kit.leave_cleanly_on_signals()
     try:
-        for module in (packages, image, manifests, arguments):
+        for module in (packages, image, containerfile, manifests, arguments):
             try:
                 module.run(out)
             except Exception:
