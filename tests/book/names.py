@@ -13,7 +13,7 @@ def unknown(text, root):
     flags = "".join((root / "docs" / name).read_text() for name in ("flags-vmauth.md", "flags-vmagent.md", "flags-devstack.md"))
     # Options of commands beside serving.
     flags += "".join((root / "docs/reference" / f"{name}.md").read_text() for name in ("explain", "lint", "test"))
-    metrics = (root / "docs/reference/metrics.md").read_text() + (root / "docs/reference/vmagent-metrics.md").read_text()
+    metrics = "".join(page.read_text() for page in [root / "docs/reference/metrics.md", *(root / "docs/reference").glob("vmagent-*.md")])
     for span in spans(text):
         if found := re.match(r"-([a-zA-Z0-9][\w.]*)", span):
             whole = "" if re.match(r"-[\w.]*[…*]", span) else "`"   # `-tls…` and `-httpAuth.*` stand for all that begin so

@@ -179,8 +179,8 @@ class Page:
 
     def command(self, line, command, promised):
         words = command.split()
-        if re.match(r"(export )?[A-Z_]+=", command):
-            names = re.findall(r"\b([A-Z_]+)=", command)
+        if re.match(r"(export )?[A-Z][A-Z0-9_]*=", command):
+            names = re.findall(r"\b([A-Z][A-Z0-9_]*)=", command)
             done = self.shell(f"{self.local(command)}\nset -e\nexport {' '.join(names)}; for name in {' '.join(names)}; do printf '%s\\0' \"${{!name}}\"; done")
             self.say(line, command, done.returncode == 0 and all(values := done.stdout.split("\0")[:-1]), done.stderr)
             self.variables |= dict(zip(names, values))
@@ -212,7 +212,7 @@ class Page:
         self.serve()
         problem = self.asked(command, wanted)
         deadline = time.monotonic() + 30
-        while problem and "/metrics" in command and time.monotonic() < deadline:   # that page may be a second old
+        while problem and re.search(r":\d+/metrics\b", command) and time.monotonic() < deadline:   # that page may be a second old
             time.sleep(0.2)
             problem = self.asked(command, wanted)
         self.say(line, command, problem is None, problem)
@@ -224,7 +224,7 @@ class Page:
         """What is wrong with the answer to a curl, or None."""
         for server in self.servers.values():
             server.requests.clear()
-        output = self.shell(f"{self.local(command)} -sSi --max-time 30", **env)
+        output = self.shell(f"{self.local(command)} -sS -D - --max-time 30", **env)
         text = output.stdout + output.stderr
         statuses = re.findall(r"^HTTP/[\d.]+ (\d{3})", text, re.M)
         if not statuses or statuses[-1] != wanted.status:
