@@ -38,6 +38,11 @@ DEFAULT_START = "vmauth -auth.config=auth.yml"
 SUBCOMMANDS = ("lint", "explain", "test", "schema", "-dryRun", "-version")
 
 
+def listening(program):
+    """Ports that the program says it listens at."""
+    return [int(port) for port in re.findall(r"started server at https?://127\.0\.0\.1:(\d+)/", program.log())]
+
+
 class Page:
     """A page while it is run, in a folder of its own."""
 
@@ -126,13 +131,10 @@ class Page:
             self.check_config()
             flags, ports = self.flags()
             self.product = Product(self.binary, flags, self.environment(), self.folder)
-            wait_for("listeners", lambda: len(self.listening()) == len(ports) or self.product.process.poll() is not None, patience=60)
-            self.ports = dict(zip(ports, self.listening(), strict=True))
+            wait_for("listeners", lambda: len(listening(self.product)) == len(ports) or self.product.process.poll() is not None, patience=60)
+            self.ports = dict(zip(ports, listening(self.product), strict=True))
             # The first tokens are refused without keys.
             wait_for("keys of the issuers", lambda: len(re.findall("loaded [1-9][0-9]* keys of issuer", self.product.log())) >= len(self.issuers), patience=60)
-
-    def listening(self):
-        return [int(port) for port in re.findall(r"started server at https?://127\.0\.0\.1:(\d+)/", self.product.log())]
 
     def stop(self):
         if self.product is not None:
@@ -193,8 +195,7 @@ class Page:
             self.product = Nginx(self.folder)
             self.ports = self.product.ports
         elif words[0] == "vmagent":
-            done = self.shell(f"{self.local(command)} -dryRun")
-            self.say(line, command, done.returncode == 0, done.stderr)
+            self.vmagent(line, command)
         elif words[0] == "curl":
             self.curl(line, command, promised)
         else:
@@ -203,6 +204,28 @@ class Page:
             words_wanted = "" if wanted else promised
             output = self.as_on_the_page(done.stdout + done.stderr)
             self.say(line, command, done.returncode == (int(wanted[1]) if wanted else 0) and words_wanted in output, f"exit code {done.returncode}, want {promised!r}\n{output}")
+
+    def vmagent(self, line, command):
+        """The agent's flags are good; when they lead to the proxy that runs, a sample that is pushed to the agent reaches a backend."""
+        done = self.shell(f"{self.local(command)} -dryRun")
+        self.say(line, command, done.returncode == 0, done.stderr)
+        if self.product is None or self.local(command) == command or "127.0.0.1:8427" not in command:
+            return
+        for server in self.servers.values():
+            server.requests.clear()
+        queue = tempfile.mkdtemp(dir=self.folder)
+        flags = [*shlex.split(self.local(command))[1:], "-httpListenAddr=127.0.0.1:0", f"-remoteWrite.tmpDataPath={queue}"]
+        agent = Product(str(self.folder / "bin/vmagent"), flags, self.environment(), self.folder)
+        try:
+            [port] = wait_for("vmagent", lambda: listening(agent), patience=60)
+            self.shell(f"curl -sS -d 'book 1' http://127.0.0.1:{port}/api/v1/import/prometheus")
+            wait_for("what vmagent sends", lambda: any("/api/v1/write" in url for server in self.servers.values() for url, _ in server.requests), patience=60)
+            problem = None
+        except TimeoutError as error:
+            problem = f"{error}\n{agent.log()[-2000:]}"
+        finally:
+            agent.stop()
+        self.say(line, "a sample of this agent arrives", problem is None, problem)
 
     def curl(self, line, command, promised):
         wanted = promise(promised)

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 from blackbox.report import wait_for
@@ -74,12 +75,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.answer(*self.reply())
+        self.answer(*self.reply(self.body()))
 
     do_POST = do_PUT = do_DELETE = do_GET
 
-    def reply(self):
+    def body(self):
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        while size := int(self.rfile.readline(), 16):
+            self.rfile.read(size + 2)
+        self.rfile.readline()
+        return b""
+
+    def reply(self, body):
         server, path = self.server_of_page, self.path.partition("?")[0]
         if path.endswith("/.well-known/openid-configuration"):
             base = server.url + path.removesuffix("/.well-known/openid-configuration")
@@ -90,6 +98,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path.endswith("/identity"):
             return 200, server.page.token
         if path.endswith("/token") and self.command == "POST":
+            if problem := _wrong_with_request_of_token(path, urllib.parse.parse_qs(body.decode()), self.headers):
+                return 400, json.dumps({"error": "invalid_request", "error_description": problem})
             return 200, json.dumps({"access_token": server.page.token, "id_token": server.page.token, "token_type": "Bearer", "expires_in": 300})
         server.requests.append((server.name + self.path, self.headers))
         return 200, f"{self.command} {server.name}{self.path}\n"
@@ -102,6 +112,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def _wrong_with_request_of_token(path, form, headers):
+    """What providers with such a path want in a request of a token, RFC 6749 section 4.4 and their own."""
+    if form.get("grant_type", [""])[0] not in ("client_credentials", "password"):
+        return "no grant_type"
+    if "Authorization" not in headers and not {"client_id", "client_secret"} <= form.keys():
+        return "no client"
+    if path.endswith("/oauth/token") and "audience" not in form:
+        return "Auth0 makes opaque tokens without an audience"
+    if "/oauth2/" in path and "scope" not in form:
+        return "Entra ID and Okta want a scope"
+    return None
 
 
 class Nginx:
