@@ -33,6 +33,12 @@ DOWN = "vm-down"   # a host of which nothing listens
 URL = re.compile(r"\b(https?)://((?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+)(?::(\d+))?(?=[/\"'\s,;}\]]|$)")
 LOOPBACK = ("127.0.0.1", "localhost")
 POD = "var/run/secrets/kubernetes.io/serviceaccount"   # files of pods are in the page's folder
+KUBECTL = """#!/bin/sh
+case $* in
+    'create token '*--audience=*) printf %s "$TOKEN" ;;
+    *) exit 1 ;;
+esac
+"""
 LISTENS = ("-httpListenAddr", "-httpInternalListenAddr")
 DEFAULT_START = "vmauth -auth.config=auth.yml"
 SUBCOMMANDS = ("lint", "explain", "test", "schema", "-dryRun", "-version")
@@ -52,9 +58,12 @@ class Page:
         self.text = path.read_text()
         self.folder = Path(tempfile.mkdtemp(prefix="book-"))
         (self.folder / "issuer.pem").write_text(self.key.public)
+        (self.folder / "backends-ca.crt").write_bytes(self.certificate.cert.read_bytes())
         (self.folder / "bin").mkdir()
         for program in ("vmauth", "vmagent"):
             (self.folder / "bin" / program).symlink_to(Path(binary).resolve().with_name(program))
+        (self.folder / "bin/kubectl").write_text(KUBECTL)
+        (self.folder / "bin/kubectl").chmod(0o755)
         (self.folder / POD).mkdir(parents=True)
         (self.folder / POD / "ca.crt").write_bytes(self.certificate.cert.read_bytes())
         (self.folder / POD / "token").write_text(self.key.sign({"sub": "the proxy"}))
@@ -92,7 +101,7 @@ class Page:
         return os.environ | ours | self.variables
 
     def shell(self, command, *args, **more):
-        return subprocess.run(["bash", "-c", command, "-", *args], cwd=self.folder, env=self.environment() | more, capture_output=True, text=True, timeout=120)
+        return subprocess.run(["bash", "-c", command, "-", *args], cwd=self.folder, env=self.environment() | more, capture_output=True, text=True, timeout=300)
 
     def flags(self):
         """Arguments of the page's start, and the ports that it names, with any free ones in their place."""
@@ -247,7 +256,7 @@ class Page:
         """What is wrong with the answer to a curl, or None."""
         for server in self.servers.values():
             server.requests.clear()
-        output = self.shell(f"{self.local(command)} -sS -D - --max-time 30", **env)
+        output = self.shell(f"{self.local(command)} -sS -D - --max-time 120", **env)
         text = output.stdout + output.stderr
         statuses = re.findall(r"^HTTP/[\d.]+ (\d{3})", text, re.M)
         if not statuses or statuses[-1] != wanted.status:
