@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -122,6 +123,9 @@ class Page:
         self.stop()
         self.start, self.ports = DEFAULT_START, {}
         self.issuers = {self.local(issuer) for issuer in re.findall(r"issuer: *[\"']?(https?://[^\s\"'}]+)", block.text)}
+        if manifest := re.match(r"# (deploy/\S+\.yaml)\n", block.text):
+            text = (ROOT / manifest[1]).read_text()
+            self.say(block.line, f"the config of {manifest[1]}", textwrap.indent(block.text[manifest.end():], " " * 4) in text, "the manifest has another one")
         (self.folder / "auth.yml").write_text(self.local(block.text))
         self.unchecked = block.line
 

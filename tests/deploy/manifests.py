@@ -10,6 +10,7 @@ import program
 from packages import PROGRAMS, ROOT
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+GATEWAYS = ("mimir-gateway", "loki-gateway")
 
 
 def container_arguments(text):
@@ -56,12 +57,25 @@ def kubernetes(out):
                         (f"-httpListenAddr=127.0.0.1:{port}",))
     process = program.start("vmagent", [out / "programs/vmagent-prod", *arguments], f"http://127.0.0.1:{port}")
     kit.check("manifest of vmagent: starts outside of a cluster, too, and ends in order", process.stop() == 0, process.log()[-1500:])
-    for name in PROGRAMS:
+    for name in (*PROGRAMS, *GATEWAYS):
         text = (KUBERNETES / f"{name}.yaml").read_text()
         wanted = ("runAsUser: 65534", "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false", "drop: [ALL]", "path: /health")
         kit.check(f"manifest of {name}: hardened, with probes", all(each in text for each in wanted), [each for each in wanted if each not in text])
+    for name in PROGRAMS:
         chart = (KUBERNETES / f"chart-victoria-metrics-{name.removeprefix('vm')}.yaml").read_text()
         kit.check(f"values of the chart of {name}: its image", f"repository: {name}\n" in chart, chart)
+
+
+def gateways(out):
+    """In place of the gateways of charts; what their configs do is checked by tests/book."""
+    for name in GATEWAYS:
+        text = (KUBERNETES / f"{name}.yaml").read_text()
+        place = kit.folder(name)
+        (place / "auth.yml").write_text(config_of(text, "auth.yml"))
+        secrets = dict(re.findall(r"(?m)^  ([A-Z_]+): (\S+)$", text))
+        arguments = started(name, container_arguments(text), {"/config/": f"{place}/"}, ("-dryRun", "-dryRun.strict"))
+        done = subprocess.run([out / "programs/vmauth-prod", *arguments], capture_output=True, text=True, check=False, env=secrets)
+        kit.check(f"manifest of {name}: arguments, config and secrets fit", done.returncode == 0 and secrets, done.stderr[-1500:])
 
 
 def guide(out):
@@ -81,4 +95,5 @@ def guide(out):
 
 def run(out):
     kubernetes(out)
+    gateways(out)
     guide(out)
