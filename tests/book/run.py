@@ -4,7 +4,7 @@
     run.py VMAUTH [WORDS]        # WORDS: pages whose path has them
 
 Hosts that configs name become servers on loopback, and ports become free ones; nothing else of a page is changed. How promises are written: pages.py.
-Tokens of a page (`json token`) are signed here and must be refused when key, issuer, audience or dates are others. Needs curl and openssl.
+Tokens of a page (`json token`) are signed here and must be refused when key, issuer, audience or dates are others. Needs curl, openssl and nginx, and vmagent beside vmauth.
 """
 
 import concurrent.futures
