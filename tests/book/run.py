@@ -113,8 +113,8 @@ class Page:
         for word in words:
             name, equals, value = word.partition("=")
             if name in LISTENS:
-                ports[name] = [int(address.rpartition(":")[2]) for address in value.split(",")]
-                value = ",".join("127.0.0.1:0" for _ in ports[name])
+                ports[name] = [int(address.rpartition(":")[2]) for address in value.split(",") if address]
+                value = ",".join(address and "127.0.0.1:0" for address in value.split(","))
             flags.append(name + equals + value.replace(f"/{POD}", POD))
         return flags, [port for name in LISTENS for port in ports[name]]
 
