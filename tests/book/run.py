@@ -4,10 +4,11 @@
     run.py VMAUTH [WORDS]        # WORDS: pages whose path has them
 
 Hosts that configs name become servers on loopback, and ports become free ones; nothing else of a page is changed. How promises are written: pages.py.
-Tokens of a page (`json token`) are signed here and must be refused when key, issuer, audience or dates are others. Needs curl, openssl and nginx, and vmagent beside vmauth.
+Tokens of a page (`json token`) are signed here and must be refused when key, issuer, audience or dates are others. Needs curl, openssl, nginx and Prometheus, and vmagent beside vmauth.
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -209,6 +210,8 @@ class Page:
             self.ports = self.product.ports
         elif words[0] == "vmagent":
             self.vmagent(line, command)
+        elif words[0] == "prometheus":
+            self.prometheus(line, command)
         elif words[0] == "curl":
             self.curl(line, command, promised)
         else:
@@ -224,21 +227,41 @@ class Page:
         self.say(line, command, done.returncode == 0, done.stderr)
         if self.product is None or self.local(command) == command or "127.0.0.1:8427" not in command:
             return
+        with tempfile.TemporaryDirectory(dir=self.folder) as queue:
+            flags = [*shlex.split(self.local(command))[1:], "-httpListenAddr=127.0.0.1:0", f"-remoteWrite.tmpDataPath={queue}"]
+            with self.agent("vmagent", flags) as agent:
+                [port] = wait_for("vmagent", lambda: listening(agent), patience=60)
+                self.shell(f"curl -sS -d 'book 1' http://127.0.0.1:{port}/api/v1/import/prometheus")
+                problem = self.written(agent, 1)
+        self.say(line, "a sample of this agent arrives", problem is None, problem)
+
+    def prometheus(self, line, command):
+        """Samples of Prometheus arrive by each of the page's two ways."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as data:
+            flags = [*shlex.split(command)[1:], "--web.listen-address=127.0.0.1:0", f"--storage.tsdb.path={data}"]
+            with self.agent(shutil.which("prometheus"), flags) as agent:
+                problem = self.written(agent, 2)
+        self.say(line, "samples of Prometheus arrive", problem is None, problem)
+
+    @contextlib.contextmanager
+    def agent(self, program, flags):
         for server in self.servers.values():
             server.requests.clear()
-        queue = tempfile.mkdtemp(dir=self.folder)
-        flags = [*shlex.split(self.local(command))[1:], "-httpListenAddr=127.0.0.1:0", f"-remoteWrite.tmpDataPath={queue}"]
-        agent = Product(str(self.folder / "bin/vmagent"), flags, self.environment(), self.folder)
+        agent = Product(str(self.folder / "bin" / program), flags, self.environment(), self.folder)
         try:
-            [port] = wait_for("vmagent", lambda: listening(agent), patience=60)
-            self.shell(f"curl -sS -d 'book 1' http://127.0.0.1:{port}/api/v1/import/prometheus")
-            wait_for("what vmagent sends", lambda: any("/api/v1/write" in url for server in self.servers.values() for url, _ in server.requests), patience=60)
-            problem = None
-        except TimeoutError as error:
-            problem = f"{error}\n{agent.log()[-2000:]}"
+            yield agent
         finally:
             agent.stop()
-        self.say(line, "a sample of this agent arrives", problem is None, problem)
+
+    def written(self, agent, tenants):
+        """What is wrong, or None when so many tenants have got samples."""
+        def urls():
+            return {url for server in self.servers.values() for url, _ in server.requests if "/api/v1/write" in url}
+        try:
+            wait_for("what the agent sends", lambda: len(urls()) >= tenants, patience=120)
+        except TimeoutError as error:
+            return f"{error}; came: {urls()}\n{agent.log()[-2000:]}"
+        return None
 
     def curl(self, line, command, promised):
         wanted = promise(promised)
