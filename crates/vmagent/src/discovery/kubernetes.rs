@@ -29,6 +29,7 @@ mod watch_limits;
 mod watch_status;
 mod watcher;
 
+use super::TargetLabels;
 use super::group::Publisher;
 use crate::config::KubernetesSd;
 use api_server::ApiServer;
@@ -69,6 +70,20 @@ impl Default for KubernetesOptions {
             surroundings: Surroundings::default(),
         }
     }
+}
+
+/// The role that found a target, as the config names it.
+pub(crate) fn role_of(target: &TargetLabels) -> Option<&'static str> {
+    // Endpoints and slices have labels of their services and pods, too, and pods those of their nodes.
+    const OWN: [(&str, &str); 6] = [
+        ("__meta_kubernetes_endpointslice_name", "endpointslice"),
+        ("__meta_kubernetes_endpoints_name", "endpoints"),
+        ("__meta_kubernetes_ingress_name", "ingress"),
+        ("__meta_kubernetes_pod_name", "pod"),
+        ("__meta_kubernetes_service_name", "service"),
+        ("__meta_kubernetes_node_name", "node"),
+    ];
+    OWN.iter().find(|(label, _)| target.get(label).is_some()).map(|&(_, role)| role)
 }
 
 /// All API servers in use.

@@ -112,7 +112,8 @@ pub(super) static TABLE: &[FlagDef] = &[
         "",
         "Add labels and annotations of nodes to all targets of kubernetes_sd_configs",
     ),
-    FlagDef::new("promscrape.kubernetes.useHTTP2Client", Bool, "", "Use HTTP/2 towards Kubernetes").ignored(NO_KIND),
+    FlagDef::new("promscrape.kubernetes.useHTTP2Client", Bool, "", "Use HTTP/2 towards Kubernetes")
+        .ignored("API servers are asked by HTTP/1.1, which all of them speak"),
     FlagDef::new(
         "promscrape.kubernetesSDCheckInterval",
         Duration,

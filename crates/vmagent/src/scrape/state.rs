@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use vmkit::metrics::Page;
 
 use super::target::{Dropped, Target, TargetFactory};
-use crate::discovery::{Kind, TargetLabels};
+use crate::discovery::{Kind, TargetLabels, kubernetes};
 use crate::labels::Labels;
 
 /// All jobs with their targets.
@@ -117,7 +117,7 @@ impl ScrapeState {
         })
     }
 
-    /// Writes `vm_promscrape_targets` and `vm_promscrape_scrape_pool_targets`.
+    /// Writes the metrics that count targets.
     pub fn write_metrics(&self, page: &mut Page) {
         let mut by_kind: BTreeMap<&str, [u64; 2]> = Kind::ALL
             .iter()
@@ -125,8 +125,9 @@ impl ScrapeState {
             .chain(crate::config::other_kinds())
             .map(|key| (key, [0; 2]))
             .collect();
-        let mut by_job = Vec::new();
+        let (mut by_job, mut by_role) = (Vec::new(), BTreeMap::new());
         for job in self.jobs() {
+            job.count_roles(&mut by_role);
             let mut of_job = [0; 2];
             for (kind, targets) in job.kinds().iter() {
                 for target in &targets.active {
@@ -151,6 +152,11 @@ impl ScrapeState {
                 page.labeled("vm_promscrape_scrape_pool_targets", &labels, counts[at] as f64);
             }
         }
+        #[allow(clippy::cast_precision_loss)]
+        for (role, count) in &by_role {
+            let labels = [("role", role.as_str())];
+            page.labeled("vm_promscrape_discovery_kubernetes_scrape_works", &labels, *count as f64);
+        }
     }
 }
 
@@ -163,6 +169,25 @@ impl JobState {
     /// `job_name`.
     pub fn name(&self) -> &str {
         &self.factory.job().name
+    }
+
+    /// Adds its targets in Kubernetes to those of their roles; each role that is used is there.
+    fn count_roles(&self, by_role: &mut BTreeMap<String, usize>) {
+        let entries = &self.factory.job().discovery.kubernetes;
+        let Some(first) = entries.first() else { return };
+        for entry in entries {
+            by_role.entry(entry.role.clone()).or_default();
+        }
+        let kinds = self.kinds();
+        let Some(targets) = kinds.get(&Kind::Kubernetes) else { return };
+        let is_one = entries.iter().all(|entry| entry.role == first.role);
+        for target in &targets.active {
+            let found = if is_one { None } else { target.found() };
+            let role = found.and_then(|found| kubernetes::role_of(&found)).unwrap_or(&first.role);
+            if let Some(count) = by_role.get_mut(role) {
+                *count += 1;
+            }
+        }
     }
 
     /// Its targets by kind.
@@ -205,5 +230,52 @@ impl ActiveTarget {
     /// Its labels before relabeling; empty when they are not kept.
     pub fn original_labels(&self, job: &JobState) -> Labels {
         self.found().map(|found| job.factory.original_labels(&found)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vmkit::env_template::Environment;
+
+    use super::super::cluster::Cluster;
+    use super::*;
+    use crate::config::{JobDefaults, load_text};
+    use crate::discovery::SharedLabel;
+    use crate::labels::LabelBuf;
+
+    fn job(entries: &str) -> JobState {
+        let text = format!("scrape_configs:\n- {{job_name: j, kubernetes_sd_configs: [{entries}]}}\n");
+        let read = |_: &str| Err("no such file".to_owned());
+        let defaults = JobDefaults::default();
+        let config = load_text("c.yml", text.as_bytes(), &read, &Environment::default(), &defaults).unwrap();
+        JobState::new(Arc::new(TargetFactory::new(Arc::clone(&config.jobs[0]), Arc::new(Cluster::default()))))
+    }
+
+    fn add(job: &JobState, id: u64, labels: &[&str]) {
+        let label = |name: &str| SharedLabel { name: name.into(), value: "x".into() };
+        let names = labels.iter().copied().chain(["__address__"]);
+        let found = TargetLabels::new([], names.map(label).collect::<Vec<_>>());
+        let target = job.factory.target(&found, &mut LabelBuf::new()).unwrap();
+        let active = ActiveTarget::new(id, Kind::Kubernetes, target, Some(Arc::new(found)));
+        job.kinds().entry(Kind::Kubernetes).or_default().active.push(Arc::new(active));
+    }
+
+    #[test]
+    fn targets_that_relabeling_left_are_counted_by_role() {
+        let state = ScrapeState::default();
+        let pods = job("{role: pod, api_server: 'http://h'}");
+        add(&pods, 1, &["__meta_kubernetes_pod_name"]);
+        add(&pods, 2, &["__meta_kubernetes_pod_name"]);
+        let mixed = job("{role: endpoints, api_server: 'http://h'}, {role: service, api_server: 'http://h'}");
+        add(&mixed, 3, &["__meta_kubernetes_service_name", "__meta_kubernetes_endpoints_name"]);
+        let empty = job("{role: node, api_server: 'http://h'}");
+        state.set_jobs(vec![Arc::new(pods), Arc::new(mixed), Arc::new(empty)]);
+        let mut page = Page::new(false);
+        state.write_metrics(&mut page);
+        let text = String::from_utf8(page.into_bytes()).unwrap();
+        for (role, count) in [("pod", 2), ("endpoints", 1), ("service", 0), ("node", 0)] {
+            let line = format!("vm_promscrape_discovery_kubernetes_scrape_works{{role=\"{role}\"}} {count}\n");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
     }
 }

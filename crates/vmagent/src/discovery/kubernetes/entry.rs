@@ -42,21 +42,17 @@ impl KubernetesEntry {
 struct Counted {
     metrics: RoleMetrics,
     urls: i64,
-    targets: i64,
     working: bool,
 }
 
 impl Counted {
     fn new(metrics: RoleMetrics, urls: i64) -> Self {
         metrics.pending.set(metrics.pending.get() + urls);
-        Self { metrics, urls, targets: 0, working: false }
+        Self { metrics, urls, working: false }
     }
 
-    fn targets(&mut self, count: usize, complete: bool) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
+    fn published(&mut self, complete: bool) {
         let metrics = &self.metrics;
-        metrics.scrape_works.set(metrics.scrape_works.get() + count - self.targets);
-        self.targets = count;
         if complete && !self.working {
             self.working = true;
             metrics.pending.set(metrics.pending.get() - self.urls);
@@ -68,7 +64,6 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let metrics = &self.metrics;
-        metrics.scrape_works.set(metrics.scrape_works.get() - self.targets);
         let gauge = if self.working { &metrics.working } else { &metrics.pending };
         gauge.set(gauge.get() - self.urls);
     }
@@ -129,7 +124,7 @@ async fn serve(
             let begun = Instant::now();
             if view.refresh() {
                 let (targets, complete) = (view.targets(), view.is_complete());
-                counted.targets(targets.len(), complete);
+                counted.published(complete);
                 if complete {
                     publisher.complete(targets, begun.elapsed());
                 } else {

@@ -36,7 +36,6 @@ pub(super) struct WatchMetrics {
 pub(super) struct RoleMetrics {
     pub(super) working: Arc<Gauge>,
     pub(super) pending: Arc<Gauge>,
-    pub(super) scrape_works: Arc<Gauge>,
 }
 
 impl KubernetesMetrics {
@@ -64,11 +63,7 @@ impl KubernetesMetrics {
     pub(super) fn role(&self, role: ObjectKind) -> RoleMetrics {
         let subscribers =
             |status: &str| self.set.gauge(&format!("{PREFIX}_subscribers{{role=\"{role}\",status=\"{status}\"}}"));
-        RoleMetrics {
-            working: subscribers("working"),
-            pending: subscribers("pending"),
-            scrape_works: self.set.gauge(&format!("{PREFIX}_scrape_works{{role=\"{role}\"}}")),
-        }
+        RoleMetrics { working: subscribers("working"), pending: subscribers("pending") }
     }
 }
 
