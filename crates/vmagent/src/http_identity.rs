@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use base64::Engine;
-use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::Instant;
-use vmkit::http_client::{ClientOptions, ConnectionCounts, ProxyOptions};
-use vmkit::oauth2::{ClientSecret, OAuth2Options, TokenSource};
+use vmkit::http_client::{ClientOptions, ConnectionCounts, ProxyOptions, TlsFiles};
+use vmkit::oauth2::{ClientSecret, OAuth2Options, SecretFile, TokenSource};
 use vmkit::proxy::Proxy;
 use vmkit::secret::Secret;
-use vmkit::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
+use vmkit::tls::client_config::ClientTlsOptions;
 
 use crate::config::{Credentials, HttpOptions, SecretSource, TlsOptions};
 
@@ -28,11 +26,11 @@ pub struct HttpIdentity {
     /// What it was made of.
     pub options: Arc<HttpOptions>,
     /// TLS towards the targets.
-    pub tls: TlsIdentity,
+    pub tls: TlsFiles,
     /// The proxy, if there is one; or why it cannot be used: nothing goes around it then.
     pub proxy: Result<Option<Proxy>, String>,
     /// TLS towards the proxy.
-    pub proxy_tls: TlsIdentity,
+    pub proxy_tls: TlsFiles,
     authorization: Authorization,
     proxy_authorization: Authorization,
 }
@@ -63,10 +61,10 @@ impl HttpIdentity {
         let proxy = options.proxy.url.as_ref().map(|url| Proxy::parse(url.expose())).transpose();
         Self {
             options: Arc::clone(options),
-            tls: TlsIdentity::new(&options.tls),
+            tls: TlsFiles::of(client_tls_options(&options.tls)),
             authorization: Authorization::new(&options.credentials, fresh),
             proxy_authorization: Authorization::new(&options.proxy.credentials, fresh),
-            proxy_tls: TlsIdentity::new(&options.proxy.tls),
+            proxy_tls: TlsFiles::of(client_tls_options(&options.proxy.tls)),
             proxy,
         }
     }
@@ -134,44 +132,6 @@ pub fn client_tls_options(options: &TlsOptions) -> ClientTlsOptions {
     }
 }
 
-/// A TLS identity whose files are read on demand.
-#[derive(Debug)]
-pub struct TlsIdentity {
-    tls: Arc<ClientTls>,
-    read_at: AsyncMutex<Option<Instant>>,
-}
-
-impl TlsIdentity {
-    fn new(options: &TlsOptions) -> Self {
-        Self { tls: Arc::new(ClientTls::new(client_tls_options(options))), read_at: AsyncMutex::default() }
-    }
-
-    /// Its options.
-    pub fn options(&self) -> &ClientTlsOptions {
-        self.tls.options()
-    }
-
-    /// The configuration for a new connection, of files that are at most a second old.
-    ///
-    /// # Errors
-    /// The files have never been good.
-    pub async fn current(&self) -> Result<Arc<LoadedClientTls>, String> {
-        let mut read_at = self.read_at.lock().await;
-        if read_at.is_none_or(|at| at.elapsed() >= FRESH) {
-            let tls = Arc::clone(&self.tls);
-            if !tls.options().is_static() || read_at.is_none() {
-                let refreshed = tokio::task::spawn_blocking(move || tls.refresh_files()).await;
-                if let Ok(Err(error)) = refreshed {
-                    vmkit::error!("cannot load TLS files of targets: {error}");
-                }
-            }
-            *read_at = Some(Instant::now());
-        }
-        drop(read_at);
-        self.tls.current().map_err(|error| error.to_string())
-    }
-}
-
 /// Where the value of a header comes from.
 #[derive(Debug)]
 enum Authorization {
@@ -207,8 +167,11 @@ impl Authorization {
     async fn value(&self) -> Result<Option<String>, String> {
         match self {
             Self::Fixed(value) => Ok(value.clone()),
-            Self::Basic { username, password } => Ok(Some(basic(&username.get().await?, &password.get().await?))),
-            Self::Token { scheme, token } => Ok(Some(format!("{scheme} {}", token.get().await?))),
+            Self::Basic { username, password } => {
+                let (username, password) = (username.get().await?, password.get().await?);
+                Ok(Some(basic(username.expose(), password.expose())))
+            }
+            Self::Token { scheme, token } => Ok(Some(format!("{scheme} {}", token.get().await?.expose()))),
             Self::OAuth2(tokens) => match tokens.authorization().await {
                 Ok(authorization) => Ok(Some(authorization.value.expose().to_owned())),
                 Err(error) => Err(error.to_string()),
@@ -236,36 +199,23 @@ fn oauth2_options(options: &crate::config::OAuth2Options) -> OAuth2Options {
 
 /// A secret, or the file that it is in.
 #[derive(Debug)]
-struct SecretText {
-    source: SecretSource,
-    fresh: Duration,
-    read: AsyncMutex<Option<(Instant, Result<String, String>)>>,
+enum SecretText {
+    Text(Secret),
+    File(Box<SecretFile>),
 }
 
 impl SecretText {
     fn new(source: &SecretSource, fresh: Duration) -> Self {
-        Self { source: source.clone(), fresh, read: AsyncMutex::default() }
+        match source {
+            SecretSource::Text(text) => Self::Text(text.clone()),
+            SecretSource::File(path) => Self::File(Box::new(SecretFile::new(path).with_lifetime(fresh))),
+        }
     }
 
-    async fn get(&self) -> Result<String, String> {
-        let path = match &self.source {
-            SecretSource::Text(text) => return Ok(text.expose().to_owned()),
-            SecretSource::File(path) => path,
-        };
-        let mut last = self.read.lock().await;
-        if let Some((at, result)) = &*last
-            && at.elapsed() < self.fresh
-        {
-            return result.clone();
+    async fn get(&self) -> Result<Secret, String> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::File(file) => file.get().await,
         }
-        let owned = path.clone();
-        let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(owned)).await;
-        let result = match read {
-            Ok(Ok(text)) => Ok(text.trim_end().to_owned()),
-            Ok(Err(error)) => Err(format!("cannot read {path:?}: {}", vmkit::go_text::os_error(&error))),
-            Err(_) => Err(format!("cannot read {path:?}")),
-        };
-        *last = Some((Instant::now(), result.clone()));
-        result
     }
 }

@@ -24,3 +24,4 @@ pub use fetch::{Client, ClientOptions, FetchReply, StreamedReply};
 pub use hyper::{Method, StatusCode};
 pub use proxy_route::ProxyOptions;
 pub use request::{FetchRequest, RedirectScope};
+pub use tls_files::TlsFiles;

@@ -13,18 +13,15 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use vmkit::http_client::{ConnectionCounts, Counted};
+use vmkit::http_client::{ConnectionCounts, Counted, TlsFiles};
 use vmkit::net::dial::{TRY_TCP6_HINT, dial, dial_error_text};
 use vmkit::net::dns::Resolver;
 use vmkit::proxy::{Proxy, ProxyStream};
-use vmkit::tls::client_config::ClientTls;
 
-/// Looked at again for changed files.
-const TLS_REFRESH: Duration = Duration::from_secs(1);
 /// For the records of a name.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 /// For one address of a name.
@@ -40,8 +37,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(5);
 /// Where connections of a URL go.
 pub(crate) struct Endpoint {
     pub(crate) url: RemoteUrl,
-    pub(crate) tls: ClientTls,
-    pub(crate) tls_checked: Mutex<Option<Instant>>,
+    pub(crate) tls: TlsFiles,
     pub(crate) handshake_limit: Duration,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) resolver: Arc<Resolver>,
@@ -147,8 +143,7 @@ impl Endpoint {
         let mut connection = kept?;
         // Lets go of a connection whose certificates have been replaced.
         if self.url.is_https {
-            self.refresh_tls().await;
-            let current = self.tls.current().ok()?;
+            let current = self.tls.current().await.ok()?;
             if current.generation != connection.tls_generation {
                 return None;
             }
@@ -174,8 +169,7 @@ impl Endpoint {
         if !self.url.is_https {
             return self.handshake(way, 0).await;
         }
-        self.refresh_tls().await;
-        let loaded = self.tls.current().map_err(|err| err.to_string())?;
+        let loaded = self.tls.current().await?;
         let name = self.tls.options().server_name_for(&self.url.host).map_err(|err| err.to_string())?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&loaded.config));
         let tls = tokio::time::timeout(self.handshake_limit, connector.connect(name, way)).await;
@@ -189,11 +183,10 @@ impl Endpoint {
     async fn through_proxy(&self, proxy: &Proxy) -> Result<ProxyStream, String> {
         let (address, port) = proxy.address();
         let tcp = self.dial(&address.host, port).await.map_err(|err| format!("proxyconnect: {err}"))?;
-        let mut config = None;
-        if proxy.is_tls() {
-            self.refresh_tls().await;
-            config = Some(Arc::clone(&self.tls.current().map_err(|err| err.to_string())?.config));
-        }
+        let config = match proxy.is_tls() {
+            true => Some(Arc::clone(&self.tls.current().await?.config)),
+            false => None,
+        };
         let secured = tokio::time::timeout(self.handshake_limit, proxy.secure(tcp, config, None)).await;
         let mut stream = secured.map_err(|_| format!("proxyconnect: {HANDSHAKE_TIMEOUT}"))??;
         if !proxy.takes_requests(self.url.is_https) {
@@ -255,19 +248,6 @@ impl Endpoint {
         });
         Ok(Connection { sender, tls_generation })
     }
-
-    async fn refresh_tls(&self) {
-        {
-            let mut checked = self.tls_checked.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = checked.is_some_and(|at| self.tls.options().is_static() || at.elapsed() < TLS_REFRESH);
-            if fresh {
-                return;
-            }
-            *checked = Some(Instant::now());
-        }
-        // Files that broke later leave the last good ones in force; the first failure shows in `current`.
-        let _ = self.tls.refresh(|url| async move { Err(format!("cannot fetch {}", vmkit::redact::url(&url))) }).await;
-    }
 }
 
 async fn read_body(mut body: hyper::body::Incoming) -> (String, bool) {
@@ -306,8 +286,7 @@ mod tests {
     fn endpoint(url: &str, names: &DnsServer) -> Endpoint {
         Endpoint {
             url: RemoteUrl::parse(url).unwrap().0,
-            tls: ClientTls::new(ClientTlsOptions::default()),
-            tls_checked: Mutex::default(),
+            tls: TlsFiles::of(ClientTlsOptions::default()),
             handshake_limit: DIAL_LIMIT,
             proxy: None,
             resolver: Arc::new(Resolver::from_servers(&[names.address()])),

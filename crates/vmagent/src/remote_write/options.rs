@@ -11,15 +11,15 @@ use super::url::RemoteUrl;
 use super::{Rounding, ShardLabels};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use vmkit::flags::FlagSet;
-use vmkit::http_client::ConnectionCounts;
+use vmkit::http_client::{ConnectionCounts, TlsFiles};
 use vmkit::net::dns::Resolver;
 use vmkit::oauth2::{OAuth2Options, SecretFile, TokenSource};
 use vmkit::proxy::{Proxy, of_environment};
 use vmkit::secret::Secret;
-use vmkit::tls::client_config::{ClientTls, ClientTlsOptions};
+use vmkit::tls::client_config::ClientTlsOptions;
 use vmkit::units::{ByteSize, GoDuration};
 
 mod position;
@@ -269,8 +269,7 @@ impl UrlOptions {
         Ok(Endpoint {
             url,
             proxy,
-            tls: ClientTls::new(self.tls.clone()),
-            tls_checked: Mutex::new(None),
+            tls: TlsFiles::of(self.tls.clone()),
             handshake_limit: self.handshake_timeout,
             resolver: Arc::clone(resolver),
             ipv6,

@@ -141,20 +141,13 @@ impl Client {
     /// Nothing is read or opened before the first fetch. A proxy URL that cannot be used fails each fetch.
     pub fn with_options(options: ClientOptions) -> Self {
         let ClientOptions { tls, proxy, counts } = options;
-        let urls = urls_of(&tls);
         let route = |options: ProxyOptions| {
             let urls = urls_of(&options.tls);
             ProxyRoute::new(options, urls).map(Arc::new)
         };
         let proxy = proxy.map(route).transpose();
         let connector = Connector::new(proxy.clone().ok().flatten(), counts.clone());
-        Self {
-            tls: TlsFiles::new(tls, urls),
-            proxy,
-            counts,
-            plain: builder().build(connector),
-            secure: Mutex::default(),
-        }
+        Self { tls: TlsFiles::of(tls), proxy, counts, plain: builder().build(connector), secure: Mutex::default() }
     }
 
     /// Sends the request, follows redirects and reads the whole reply. Any status is a reply, not an error.
@@ -310,6 +303,14 @@ impl Client {
         });
         *slot = Some(Secure { generation: loaded.generation, client: client.clone() });
         client
+    }
+}
+
+impl TlsFiles {
+    /// Nothing is read before the first use.
+    pub fn of(options: ClientTlsOptions) -> Self {
+        let urls = urls_of(&options);
+        Self::new(options, urls)
     }
 }
 

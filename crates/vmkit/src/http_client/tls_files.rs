@@ -1,5 +1,6 @@
 //! The TLS identity of connections: its files are read again when a connection needs them and they are older than a second.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use crate::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
 /// CA and certificate files are looked at again after this time.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// An identity with its files.
-pub(super) struct TlsFiles {
+/// A TLS identity whose files, paths or http(s) URLs, are read when a connection needs them.
+pub struct TlsFiles {
     tls: Arc<ClientTls>,
     checked: Mutex<Option<Instant>>,
     urls: Option<FetchUrl>,
@@ -29,7 +30,8 @@ impl TlsFiles {
         Self { tls: Arc::new(ClientTls::new(options)), checked: Mutex::default(), urls }
     }
 
-    pub(super) fn options(&self) -> &ClientTlsOptions {
+    /// What it was made of.
+    pub fn options(&self) -> &ClientTlsOptions {
         self.tls.options()
     }
 
@@ -39,9 +41,12 @@ impl TlsFiles {
         checked.is_some_and(|checked| self.options().is_static() || checked.elapsed() < REFRESH)
     }
 
-    /// What is in force for a new connection. Files that broke later on leave the last good ones in force. Boxed,
-    /// because it may fetch one of them.
-    pub(super) fn current(&self) -> Pin<Box<dyn Future<Output = Result<Arc<LoadedClientTls>, String>> + Send + '_>> {
+    /// What is in force for a new connection. Files that broke later on leave the last good ones in force, which is logged
+    /// once. Boxed, because it may fetch one of them.
+    ///
+    /// # Errors
+    /// The files have never been good.
+    pub fn current(&self) -> Pin<Box<dyn Future<Output = Result<Arc<LoadedClientTls>, String>> + Send + '_>> {
         Box::pin(async move {
             if !self.is_fresh() {
                 self.refresh().await;
@@ -63,6 +68,14 @@ impl TlsFiles {
             };
             control.block_on(tls.refresh(fetch)).map(drop)
         });
-        let _ = refreshing.await;
+        if let Ok(Err(error)) = refreshing.await {
+            crate::error!("cannot load TLS files: {error}");
+        }
+    }
+}
+
+impl fmt::Debug for TlsFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsFiles").field("options", self.options()).finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 //! Deployments replace such files while the process runs. The last reading is kept, failures too, so that many requests
 //! cost one read a second; reading happens off the threads that serve. The path may be an http(s) URL.
 
+use crate::go_text::os_error;
 use crate::http_client::{Client, FetchRequest, StatusCode};
 use crate::redact;
 use crate::secret::Secret;
@@ -23,6 +24,7 @@ type Reading = Result<Secret, String>;
 /// A path with its last reading.
 pub struct SecretFile {
     path: String,
+    lifetime: Duration,
     last: Mutex<Option<(Instant, Reading)>>,
     client: Option<Client>,
 }
@@ -33,7 +35,12 @@ impl SecretFile {
         let path = path.into();
         let is_url = path.starts_with("http://") || path.starts_with("https://");
         let client = is_url.then(|| Client::new(ClientTlsOptions::default()));
-        Self { path, last: Mutex::new(None), client }
+        Self { path, lifetime: LIFETIME, last: Mutex::new(None), client }
+    }
+
+    /// Another time for which a reading is used.
+    pub fn with_lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime, ..self }
     }
 
     /// The content without white space at its end.
@@ -43,7 +50,7 @@ impl SecretFile {
     pub async fn get(&self) -> Result<Secret, String> {
         let mut last = self.last.lock().await;
         if let Some((at, reading)) = &*last
-            && at.elapsed() < LIFETIME
+            && at.elapsed() < self.lifetime
         {
             return reading.clone();
         }
@@ -70,7 +77,7 @@ impl SecretFile {
                 let path = self.path.clone();
                 let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
                 let read = read.unwrap_or_else(|_| Err(std::io::Error::other("the reading thread has ended")));
-                read.map_err(|err| format!("cannot read {shown:?}: {err}"))?
+                read.map_err(|err| format!("cannot read {shown:?}: {}", os_error(&err)))?
             }
         };
         let text = String::from_utf8(bytes).map_err(|_| format!("cannot use {shown:?}: it is not UTF-8"))?;
