@@ -1,5 +1,6 @@
-"""Clients of other implementations: h2spec, curl, Python's h2, Node's http2."""
+"""Clients of other implementations: h2spec, curl, Python's h2, Node's http2, Java's HttpClient."""
 
+import os
 import re
 import shutil
 import socket
@@ -113,15 +114,25 @@ def python():
         check("python.goes_on_after_a_reset", client.answers([client.begin("/")]) == [["200", b"ok", None]])
 
 
+def program(name, command):
+    """A client that prints one line a check."""
+    run = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    lines = run.stdout.splitlines()
+    for line in lines:
+        what, _, result = line.partition(": ")
+        check(f"{name}.{what}", result == "ok", result)
+    check(f"{name}.all", lines and lines[-1] == "end: ok" and run.returncode == 0, run.stderr[-1000:])
+
+
 def node():
     with Proxy() as proxy:
-        run = subprocess.run([shutil.which("node"), HERE / "node_client.mjs", str(proxy.plain), str(proxy.tls)], capture_output=True,
-                             text=True, timeout=60)
-        lines = run.stdout.splitlines()
-        for line in lines:
-            name, _, result = line.partition(": ")
-            check(f"node.{name}", result == "ok", result)
-        check("node.all", lines and lines[-1] == "end: ok" and run.returncode == 0, run.stderr[-1000:])
+        program("node", [shutil.which("node"), HERE / "node_client.mjs", str(proxy.plain), str(proxy.tls)])
 
 
-PARTS = (curl, python, node)
+def java():
+    with Proxy() as proxy:
+        certificate = os.path.join(proxy.folder.name, "cert.pem")
+        program("java", [shutil.which("java"), HERE / "JavaClient.java", str(proxy.plain), str(proxy.tls), certificate])
+
+
+PARTS = (curl, python, node, java)

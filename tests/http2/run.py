@@ -3,7 +3,7 @@
 
     run.py VMAUTH [--h2spec PATH] [--only NAME]
 
-Needs curl, openssl, node and Python's h2; `.ci/http2` installs them. One line a failed check and one a figure; ends with
+Needs curl, openssl, node, java with its compiler and Python's h2; `.ci/http2` installs them. One line a failed check and one a figure; ends with
 `N passed, N failed`, and with status 1 if anything failed.
 """
 
