@@ -78,10 +78,10 @@ mod pipelining;
 mod profiles;
 #[path = "behaviour/reload.rs"]
 mod reload;
-#[path = "behaviour/secret_files.rs"]
-mod secret_files;
 #[path = "behaviour/retry_budget.rs"]
 mod retry_budget;
+#[path = "behaviour/secret_files.rs"]
+mod secret_files;
 #[path = "behaviour/shown_secrets.rs"]
 mod shown_secrets;
 #[path = "behaviour/shutdown.rs"]

@@ -34,7 +34,7 @@ impl ReplyStats {
     /// A reply with this status has begun, whatever becomes of it.
     pub fn replied(&self, status: u16) {
         let class = usize::from(status / 100);
-        if let Some(count) = self.by_class.get(class).or(self.by_class.first()) {
+        if let Some(count) = self.by_class.get(class).or_else(|| self.by_class.first()) {
             count.fetch_add(1, Relaxed);
         }
     }
