@@ -23,7 +23,7 @@ use crate::authn::credentials::AuthHeaders;
 use crate::authn::password_checks::Place;
 use crate::authn::verified_tokens::VerifiedTokens;
 use crate::authn::{Verdict, authenticate, authenticate_others};
-use crate::forward::filters_form;
+use crate::forward::{filters_form, query_key};
 use crate::generation::Generation;
 use crate::metrics::CacheMetrics;
 use crate::options::Options;
@@ -33,6 +33,7 @@ use crate::proxy::request_id::of_client;
 use crate::rewrite::client_headers::{ForwardContext, authority, write_request_headers};
 use crate::rewrite::target_url::NormalPath;
 use crate::upstream::backend::Mark;
+use crate::upstream::balance::Policy;
 use crate::upstream::timeouts::Timeouts;
 use crate::user::{Backends, Target, User};
 use listener::Listener;
@@ -97,6 +98,8 @@ pub struct Try {
     pub marks: Vec<&'static str>,
     /// Requests on their way to it now.
     pub in_flight: u32,
+    /// Its part of the route's load.
+    pub weight: u16,
 }
 
 /// What the first backend gets.
@@ -312,18 +315,23 @@ async fn send(
     };
     answer.policy = backends.policy().name();
     answer.timeouts = target.timeouts;
-    let order = backends.preview();
+    let key = query_key::of(head, path, None, placeholders);
+    if backends.policy() == Policy::HashQuery && head.method() == "POST" {
+        answer.notes.push("hash_query goes by the args of a form as well, and an explanation has no body".to_owned());
+    }
+    let order = backends.preview(key);
     let mut written = Vec::new();
-    for backend in &order {
+    for (backend, weight) in &order {
         written.clear();
         target.write_target(&backend.target().url, &mut written, head, path, placeholders);
         answer.tries.push(Try {
             url: backend.target().url.on_wire(&written),
             marks: backend.marks().map(Mark::name).collect(),
             in_flight: backend.in_flight(),
+            weight: *weight,
         });
     }
-    let Some(first) = order.first() else { return answer.deny(502, "there is no backend") };
+    let Some((first, _)) = order.first() else { return answer.deny(502, "there is no backend") };
     let mut room = Vec::new();
     let (mut fields, url) = (HeaderList::default(), &first.target().url);
     let id_header = settings.request_id_header.as_deref();

@@ -54,7 +54,7 @@ pub static TABLE: &[FlagDef] = &[
     FlagDef::new("httpAuthHeader", TextList, "", "Request headers that may carry the credentials of users, tried in this order. Authorization when not set"),
     FlagDef::new("httpRealIPHeader", Text, "", "Request header with the address of the client, for ip_filters behind another proxy. Only useful when clients cannot set it themselves"),
     FlagDef::new("idleConnTimeout", Duration, "50s", "How long an unused connection to a backend is kept; shorter than what the backends allow, or requests may run into a closing connection. 0 means no limit"),
-    FlagDef::new("loadBalancingPolicy", Text, "least_loaded", "How requests are spread over several backends of a route: least_loaded or first_available. An own load_balancing_policy of a user or route goes first"),
+    FlagDef::new("loadBalancingPolicy", Text, "least_loaded", "How requests are spread over several backends of a route: least_loaded, first_available or hash_query. An own load_balancing_policy of a user or route goes first"),
     FlagDef::new("logInvalidAuthTokens", Bool, "", "Log why credentials were refused, and tell the client that they were; credentials are shown by fingerprint only"),
     FlagDef::new("maxConcurrentPerUserRequests", Int, "100", "How many requests of one user are served at once, unless the user has an own max_concurrent_requests. Further ones wait up to -maxQueueDuration; with 0, all are refused"),
     FlagDef::new("maxConcurrentRequests", Int, "1000", "How many requests are served at once in total. Further ones wait up to -maxQueueDuration; with 0, all are refused"),

@@ -7,6 +7,7 @@ pub mod attempt;
 pub mod error;
 pub mod form_stream;
 mod personal;
+pub mod query_key;
 pub mod record;
 pub mod reply;
 pub mod retry_policy;
@@ -33,6 +34,7 @@ use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::rewrite::form_body::{BodyReading, reading};
 use crate::rewrite::target_url::NormalPath;
 use crate::upstream::backend::Lease;
+use crate::upstream::balance::Policy;
 use crate::upstream::fault::Fault;
 use crate::upstream::health_check::HealthChecker;
 use crate::upstream::pool::{Pool, Pooled};
@@ -250,14 +252,15 @@ impl Forward<'_, '_> {
             self.kept = Some(RefCell::new(kept));
         }
         let backends = self.target.backends.fresh().await;
-        let attempts = backends.len();
+        let attempts = backends.attempts();
+        let key = if backends.policy() == Policy::HashQuery { self.query_key() } else { 0 };
         if let Some(budget) = &self.target.retry_budget {
             budget.request(self.waited_since);
         }
         let mut loan = ScratchLoan::take();
         let scratch = &mut loan.0;
         for attempt in 1..=attempts {
-            let Some(lease) = backends.pick() else { break };
+            let Some(lease) = backends.pick(key) else { break };
             scratch.target.clear();
             let url = &lease.target().url;
             self.target.write_target(url, &mut scratch.target, self.head, self.path, self.placeholders);
@@ -269,6 +272,12 @@ impl Forward<'_, '_> {
             }
         }
         Err(ForwardError::AllBackendsFailed { attempts })
+    }
+
+    /// What the query is about, whatever time it is for.
+    fn query_key(&self) -> u64 {
+        let form = (self.buffered.complete && is_form(self.head)).then_some(&*self.buffered.data);
+        query_key::of(self.head, self.path, form, self.placeholders)
     }
 
     /// Removes the args from a form that the route enforces; says how the body is framed towards the backend.

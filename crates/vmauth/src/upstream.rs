@@ -13,4 +13,5 @@ pub mod peer;
 pub mod pool;
 pub mod reply_stats;
 pub mod retry_budget;
+pub mod shares;
 pub mod timeouts;

@@ -16,6 +16,8 @@ mod backend_faults;
 mod backend_replies;
 #[path = "behaviour/backend_replies_counted.rs"]
 mod backend_replies_counted;
+#[path = "behaviour/balancing.rs"]
+mod balancing;
 #[path = "behaviour/bypasses.rs"]
 mod bypasses;
 #[path = "behaviour/causes.rs"]

@@ -14,11 +14,12 @@ use super::src_query_arg;
 use super::stage::Stage;
 use crate::rewrite::header_rules::split_header;
 use crate::rewrite::target_url::TargetUrl;
+use crate::upstream::shares::Share;
 use std::sync::Arc;
 use vmkit::go_regex::{GoRegex, GoRegexError};
 use vmkit::go_text::quote;
 use vmkit::yaml::Place;
-use vmkit::yaml::{Text, TextList};
+use vmkit::yaml::{At, Text, TextList};
 
 /// What to write instead of a pattern that is none.
 fn regex_hint(text: &str) -> &'static str {
@@ -204,16 +205,46 @@ impl Builder<'_, '_> {
     ) -> Option<TargetSpec> {
         let place = place.field(name);
         let mut urls = Vec::with_capacity(raw.urls.len());
+        let mut weights = Vec::with_capacity(raw.urls.len());
         for &(index, text) in &raw.urls {
             let item = index.map(|index| place.index(index));
-            urls.extend(self.url(text, item.as_ref().unwrap_or(&place), stage));
+            let item = item.as_ref().unwrap_or(&place);
+            let own = index.and_then(|index| raw.weights.iter().find(|(at, _)| *at == index));
+            let weight = own.map_or(1, |(_, weight)| self.weight(*weight, item, stage));
+            if let Some(url) = self.url(text, item, stage) {
+                urls.push(url);
+                weights.push(weight);
+            }
         }
-        let target = level.target(urls, &place, (stage, raw.mark), self.problems);
+        if !weights.is_empty() && weights.iter().all(|weight| *weight == 0) {
+            let message = format!("no URL of `{name}` has a weight above 0");
+            self.problems.push(
+                stage,
+                &place,
+                raw.mark,
+                message,
+                "leave one of them a weight, so that requests go somewhere",
+            );
+        }
+        if weights.iter().all(|weight| *weight == 1) {
+            weights.clear();
+        }
+        let target = level.target((urls, weights), &place, (stage, raw.mark), self.problems);
         if target.discover_backend_ips && target.urls.iter().any(|url| url.socket().is_some()) {
             let message = "a unix socket has no addresses that `discover_backend_ips` could find";
             self.problems.push(stage, &place, raw.mark, message, "set `discover_backend_ips: false` here");
         }
         (!target.urls.is_empty()).then_some(target)
+    }
+
+    fn weight(&mut self, At { value, mark }: At<i64>, place: &Place<'_>, stage: Stage) -> u16 {
+        let weight = u16::try_from(value).ok().filter(|weight| *weight <= Share::MAX_WEIGHT);
+        weight.unwrap_or_else(|| {
+            let message = format!("weight is {value} and must be from 0 to {}", Share::MAX_WEIGHT);
+            let hint = "only the proportion of weights counts";
+            self.problems.push(stage, &place.field("weight"), mark, message, hint);
+            1
+        })
     }
 
     fn url(&mut self, Text { value: text, mark }: Text<'_>, place: &Place<'_>, stage: Stage) -> Option<TargetUrl> {

@@ -256,6 +256,7 @@ impl Writer {
     fn target(&mut self, target: &TargetSpec) {
         let TargetSpec {
             urls,
+            weights,
             load_balancing_policy,
             watching: Watching { check, outliers, retry_budget },
             retry_status_codes,
@@ -269,6 +270,7 @@ impl Writer {
             keep_original_host,
         } = target;
         self.list("urls", urls, |url| quote(shown_url(&url.to_string())));
+        self.list("weights", weights, ToString::to_string);
         self.field("load_balancing_policy", load_balancing_policy.name());
         if let Some(check) = check {
             self.health_check(check);

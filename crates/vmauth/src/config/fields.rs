@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 use vmkit::yaml::ValueType::{
-    Boolean, Integer, Integers, Object as Nested, Objects, Text, TextMap, TextOrTexts, Texts,
+    Boolean, Integer, Integers, Object as Nested, Objects, Text, TextMap, TextOrItems, TextOrTexts, Texts,
 };
 use vmkit::yaml::{Elsewhere, FieldDef, Object, ValueType};
 
@@ -77,7 +77,12 @@ pub(super) enum Setting {
 }
 
 const SETTINGS: &[FieldDef<Setting>] = &[
-    row(Setting::UrlPrefix, "url_prefix", TextOrTexts, "URLs of the backends; the path of the request is added."),
+    row(
+        Setting::UrlPrefix,
+        "url_prefix",
+        TextOrItems("main.Backend"),
+        "URLs of the backends; the path of the request is added.",
+    ),
     row(
         Setting::DiscoverBackendIps,
         "discover_backend_ips",
@@ -95,7 +100,12 @@ const SETTINGS: &[FieldDef<Setting>] = &[
         Boolean,
         "Whether what a backend may have read is sent again only if its method is idempotent.",
     ),
-    row(Setting::LoadBalancingPolicy, "load_balancing_policy", Text, "`least_loaded` or `first_available`."),
+    row(
+        Setting::LoadBalancingPolicy,
+        "load_balancing_policy",
+        Text,
+        "`least_loaded`, `first_available` or `hash_query`.",
+    ),
     row(
         Setting::HealthCheck,
         "health_check",
@@ -205,7 +215,12 @@ const USER_OWN: &[FieldDef<UserField>] = &[
     row(UserField::Jwt, "jwt", Nested("main.JWTConfig"), "Whose tokens are the user's."),
     row(UserField::Mtls, "mtls", Nested("main.MTLSConfig"), "Whose client certificates are the user's."),
     row(UserField::UrlMap, "url_map", Objects("main.URLMap"), "Routes; the first that matches decides."),
-    row(UserField::DefaultUrl, "default_url", TextOrTexts, "URLs for requests that nothing else matches."),
+    row(
+        UserField::DefaultUrl,
+        "default_url",
+        TextOrItems("main.Backend"),
+        "URLs for requests that nothing else matches.",
+    ),
     row(
         UserField::DumpRequestOnErrors,
         "dump_request_on_errors",
@@ -271,6 +286,26 @@ const ROUTE_OWN: &[FieldDef<RouteField>] = &[
     row(RouteField::SrcQueryArgs, "src_query_args", Texts, "`name=value` or `name=~regex`, of which one must match."),
     row(RouteField::SrcHeaders, "src_headers", Texts, "`Name: value`, of which one must be there."),
 ];
+
+/// An item of `url_prefix` or `default_url` that is no text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BackendField {
+    Url,
+    Weight,
+}
+
+pub(super) static BACKEND: Object<BackendField> = Object::new(
+    "main.Backend",
+    &[
+        row(BackendField::Url, "url", Text, "URL of the backend."),
+        row(
+            BackendField::Weight,
+            "weight",
+            Integer,
+            "Its part of the load, 0 to 256, 1 when absent; 0 takes no requests.",
+        ),
+    ],
+);
 
 /// `jwt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -528,6 +563,7 @@ mod tests {
         check(&TOP);
         check(&USER);
         check(&ROUTE);
+        check(&BACKEND);
         check(&JWT);
         check(&OIDC);
         check(&VM_ACCESS);

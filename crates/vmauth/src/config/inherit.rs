@@ -152,7 +152,7 @@ impl Level {
     /// A target with these settings.
     pub(super) fn target(
         self,
-        urls: Vec<TargetUrl>,
+        (urls, weights): (Vec<TargetUrl>, Vec<u16>),
         place: &Place<'_>,
         (stage, mark): (Stage, Mark),
         problems: &mut Problems,
@@ -166,6 +166,7 @@ impl Level {
         };
         TargetSpec {
             urls,
+            weights,
             load_balancing_policy,
             watching: self.watching,
             retry_status_codes: self.retry_status_codes,
@@ -182,7 +183,7 @@ impl Level {
 }
 
 fn unknown_policy(text: &str) -> String {
-    format!("unexpected load_balancing_policy: {}; want least_loaded or first_available", quote(text))
+    format!("unexpected load_balancing_policy: {}; want least_loaded or first_available, or hash_query", quote(text))
 }
 
 /// Numbers that can be a status.

@@ -265,6 +265,8 @@ pub struct SrcHeader {
 pub struct TargetSpec {
     /// Never empty; `http` or `https` with a host each.
     pub urls: Vec<TargetUrl>,
+    /// Their parts of the load, in the same order; empty when all are 1.
+    pub weights: Vec<u16>,
     /// How to choose among `urls`.
     pub load_balancing_policy: Policy,
     /// How backends are watched.
@@ -298,6 +300,13 @@ pub struct Watching {
     pub outliers: Option<Arc<OutlierSpec>>,
     /// How many requests may be tried again; `None` = all.
     pub retry_budget: Option<BudgetSpec>,
+}
+
+impl TargetSpec {
+    /// Part of the load of a URL.
+    pub fn weight(&self, index: usize) -> u16 {
+        self.weights.get(index).copied().unwrap_or(1)
+    }
 }
 
 /// `access_log` of a user.

@@ -4,9 +4,10 @@
 //! checked here beyond types. The structs live only while one user is built and never leave this area.
 
 use super::fields::{
-    ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, BUDGET, BudgetField, HEALTH_CHECK,
-    HealthCheckField, IP_FILTERS, IpFiltersField, JWT, JwtField, LoginField, MTLS, MtlsField, OIDC, OUTLIERS,
-    OidcField, OutliersField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS, VmAccessField,
+    ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, BACKEND, BUDGET, BackendField, BudgetField,
+    HEALTH_CHECK, HealthCheckField, IP_FILTERS, IpFiltersField, JWT, JwtField, LoginField, MTLS, MtlsField, OIDC,
+    OUTLIERS, OidcField, OutliersField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS,
+    VmAccessField,
 };
 use super::stage::{Decoder, Stage};
 use jwt::VmAccess;
@@ -95,6 +96,8 @@ pub(super) struct RawUrls<'t> {
     pub(super) mark: Mark,
     /// Index within the list, or nothing for a single text.
     pub(super) urls: Vec<(Option<usize>, Text<'t>)>,
+    /// Weights of items that have one, by index within the list.
+    pub(super) weights: Vec<(usize, At<i64>)>,
 }
 
 /// An entry of `url_map`.
@@ -343,7 +346,9 @@ impl<'t> Reader<'t, '_> {
             Kind::Scalar { .. } | Kind::Mapping(_) => {
                 return match self.go_type(id) {
                     "<nil>" => None,
-                    "string" => self.text(id, place).map(|text| RawUrls { mark, urls: vec![(None, text)] }),
+                    "string" => {
+                        self.text(id, place).map(|text| RawUrls { mark, urls: vec![(None, text)], weights: Vec::new() })
+                    }
                     other => {
                         let message = format!("unexpected type for `url_prefix`: {other}; want string or []string");
                         fail(self, place, mark, message, "write a text or a list of texts");
@@ -356,10 +361,15 @@ impl<'t> Reader<'t, '_> {
             let message = "`url_prefix` must contain at least a single url".to_owned();
             fail(self, place, mark, message, "add a URL such as http://backend:8428/");
         }
-        let mut urls = Vec::with_capacity(items.len());
+        let (mut urls, mut weights) = (Vec::with_capacity(items.len()), Vec::new());
         for (index, &item) in items.iter().enumerate() {
             let place = &place.index(index);
             match self.go_type(item) {
+                _ if matches!(tree.node(item).kind, Kind::Mapping(_)) => {
+                    let (url, weight) = self.backend(item, place);
+                    urls.extend(url.map(|url| (Some(index), url)));
+                    weights.extend(weight.map(|weight| (index, weight)));
+                }
                 "string" => urls.extend(self.text(item, place).map(|text| (Some(index), text))),
                 other => {
                     let message = format!("`url_prefix` must contain array of strings; got {other}");
@@ -367,7 +377,28 @@ impl<'t> Reader<'t, '_> {
                 }
             }
         }
-        Some(RawUrls { mark, urls })
+        Some(RawUrls { mark, urls, weights })
+    }
+
+    /// An item of a list of URLs that is an object: URL and weight.
+    fn backend(&mut self, id: NodeId, place: &Place<'_>) -> (Option<Text<'t>>, Option<At<i64>>) {
+        let (mark, before) = (self.mark(id), self.problems.count());
+        let (mut url, mut weight) = (None, None);
+        for Member { field, name, value } in self.members(id, place, &BACKEND).unwrap_or_default() {
+            let place = &place.field(name);
+            match field {
+                BackendField::Url => url = self.text(value, place),
+                BackendField::Weight => {
+                    let mark = self.mark(value);
+                    weight = self.integer(value, place).map(|value| At { value, mark });
+                }
+            }
+        }
+        if url.is_none() && self.problems.count() == before {
+            let message = "an item of `url_prefix` without `url`";
+            self.problems.push(Stage::Values, place, mark, message, "write `{url: http://backend:8428/, weight: 2}`");
+        }
+        (url, weight)
     }
 
     fn access_log(&mut self, id: NodeId, place: &Place<'_>) -> Option<Vec<i64>> {

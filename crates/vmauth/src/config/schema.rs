@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use vmkit::yaml::{Object, ValueType};
 
 use super::fields::{
-    ACCESS_LOG, ACCESS_LOG_FILTERS, BUDGET, HEALTH_CHECK, IP_FILTERS, JWT, MTLS, OIDC, OUTLIERS, ROUTE, TOP, USER,
-    VM_ACCESS,
+    ACCESS_LOG, ACCESS_LOG_FILTERS, BACKEND, BUDGET, HEALTH_CHECK, IP_FILTERS, JWT, MTLS, OIDC, OUTLIERS, ROUTE, TOP,
+    USER, VM_ACCESS,
 };
 
 /// The schema, draft 2020-12.
@@ -16,6 +16,7 @@ pub fn schema() -> Value {
     let mut defs = Map::new();
     define(&mut defs, &USER);
     define(&mut defs, &ROUTE);
+    define(&mut defs, &BACKEND);
     define(&mut defs, &JWT);
     define(&mut defs, &OIDC);
     define(&mut defs, &VM_ACCESS);
@@ -69,6 +70,9 @@ fn value(kind: ValueType) -> Value {
         ]}),
         ValueType::Texts => json!({"type": ["array", "null"], "items": text()}),
         ValueType::TextOrTexts => json!({"anyOf": [text(), {"type": "array", "items": text()}]}),
+        ValueType::TextOrItems(name) => {
+            json!({"anyOf": [text(), {"type": "array", "items": {"anyOf": [text(), reference(name)]}}]})
+        }
         ValueType::Integers => json!({"type": ["array", "null"], "items": integer()}),
         ValueType::TextMap => json!({"type": ["object", "null"], "additionalProperties": text()}),
         ValueType::Object(name) => reference(name),

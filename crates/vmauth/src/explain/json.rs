@@ -47,6 +47,7 @@ impl Explanation {
                 "broken": !attempt.marks.is_empty(),
                 "marks": attempt.marks,
                 "in_flight": attempt.in_flight,
+                "weight": attempt.weight,
             })).collect::<Vec<_>>(),
             "notes": self.notes,
         })

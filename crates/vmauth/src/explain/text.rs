@@ -42,9 +42,10 @@ impl Explanation {
             for (number, attempt) in (1..).zip(&self.tries) {
                 let _ = write!(out, "  {number}. {}", shown_url(&attempt.url, with_secrets));
                 let marks: String = attempt.marks.iter().map(|mark| format!(", {mark}")).collect();
+                let weight = if attempt.weight == 1 { String::new() } else { format!(", weight {}", attempt.weight) };
                 let _ = match attempt.in_flight {
-                    0 if marks.is_empty() => writeln!(out),
-                    in_flight => writeln!(out, "  ({in_flight} in flight{marks})"),
+                    0 if marks.is_empty() && weight.is_empty() => writeln!(out),
+                    in_flight => writeln!(out, "  ({in_flight} in flight{weight}{marks})"),
                 };
             }
         }

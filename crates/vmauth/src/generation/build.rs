@@ -10,6 +10,7 @@ use vmkit::go_regex::GoRegex;
 use vmkit::go_text::quote;
 use vmkit::metrics::Set;
 use vmkit::tls::client_config::{ClientTls, ClientTlsOptions};
+use xxhash_rust::xxh64::xxh64;
 
 use super::carry_over::{ByAddress, Collector, Discovered, Owner};
 use super::jwt_users::jwt_users;
@@ -35,6 +36,7 @@ use crate::upstream::discovery::{self, Discovery, Entry, Resolving};
 use crate::upstream::health_check::{self, HealthChecker};
 use crate::upstream::peer::PeerRegistry;
 use crate::upstream::retry_budget::RetryBudget;
+use crate::upstream::shares::Share;
 use crate::user::{AccessLog, Backends, DeniedPaths, Route, Target, Upstream, User, UserIpFilter};
 
 impl Generation {
@@ -188,10 +190,11 @@ impl Builder<'_> {
             backends: if spec.discover_backend_ips {
                 Backends::Discovered(self.discovery(owner, &spec, tls))
             } else {
-                let backends = spec.urls.iter().map(|url| {
+                let backends = spec.urls.iter().enumerate().map(|(index, url)| {
                     let upstream = upstream(&context.peers, url.clone(), tls.as_ref());
                     let watch = watch(&upstream, &spec.watching, &context.checks);
-                    self.carried.backend(owner, upstream, watch)
+                    let identity = xxh64(url.to_string().as_bytes(), 0);
+                    (self.carried.backend(owner, upstream, watch), Share { weight: spec.weight(index), identity })
                 });
                 Backends::Configured(BackendSet::new(spec.load_balancing_policy, backends.collect()))
             },
@@ -212,11 +215,12 @@ impl Builder<'_> {
             tls: tls.clone().map(ByAddress),
             watching: spec.watching.clone(),
         };
-        let entries = spec.urls.iter().map(|url| Entry {
+        let entries = spec.urls.iter().enumerate().map(|(index, url)| Entry {
             url: url.to_string(),
             host: url.hostname().trim_start_matches("srv+").to_owned(),
             port: url.explicit_port().and_then(|port| port.parse().ok()),
             srv: url.is_srv(),
+            weight: spec.weight(index),
         });
         let (urls, watching) = (spec.urls.clone(), spec.watching.clone());
         let (peers, checks) = (self.context.peers.clone(), self.context.checks.clone());

@@ -28,7 +28,9 @@ pub(super) fn bad_port(rule: &'static Rule, input: &Input<'_>, findings: &mut Fi
         for (index, url) in target.urls.iter().enumerate() {
             let Some(port) = url.explicit_port().filter(|port| port.parse::<u16>().unwrap_or(0) == 0) else { continue };
             let item = format!("{place}[{index}]");
-            let place = if input.source.scalar(&item).is_some() { &item } else { &place };
+            let own = format!("{item}.url");
+            let places = [&item, &own].into_iter().find(|place| input.source.scalar(place).is_some());
+            let place = places.unwrap_or(&place);
             let message = format!("the port {port:?} of {:?} is no number from 1 to 65535", url.hostname());
             findings.push(rule, input.source, place, message, "write http://backend:8428/");
         }
@@ -163,6 +165,23 @@ pub(super) fn unreached_timeout(rule: &'static Rule, input: &Input<'_>, findings
                 GoDuration::from(request)
             );
             findings.push(rule, input.source, place, message, "make it shorter than request_timeout");
+        }
+    }
+}
+
+pub(super) fn unused_weight(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
+    for (place, target) in users(input).flat_map(targets) {
+        let weighted = target.weights.iter().position(|weight| *weight > 1);
+        if let ("first_available", Some(index)) = (target.load_balancing_policy.name(), weighted) {
+            let place = format!("{place}[{index}].weight");
+            let message = "first_available takes the first backend that can serve, whatever its weight is above 0";
+            findings.push(
+                rule,
+                input.source,
+                &place,
+                message,
+                "order the list, or choose another load_balancing_policy",
+            );
         }
     }
 }

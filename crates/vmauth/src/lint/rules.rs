@@ -93,4 +93,5 @@ pub static RULES: &[Rule] = &[
         texts::unset_variable,
     ),
     warning("unused-user", "An earlier user takes every certificate of a user with `mtls`.", credentials::unused_user),
+    warning("unused-weight", "Weights above 1 say nothing with `first_available`.", routes::unused_weight),
 ];

@@ -169,3 +169,18 @@ fn timeouts_that_another_one_ends() {
     check(&routes("response_timeout: 11s\n    request_timeout: 0"), &[]);
     check(&routes("connect_timeout: 1m"), &[("unreached-timeout", 6)]);
 }
+
+#[test]
+fn weights_that_say_nothing() {
+    let routes = |policy: &str| {
+        format!(
+            "unauthorized_user:\n  load_balancing_policy: {policy}\n  url_map:\n  - src_paths: [/a]\n    url_prefix:\n    - \
+             {{url: http://a/, weight: 0}}\n    - {{url: http://b/, weight: 3}}\n"
+        )
+    };
+    check(&routes("least_loaded"), &[]);
+    check(&routes("first_available"), &[("unused-weight", 7)]);
+    let port =
+        "unauthorized_user:\n  url_map:\n  - src_paths: [/a]\n    url_prefix:\n    - {weight: 2, url: 'http://a:0/'}\n";
+    check(port, &[("bad-port", 5)]);
+}

@@ -21,6 +21,7 @@ use crate::oidc::Issuers;
 use crate::proxy::ProxyShared;
 use crate::upstream::active_check::Checked;
 use crate::upstream::backend::{Backend as Balanced, Mark};
+use crate::upstream::balance::BackendList;
 use crate::upstream::fault::Fault;
 use crate::upstream::peer::Peer;
 use crate::upstream::pool::PoolReports;
@@ -354,7 +355,7 @@ fn set(target: &Target) -> &crate::upstream::balance::BackendSet<Upstream> {
     target.backends.known()
 }
 
-fn snapshot(target: &Target) -> Arc<Vec<Arc<Balanced<Upstream>>>> {
+fn snapshot(target: &Target) -> Arc<BackendList<Upstream>> {
     set(target).snapshot()
 }
 
@@ -394,10 +395,12 @@ fn shown_user(user: &Served) -> User {
 }
 
 fn shown_route(place: String, takes: String, target: &Target) -> Route {
-    let backend = |backend: &Arc<Balanced<Upstream>>| RouteBackend {
+    let list = snapshot(target);
+    let backend = |(index, backend): (usize, &Arc<Balanced<Upstream>>)| RouteBackend {
         url: shown_url(&backend.target().url.to_string()),
         state: if backend.is_broken() { "down" } else { "up" },
         marks: backend.marks().map(Mark::name).collect(),
+        weight: list.weight(index),
         in_flight: backend.in_flight(),
         attempts: backend.selections(),
         failures: backend.failures().iter().sum(),
@@ -406,7 +409,7 @@ fn shown_route(place: String, takes: String, target: &Target) -> Route {
         place,
         takes,
         policy: set(target).policy().name(),
-        backends: snapshot(target).iter().map(backend).collect(),
+        backends: list.iter().enumerate().map(backend).collect(),
     }
 }
 

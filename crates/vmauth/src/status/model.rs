@@ -217,6 +217,8 @@ pub struct RouteBackend {
     /// Why it is down: `broken` after a failed try, `unhealthy` by its check, `ejected`
     /// after too many failures. More words may come.
     pub marks: Vec<&'static str>,
+    /// Its part of the route's load; 0 takes no requests.
+    pub weight: u16,
     /// Tries that run now.
     pub in_flight: u32,
     /// Tries so far.

@@ -197,6 +197,9 @@ fn users(page: &mut String, users: &List<User>, query: &str) {
             push!(page, "<div><code>{}</code> {}<ul>", escape(&route.place), escape(&route.takes));
             for backend in &route.backends {
                 push!(page, "<li><code>{}</code> <span class=\"{1}\">{1}</span>", escape(&backend.url), backend.state);
+                if backend.weight != 1 {
+                    push!(page, ", weight {}", backend.weight);
+                }
                 for mark in &backend.marks {
                     push!(page, ", {mark}");
                 }

@@ -5,12 +5,22 @@
 //! for another reason than a failed try, in the way of the policy (panic mode); when there are none either, the first one.
 //! A selection touches a few atomics and takes no lock, and it runs for every try of every request.
 //!
+//! Weights other than equal ones, and `hash_query`, need to know how the load is to be divided ([`Shares`]); routes without
+//! either go on without it.
+//!
 //! It must never mark a backend as broken and never wait.
 
+mod hashed;
+mod list;
+mod weighted;
+
 use super::backend::{Backend, Lease, Mark};
+use super::shares::{Share, Shares};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+pub use list::BackendList;
 
 /// How the backends of a route share its load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +30,8 @@ pub enum Policy {
     LeastLoaded,
     /// `first_available`
     FirstAvailable,
+    /// `hash_query`
+    HashQuery,
 }
 
 impl Policy {
@@ -28,6 +40,7 @@ impl Policy {
         match name {
             "" | "least_loaded" => Some(Self::LeastLoaded),
             "first_available" => Some(Self::FirstAvailable),
+            "hash_query" => Some(Self::HashQuery),
             _ => None,
         }
     }
@@ -37,14 +50,32 @@ impl Policy {
         match self {
             Self::LeastLoaded => "least_loaded",
             Self::FirstAvailable => "first_available",
+            Self::HashQuery => "hash_query",
         }
     }
 }
 
+/// What the next choice depends on besides the backends.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'s> {
+    /// How backends are chosen.
+    pub policy: Policy,
+    /// How the load is divided, if not equally.
+    pub shares: Option<&'s Shares>,
+    /// The wrapping counter of the route.
+    pub turn: &'s AtomicU32,
+    /// What `hash_query` goes by.
+    pub key: u64,
+}
+
 /// Chooses an index of `backends` and counts it as in flight; `None` only for an empty list.
 ///
-/// `turn` is the wrapping counter of the route. With sequential requests `least_loaded` is a plain round robin.
-pub fn select<T>(policy: Policy, backends: &[Arc<Backend<T>>], turn: &AtomicU32) -> Option<usize> {
+/// With sequential requests `least_loaded` is a plain round robin.
+pub fn select<T>(choice: Choice<'_>, backends: &[Arc<Backend<T>>]) -> Option<usize> {
+    let Choice { policy, shares, turn, .. } = choice;
+    if let Some(shares) = shares {
+        return select_by_share(choice, shares, backends);
+    }
     let index = match (backends, policy) {
         ([], _) => return None,
         ([_], _) => 0,
@@ -52,10 +83,33 @@ pub fn select<T>(policy: Policy, backends: &[Arc<Backend<T>>], turn: &AtomicU32)
             let first = |usable: fn(&Backend<T>) -> bool| backends.iter().position(|backend| usable(backend));
             first(is_sound).or_else(|| first(may_be_tried)).unwrap_or(0)
         }
-        (_, Policy::LeastLoaded) => return Some(least_loaded(backends, turn)),
+        // A list of `hash_query` has shares.
+        (_, Policy::LeastLoaded | Policy::HashQuery) => return Some(least_loaded(backends, turn)),
     };
     backends.get(index)?.claim();
     Some(index)
+}
+
+/// The same where backends have different parts of the load. Those of weight 0 are never chosen.
+fn select_by_share<T>(choice: Choice<'_>, shares: &Shares, backends: &[Arc<Backend<T>>]) -> Option<usize> {
+    let first = |usable: fn(&Backend<T>) -> bool| {
+        let index = backends.iter().enumerate().position(|(at, backend)| shares.weight(at) > 0 && usable(backend))?;
+        backends.get(index)?.claim();
+        Some(index)
+    };
+    let of = |usable: fn(&Backend<T>) -> bool| match choice.policy {
+        Policy::FirstAvailable => first(usable),
+        Policy::HashQuery => hashed::preferred(backends, shares, choice.key, usable),
+        Policy::LeastLoaded => {
+            let start = choice.turn.fetch_add(1, Relaxed);
+            let (index, turns) = weighted::least_loaded(backends, shares, start, usable)?;
+            // Only if nobody moved the counter meanwhile.
+            let (now, next) = (start.wrapping_add(1), start.wrapping_add(turns));
+            let _ = choice.turn.compare_exchange(now, next, Relaxed, Relaxed);
+            Some(index)
+        }
+    };
+    of(is_sound).or_else(|| of(may_be_tried)).or_else(|| first(|_| true))
 }
 
 fn is_sound<T>(backend: &Backend<T>) -> bool {
@@ -102,50 +156,51 @@ fn least_loaded_of<T>(backends: &[Arc<Backend<T>>], start: u32, usable: impl Fn(
 pub struct BackendSet<T> {
     policy: Policy,
     turn: AtomicU32,
-    backends: ArcSwap<Vec<Arc<Backend<T>>>>,
+    backends: ArcSwap<BackendList<T>>,
 }
 
 impl<T> BackendSet<T> {
     /// A set that starts with the first backend.
-    pub fn new(policy: Policy, backends: Vec<Arc<Backend<T>>>) -> Self {
-        Self { policy, turn: AtomicU32::new(0), backends: ArcSwap::from_pointee(backends) }
+    pub fn new(policy: Policy, backends: Vec<(Arc<Backend<T>>, Share)>) -> Self {
+        let backends = ArcSwap::from_pointee(BackendList::new(backends, policy == Policy::HashQuery));
+        Self { policy, turn: AtomicU32::new(0), backends }
     }
 
     /// Sound backends in this order.
     pub fn of_targets(policy: Policy, targets: impl IntoIterator<Item = T>) -> Self {
-        Self::new(policy, targets.into_iter().map(|target| Arc::new(Backend::new(target))).collect())
+        Self::new(
+            policy,
+            targets.into_iter().map(|target| (Arc::new(Backend::new(target)), Share::default())).collect(),
+        )
     }
 
-    /// Backends right now: how many attempts a request has that reaches this stage now.
-    pub fn len(&self) -> usize {
-        self.backends.load().len()
+    /// Backends that take requests right now: how many attempts a request has that reaches this stage now.
+    pub fn attempts(&self) -> usize {
+        self.backends.load().taking()
     }
 
-    /// Whether there is no backend at all.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The backend of the next try; `None` only when there is no backend at all.
-    pub fn pick(&self) -> Option<Lease<T>> {
+    /// The backend of the next try; `None` only when there is no backend at all. `key` is what `hash_query` goes by.
+    pub fn pick(&self, key: u64) -> Option<Lease<T>> {
         let backends = self.backends.load();
-        let index = select(self.policy, &backends, &self.turn)?;
+        let choice = Choice { policy: self.policy, shares: backends.shares(), turn: &self.turn, key };
+        let index = select(choice, &backends)?;
         backends.get(index).map(|backend| Lease::of_claimed(Arc::clone(backend)))
     }
 
-    /// The backends that a request would try now, one after the other, if each of them failed and was found broken. Changes
+    /// The backends, each with its weight, that a request would try now, one after the other, if each of them failed and was found broken. Changes
     /// nothing.
-    pub fn preview(&self) -> Vec<Arc<Backend<T>>> {
+    pub fn preview(&self, key: u64) -> Vec<(Arc<Backend<T>>, u16)> {
         let backends = self.backends.load();
         let copies: Vec<_> = backends.iter().map(|backend| Arc::new(backend.state_copy())).collect();
         let turn = AtomicU32::new(self.turn.load(Relaxed));
         let mut order = Vec::with_capacity(backends.len());
-        for _ in 0..backends.len() {
-            let Some(index) = select(self.policy, &copies, &turn) else { break };
+        let choice = Choice { policy: self.policy, shares: backends.shares(), turn: &turn, key };
+        for _ in 0..backends.taking() {
+            let Some(index) = select(choice, &copies) else { break };
             let (Some(copy), Some(backend)) = (copies.get(index), backends.get(index)) else { break };
             drop(Lease::of_claimed(Arc::clone(copy)));
             copy.set_broken();
-            order.push(Arc::clone(backend));
+            order.push((Arc::clone(backend), backends.weight(index)));
         }
         order
     }
@@ -156,15 +211,18 @@ impl<T> BackendSet<T> {
     }
 
     /// Puts another list in place. Backends found in both lists by the caller keep their state by being the same `Arc`.
-    pub fn replace(&self, backends: Vec<Arc<Backend<T>>>) {
-        self.backends.store(Arc::new(backends));
+    pub fn replace(&self, backends: Vec<(Arc<Backend<T>>, Share)>) {
+        self.backends.store(Arc::new(BackendList::new(backends, self.policy == Policy::HashQuery)));
     }
 
     /// The list of this moment.
-    pub fn snapshot(&self) -> Arc<Vec<Arc<Backend<T>>>> {
+    pub fn snapshot(&self) -> Arc<BackendList<T>> {
         self.backends.load_full()
     }
 }
+
+#[cfg(test)]
+mod share_tests;
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +234,7 @@ mod tests {
     }
 
     fn pick(set: &BackendSet<usize>) -> usize {
-        *set.pick().unwrap().target()
+        *set.pick(0).unwrap().target()
     }
 
     fn mark(set: &BackendSet<usize>, broken: &[usize]) {
@@ -190,6 +248,7 @@ mod tests {
         f("", Some(Policy::LeastLoaded));
         f("least_loaded", Some(Policy::LeastLoaded));
         f("first_available", Some(Policy::FirstAvailable));
+        f("hash_query", Some(Policy::HashQuery));
         f("Least_Loaded", None);
         f("random", None);
     }
@@ -224,11 +283,11 @@ mod tests {
                     mark(&set, &[2]);
                 }
                 let held = pick_all(&set, round % 3);
-                let preview: Vec<_> = set.preview().iter().map(|backend| *backend.target()).collect();
+                let preview: Vec<_> = set.preview(0).iter().map(|(backend, _)| *backend.target()).collect();
                 let before: Vec<_> = set.snapshot().iter().map(|backend| backend.is_broken()).collect();
                 let tried: Vec<_> = (0..4)
                     .map(|_| {
-                        let lease = set.pick().unwrap();
+                        let lease = set.pick(0).unwrap();
                         lease.set_broken();
                         *lease.target()
                     })
@@ -245,19 +304,19 @@ mod tests {
     }
 
     fn pick_all(set: &BackendSet<usize>, count: usize) -> Vec<Lease<usize>> {
-        (0..count).map(|_| set.pick().unwrap()).collect()
+        (0..count).map(|_| set.pick(0).unwrap()).collect()
     }
 
     #[test]
     fn empty_list_picks_nothing() {
         let set = set(Policy::LeastLoaded, 0);
-        assert!(set.pick().is_none() && set.is_empty());
+        assert!(set.pick(0).is_none() && set.attempts() == 0);
     }
 
     #[test]
     fn idle_before_busy() {
         let set = set(Policy::LeastLoaded, 2);
-        let slow = set.pick().unwrap();
+        let slow = set.pick(0).unwrap();
         assert_eq!(*slow.target(), 0);
         for _ in 0..4 {
             assert_eq!(pick(&set), 1);
@@ -269,7 +328,7 @@ mod tests {
     #[test]
     fn parallel_load_is_shared_equally() {
         let set = set(Policy::LeastLoaded, 3);
-        let leases: Vec<_> = (0..12).map(|_| set.pick().unwrap()).collect();
+        let leases: Vec<_> = (0..12).map(|_| set.pick(0).unwrap()).collect();
         assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 4));
         drop(leases);
         assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 0));
@@ -279,7 +338,7 @@ mod tests {
     fn ties_keep_the_earlier_in_turn() {
         let set = set(Policy::LeastLoaded, 3);
         // The counter stands at 1 when all have one in flight.
-        let _leases: Vec<_> = (0..3).map(|_| set.pick().unwrap()).collect();
+        let _leases: Vec<_> = (0..3).map(|_| set.pick(0).unwrap()).collect();
         set.turn.store(1, Relaxed);
         assert_eq!(pick(&set), 1);
         assert_eq!(set.turn.load(Relaxed), 2);
@@ -297,10 +356,10 @@ mod tests {
     #[test]
     fn replaced_list_keeps_shared_backends() {
         let set = set(Policy::FirstAvailable, 2);
-        let held = set.pick().unwrap();
+        let held = set.pick(0).unwrap();
         let kept = Arc::clone(&set.snapshot()[0]);
-        set.replace(vec![Arc::new(Backend::new(9)), kept]);
-        assert_eq!((set.len(), pick(&set), set.snapshot()[1].in_flight()), (2, 9, 1));
+        set.replace(vec![(Arc::new(Backend::new(9)), Share::default()), (kept, Share::default())]);
+        assert_eq!((set.attempts(), pick(&set), set.snapshot()[1].in_flight()), (2, 9, 1));
         drop(held);
         assert_eq!(set.snapshot()[1].in_flight(), 0);
     }
@@ -313,9 +372,9 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        drop(set.pick());
+                        drop(set.pick(0));
                     }
-                    let held: Vec<_> = (0..50).map(|_| set.pick().unwrap()).collect();
+                    let held: Vec<_> = (0..50).map(|_| set.pick(0).unwrap()).collect();
                     all_hold.wait();
                     let loads: Vec<_> = set.snapshot().iter().map(|backend| backend.in_flight()).collect();
                     all_hold.wait();
@@ -360,12 +419,12 @@ mod tests {
                         let sound: Vec<_> = backends.iter().filter(|backend| !backend.is_broken()).collect();
                         let least = sound.iter().map(|backend| backend.in_flight()).min();
                         let first_sound = sound.first().map_or(0, |backend| *backend.target());
-                        let lease = set.pick().unwrap();
+                        let lease = set.pick(0).unwrap();
                         let before = lease.in_flight() - 1;
                         match (policy, least) {
                             (_, None) => prop_assert_eq!(*lease.target(), 0),
                             (Policy::FirstAvailable, _) => prop_assert_eq!(*lease.target(), first_sound),
-                            (Policy::LeastLoaded, Some(least)) => {
+                            (Policy::LeastLoaded | Policy::HashQuery, Some(least)) => {
                                 prop_assert!(!lease.is_broken());
                                 prop_assert_eq!(before, least);
                             }

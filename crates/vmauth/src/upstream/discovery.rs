@@ -8,6 +8,7 @@
 
 use super::backend::Backend;
 use super::balance::{BackendSet, Policy};
+use super::shares::Share;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use vmkit::net::dns::{DnsCause, DnsError};
+use xxhash_rust::xxh64::xxh64;
 
 /// A future that can move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -51,6 +53,8 @@ pub struct Entry {
     pub port: Option<u16>,
     /// Whether the host was written as `srv+host`.
     pub srv: bool,
+    /// Part of the load that each address gets.
+    pub weight: u16,
 }
 
 /// What every discovery of a generation shares.
@@ -177,7 +181,7 @@ impl<T: Send + Sync + 'static> Discovery<T> {
         let found = before.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.answers.clone_from(&found.answers);
         known.addresses.clone_from(&found.addresses);
-        self.backends.replace(before.backends.snapshot().to_vec());
+        self.list(&known.addresses, before.backends.snapshot().iter().cloned());
         if due != u64::MAX {
             // Never too early to be told from none.
             let wait = due.saturating_sub(before.now());
@@ -267,8 +271,18 @@ impl<T: Send + Sync + 'static> Discovery<T> {
             Some(backend) => Arc::clone(backend),
             None => (self.factory)(address.entry, &address.host, address.port),
         };
-        self.backends.replace(addresses.iter().map(backend).collect());
+        self.list(&addresses, addresses.iter().map(backend));
         known.addresses = addresses;
+    }
+
+    /// Lets requests choose among these backends, which have these addresses.
+    fn list(&self, addresses: &[Address], backends: impl Iterator<Item = Arc<Backend<T>>>) {
+        let shares = addresses.iter().map(|Address { entry, host, port }| {
+            let (url, weight) = self.entries.get(*entry).map_or(("", 1), |entry| (entry.url.as_str(), entry.weight));
+            let port = port.map(|port| port.to_string()).unwrap_or_default();
+            Share { weight, identity: xxh64([url, host, &port].join(" ").as_bytes(), 0) }
+        });
+        self.backends.replace(backends.zip(shares).collect());
     }
 
     fn warn_of_failure(&self, question: usize, cause: &QuestionError, has_answer: bool) {

@@ -10,6 +10,7 @@
 //! It must never keep a backend alive and never run on a worker.
 
 use super::backend::{Backend, DialAddress, HealthTarget, Mark};
+use super::balance::BackendList;
 use super::discovery::{BoxFuture, Lookup, Warn};
 use super::outliers::Reason;
 use std::io;
@@ -101,7 +102,7 @@ impl HealthChecker {
     }
 
     /// Leaves a backend out for a while, unless too many of `all`, the backends of its route, are left out already.
-    pub fn eject<T>(&self, backend: &Arc<Backend<T>>, all: Arc<Vec<Arc<Backend<T>>>>, reason: Reason)
+    pub fn eject<T>(&self, backend: &Arc<Backend<T>>, all: Arc<BackendList<T>>, reason: Reason)
     where
         T: HealthTarget + Send + Sync + 'static,
     {

@@ -22,6 +22,8 @@ pub enum ValueType {
     Texts,
     /// A text or a list of texts.
     TextOrTexts,
+    /// A text, or a list of texts and objects of the named type.
+    TextOrItems(&'static str),
     /// A list of whole numbers.
     Integers,
     /// An object with free names and text values.

@@ -74,7 +74,7 @@ fn setup(interval: Duration, urls: &[&str]) -> Setup {
             Some(_) | None => (*url, None),
         };
         let (host, srv) = host.strip_prefix("srv+").map_or((host, false), |host| (host, true));
-        Entry { url: format!("http://{url}/"), host: host.to_owned(), port, srv }
+        Entry { url: format!("http://{url}/"), host: host.to_owned(), port, srv, weight: 1 }
     });
     let factory: Factory<String> = Box::new(|entry, host, port| {
         let target = port.map_or_else(|| format!("{entry} {host}"), |port| format!("{entry} {host}:{port}"));
@@ -212,7 +212,7 @@ async fn addresses_that_stay_keep_their_state() {
     setup.discovery.ensure_fresh().await;
     let before = setup.discovery.backends().snapshot();
     before[1].set_broken();
-    let _lease = setup.discovery.backends().pick();
+    let _lease = setup.discovery.backends().pick(0);
     setup.names.set_ips("h", Ok(&["10.0.0.2", "10.0.0.1"]));
     setup.next_pass().await;
     assert!(Arc::ptr_eq(&before, &setup.discovery.backends().snapshot()));
