@@ -89,7 +89,7 @@ async fn serve(start: Start) -> Result<(), Fatal> {
     service.reload_with(start.options.config.check_interval, on_demand, reloader);
     let refresh = background::refresh_client_tls(app.environment.clone(), service.client.clone(), named_files);
     tokio::spawn(service.cancel().run_until_cancelled_owned(refresh));
-    let settings = crate::explain::Settings::new(&start.options, &start.service, false);
+    let settings = inspection::explain_settings(&start, false);
     service.route(explain_page::route(settings, app.serving.clone(), &start.options.auth.status_key));
     let make_proxy = app.proxies(&start, &service, None);
     let running = service.listen(make_proxy)?;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use vmkit::exchange::{HeaderList, HeaderWriter};
 use vmkit::http_server::{BasicGate, own_answer, path_after_prefix};
 use vmkit::metrics::Set;
+use vmkit::percent::decode_strict;
 use vmkit::units::GoDuration;
 
 use crate::admission::client_address::TrustedProxies;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub path_prefix: String,
     /// Whether the listener of users has the built-in pages as well.
     pub has_pages: bool,
+    /// Pages of the state that the listener of users has, because they have a key of their own.
+    pub status_pages: &'static [&'static str],
     /// `-httpAuth.*`, if it stands in front of users.
     pub gate: Option<BasicGate>,
     /// Names are not looked up, and providers were not asked for keys.
@@ -63,9 +66,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What the flags of a process say.
-    pub fn new(options: &Options, service: &vmkit::service::ServiceOptions, offline: bool) -> Self {
+    /// What the flags of a process say; `status_pages` are all that stand behind `-statusAuthKey`.
+    pub fn new(
+        options: &Options,
+        service: &vmkit::service::ServiceOptions,
+        status_pages: &'static [&'static str],
+        offline: bool,
+    ) -> Self {
         Self {
+            status_pages: if options.auth.status_key.is_set() { status_pages } else { &[] },
             auth_headers: AuthHeaders::new(options.auth.headers.clone()),
             trusted_proxies: TrustedProxies::new(options.auth.trusted_proxies.clone()),
             remove_xff: options.auth.remove_xff,
@@ -207,6 +216,13 @@ pub async fn explain(settings: &Settings, generation: &Generation, asked: &Asked
     if let Some(page) = own_answer(head.method(), path).filter(|page| page.is_everywhere || settings.has_pages) {
         answer.outcome = Outcome::Own(page.status);
         answer.message = format!("answered by vmauth itself: {}", page.name);
+        return answer;
+    }
+    let decoded = decode_strict(path, false);
+    let is_path = |page: &&&str| decoded.as_deref() == Some(page.as_bytes());
+    if let Some(page) = settings.status_pages.iter().find(is_path) {
+        answer.outcome = Outcome::Own(None);
+        answer.message = format!("answered by vmauth itself: {page}, behind -statusAuthKey");
         return answer;
     }
     if settings.gate.as_ref().is_some_and(|gate| gate.opens_for(head) != Some(true)) {

@@ -28,6 +28,17 @@ const HTML: &str = "text/html; charset=utf-8";
 /// Longest body of a form.
 const MAX_FORM: usize = 256 * 1024;
 
+/// Paths of [`routes`], and of the explanations beside them.
+pub const PATHS: [&str; 7] = [
+    "/vmauth/status",
+    "/vmauth/status-token",
+    "/vmauth/status-logging",
+    "/vmauth/status-config",
+    "/vmauth/status.css",
+    "/vmauth/status.js",
+    "/vmauth/explain",
+];
+
 /// The routes. `control` runs what takes milliseconds.
 pub fn routes(sources: &Arc<Sources>, key: &Password, control: &Handle) -> Vec<AppRoute> {
     let with_key = |route: AppRoute| route.with_key(key.clone(), "-statusAuthKey").guarded_by(key.clone());

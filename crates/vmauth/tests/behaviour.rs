@@ -20,6 +20,8 @@ mod backend_replies_counted;
 mod balancing;
 #[path = "behaviour/bypasses.rs"]
 mod bypasses;
+#[path = "behaviour/cause_page.rs"]
+mod cause_page;
 #[path = "behaviour/causes.rs"]
 mod causes;
 #[path = "behaviour/certificate_files.rs"]

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use super::{Start, build_context, config_defaults, config_path, issuers, named_files};
 use crate::config::AuthConfig;
 use crate::control::reload::parse;
+use crate::explain::Settings;
 use crate::generation::Generation;
 use crate::lint::{Finding, Flags, Rule, lint_files};
+use crate::status;
 
 /// The files of the config.
 ///
@@ -63,6 +65,11 @@ pub async fn built(start: &Start, config: AuthConfig, offline: bool, ask: bool) 
         issuers.start(users.issuers()).await;
     }
     generation
+}
+
+/// What explanations need to know of the flags.
+pub fn explain_settings(start: &Start, offline: bool) -> Settings {
+    Settings::new(&start.options, &start.service, &status::PATHS, offline)
 }
 
 fn lint_flags(start: &Start) -> Flags {

@@ -3,7 +3,7 @@
 use super::words::Words;
 use super::{CommandError, Output};
 use crate::app::{Start, inspection};
-use crate::explain::{self, Asked, Settings};
+use crate::explain::{self, Asked};
 
 pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandError> {
     let usage = |text: String| CommandError::Usage(text, "explain");
@@ -12,7 +12,7 @@ pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandE
     let files = inspection::read(start).await?;
     let config = inspection::parsed(start, &files)?;
     let offline = words.is_set("offline");
-    let settings = Settings::new(&start.options, &start.service, offline);
+    let settings = inspection::explain_settings(start, offline);
     // Providers are only asked when something hangs on their keys.
     let asks_providers = !offline && asked.brings_token(&settings);
     let generation = inspection::built(start, config, offline, asks_providers).await;

@@ -10,7 +10,7 @@ use super::words::Words;
 use super::{CommandError, Output};
 use crate::app::{Start, inspection};
 use crate::config::AuthConfig;
-use crate::explain::{self, Asked, Explanation, Outcome, Settings};
+use crate::explain::{self, Asked, Explanation, Outcome};
 
 /// The one check of such a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +117,7 @@ pub(super) async fn run(start: &Start, words: &Words) -> Result<Output, CommandE
     let config = inspection::parsed(start, &files)?;
     let routes = routes(&config);
     let offline = words.is_set("offline");
-    let settings = Settings::new(&start.options, &start.service, offline);
+    let settings = inspection::explain_settings(start, offline);
     let ask = !offline && cases.iter().any(|case| case.request.bearer.is_some());
     let generation = inspection::built(start, config, offline, ask).await;
     let (mut reached, mut results) = (BTreeSet::new(), Vec::new());

@@ -170,7 +170,13 @@ impl Failure {
             },
             Self::Reply(error) => TryError::Backend {
                 trivial: is_trivial(&error),
-                fault: if matches!(error, ReplyError::Malformed(_)) { Fault::Malformed } else { Fault::Cut },
+                fault: match error {
+                    ReplyError::Malformed(_) | ReplyError::NotHttp { .. } => Fault::Malformed,
+                    ReplyError::Eof { .. }
+                    | ReplyError::Io { .. }
+                    | ReplyError::Refused { .. }
+                    | ReplyError::Reset { .. } => Fault::Cut,
+                },
                 stale: reused && error.is_before_reply(),
                 reached: true,
                 refused: matches!(error, ReplyError::Refused { .. }),
@@ -190,9 +196,11 @@ fn is_trivial(error: &ReplyError) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
     match error {
         ReplyError::Io { source, .. } => matches!(source.kind(), BrokenPipe | ConnectionReset),
-        ReplyError::Eof { .. } | ReplyError::Refused { .. } | ReplyError::Reset { .. } | ReplyError::Malformed(_) => {
-            false
-        }
+        ReplyError::Eof { .. }
+        | ReplyError::Refused { .. }
+        | ReplyError::Reset { .. }
+        | ReplyError::Malformed(_)
+        | ReplyError::NotHttp { .. } => false,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What an engineer on call looks for: each cause of a refused or failed request is named by one line of the log, one line
-//! of the access log, one metric or the state page, whichever he looks at first.
+//! of the access log, one metric or the state page, whichever he looks at first. Each alone: `cause_page.rs`.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::minted::Signer;
 use crate::vmauth::{AUTH, Vmauth, one_user};
 
 /// An HTTP server that answers a TLS handshake as such servers do.
-fn plain_server() -> std::net::SocketAddr {
+pub(crate) fn plain_server() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -24,7 +24,8 @@ fn plain_server() -> std::net::SocketAddr {
     address
 }
 
-fn provider_of(signer: &Signer) -> Backend {
+/// A provider with this key.
+pub(crate) fn provider_of(signer: &Signer) -> Backend {
     let provider = Backend::saying("");
     let (url, keys) = (provider.url(), signer.jwks());
     provider.set_handler(move |request| match request.target.as_str() {

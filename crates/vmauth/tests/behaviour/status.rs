@@ -6,7 +6,7 @@ use testkit::certs::Authority;
 use testkit::{Backend, Client, Gate, Reply, eventually};
 
 use crate::minted::Signer;
-use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
+use crate::vmauth::{AUTH, Vmauth, binary, one_user, user_of_urls};
 
 const INTERNAL: &str = "-httpInternalListenAddr=127.0.0.1:0";
 
@@ -56,6 +56,32 @@ fn it_is_not_there_for_users_unless_it_has_a_key() {
         assert!(config.contains("password: ***") && !config.contains("hunter2\n"), "{config}");
         post(address, "/vmauth/status-token", &[], "token=x").expect(401);
     }
+}
+
+#[test]
+fn explain_knows_the_pages_that_users_reach_by_a_key() {
+    let backend = Backend::saying("ok");
+    let proxy = Vmauth::start(&one_user(&[&backend], ""), &["-statusAuthKey=k"]);
+    let config = format!("-auth.config={}", proxy.config().display());
+    let explained = |path: &str, flags: &[&str]| {
+        let output =
+            std::process::Command::new(binary()).args(["explain", &config, "-u", "u:p", path]).args(flags).output();
+        String::from_utf8_lossy(&output.expect("vmauth starts").stdout).into_owned()
+    };
+    for path in ["/vmauth/status", "/vmauth/status-token", "/vmauth/status-logging", "/vmauth/status-config"] {
+        proxy.client().get(path, &[AUTH]).expect(401);
+        let text = explained(path, &["-statusAuthKey=k"]);
+        assert!(text.contains(&format!("answered by vmauth itself: {path}, behind -statusAuthKey")), "{text}");
+        assert!(explained(path, &[]).starts_with("allowed: user \"u\""), "without a key the path is the user's");
+    }
+    for path in ["/vmauth/status.css", "/vmauth/status.js"] {
+        proxy.client().get(path, &[]).expect(200);
+        assert!(explained(path, &["-statusAuthKey=k"]).contains("answered by vmauth itself"));
+    }
+    proxy.client().get("/vmauth/explain?authKey=k", &[]).expect(405);
+    assert!(explained("/vmauth/explain", &["-statusAuthKey=k"]).contains("answered by vmauth itself"));
+    proxy.client().get("/vmauth/statusx", &[AUTH]).expect(200);
+    assert!(explained("/vmauth/statusx", &["-statusAuthKey=k"]).starts_with("allowed: user \"u\""));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::head_error::HeadError;
+use crate::go_text::quote;
 
 /// Why no reply came. The texts are those users know from logs.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +37,36 @@ pub enum ReplyError {
     /// The reply is no HTTP, or ambiguous.
     #[error("net/http: HTTP/1.x transport connection broken: malformed HTTP response: {0}")]
     Malformed(HeadError),
+    /// The peer speaks another protocol.
+    #[error("net/http: HTTP/1.x transport connection broken: malformed HTTP response {start}{hint}")]
+    NotHttp {
+        /// The first bytes, in quotes.
+        start: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
 }
 
+/// Bytes of another protocol that are shown.
+const SHOWN: usize = 64;
+
 impl ReplyError {
+    /// Why this is no head of a reply; what does not even begin like one is shown.
+    pub(super) fn of_head(error: HeadError, bytes: &[u8]) -> Self {
+        if bytes.starts_with(b"HTTP/") {
+            return Self::Malformed(error);
+        }
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+        // An alert of TLS (RFC 8446 §5.1).
+        let hint = if bytes.starts_with(&[0x15, 3]) { "; it speaks TLS on this port: write https://" } else { "" };
+        Self::NotHttp { start: quote(line.get(..SHOWN).unwrap_or(line)), hint }
+    }
+
     /// Whether the connection died before the first byte of the reply.
     pub fn is_before_reply(&self) -> bool {
         match self {
             Self::Eof { begun } | Self::Io { begun, .. } => !begun,
-            Self::Refused { .. } | Self::Reset { .. } | Self::Malformed(_) => false,
+            Self::Refused { .. } | Self::Reset { .. } | Self::Malformed(_) | Self::NotHttp { .. } => false,
         }
     }
 }

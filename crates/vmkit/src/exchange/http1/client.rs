@@ -201,7 +201,7 @@ impl Http1ReplyReader {
                         return Poll::Ready(Ok(()));
                     }
                     Ok(None) => {}
-                    Err(error) => return Poll::Ready(Err(ReplyError::Malformed(error))),
+                    Err(error) => return Poll::Ready(Err(ReplyError::of_head(error, self.reader.unread()))),
                 }
             }
             match self.reader.poll_more(cx) {

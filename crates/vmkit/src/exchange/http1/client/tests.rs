@@ -104,6 +104,17 @@ async fn errors_say_whether_the_reply_had_begun() {
     f("", "EOF", true).await;
     f("H", "unexpected EOF", false).await;
     f("HTTP/1.1 100 Continue\r\n\r\n", "unexpected EOF", false).await;
+    let broken = "net/http: HTTP/1.x transport connection broken: malformed HTTP response";
+    f("SSH-2.0-x\"\r\n", &format!("{broken} \"SSH-2.0-x\\\"\""), false).await;
+    let shown = "x".repeat(64);
+    f(&"x".repeat(100), &format!("{broken} \"{shown}\""), false).await;
+    f(
+        "\u{15}\u{3}\u{1}\0\u{2}",
+        &format!("{broken} \"\\x15\\x03\\x01\\x00\\x02\"; it speaks TLS on this port: write https://"),
+        false,
+    )
+    .await;
+    f("HTTP/1.1 2x0 OK\r\n\r\n", &format!("{broken}: malformed request"), false).await;
     let (mut half, mut backend) = pair().await;
     begin(&mut half, "GET", BodyKind::None);
     backend.write_all("HTTP/1.1 103 x\r\n\r\n".repeat(MAX_INTERIM + 1).as_bytes()).await.unwrap();
