@@ -359,12 +359,12 @@ fn a_slow_dialogue_is_not_a_stall() {
     let backend = Backend::replying(
         Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nbody").then(Step::Wait(gate.clone())).send("tail"),
     );
-    let proxy = Vmauth::start(&one_user(&[&backend], ""), &["-responseTimeout=200ms"]);
+    let proxy = Vmauth::start(&one_user(&[&backend], ""), &["-responseTimeout=3s"]);
     let mut client = proxy.client();
     client.request("GET", "/", &[AUTH], None);
     assert_eq!(client.reply_head().status, 200);
     assert_eq!(client.read_exactly(4), b"body");
-    client.expect_silence(Duration::from_millis(600));
+    client.expect_silence(Duration::from_millis(3500));
     gate.open();
     assert_eq!(client.read_exactly(4), b"tail");
     proxy.expect_metrics(&[("user.request_errors_total", 0.0), ("user.concurrent_requests_current", 0.0)]);
