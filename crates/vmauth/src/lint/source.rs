@@ -13,7 +13,8 @@ pub struct Source<'t> {
 struct File<'t> {
     /// Empty if it is the only one.
     name: &'t str,
-    text: &'t str,
+    /// Once for the whole file: a rule that looks at each value asks for the line of each.
+    lines: Vec<&'t str>,
     tree: Tree<'t>,
 }
 
@@ -31,7 +32,7 @@ impl<'t> Source<'t> {
     pub fn new(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
         let read = |(name, text): (&'t str, &'t str)| {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            Some(File { name, text, tree: Tree::parse(text).ok()? })
+            Some(File { name, lines: text.lines().collect(), tree: Tree::parse(text).ok()? })
         };
         Self { files: files.into_iter().filter_map(read).collect() }
     }
@@ -73,16 +74,19 @@ impl<'t> Source<'t> {
 
     /// What follows the scalar in its line.
     pub(super) fn rest_of_line(&self, scalar: Scalar<'_>) -> &str {
-        let text = self.files.get(scalar.file).map_or("", |file| file.text);
-        let line = text.lines().nth(scalar.mark.line as usize - 1).unwrap_or_default();
+        let lines = self.lines(scalar.file);
+        let line = lines.get(scalar.mark.line as usize - 1).copied().unwrap_or_default();
         let start = line.char_indices().nth(scalar.mark.column as usize - 1).map_or(line.len(), |(at, _)| at);
         line.get(start + scalar.text.len()..).unwrap_or_default()
     }
 
+    fn lines(&self, file: usize) -> &[&'t str] {
+        self.files.get(file).map_or(&[], |file| &file.lines)
+    }
+
     /// Rules that comments of a file switch off for it: `# lint-off: narrow-pattern open-to-all`.
     pub(super) fn switched_off(&self, file: usize) -> Vec<&str> {
-        let lines = self.files.get(file).map_or("", |file| file.text).lines();
-        let comments = lines.filter_map(|line| line.trim_start().strip_prefix('#'));
+        let comments = self.lines(file).iter().filter_map(|line| line.trim_start().strip_prefix('#'));
         let lists = comments.filter_map(|comment| comment.trim_start().strip_prefix("lint-off:"));
         lists.flat_map(str::split_whitespace).collect()
     }
