@@ -165,7 +165,7 @@ impl Handler for Proxy {
 
 impl<'c> From<Facts<'c>> for unauthorized::Asked<'c> {
     fn from(facts: Facts<'c>) -> Self {
-        Self { head: facts.head, client: facts.client, common_lines: facts.common_lines }
+        Self { head: facts.head, client: facts.client, common_lines: facts.common_lines, started: facts.started }
     }
 }
 
@@ -308,10 +308,10 @@ impl Proxy {
         if body.is_done() {
             self.shared.metrics.buffer_duration.update(0.0);
         }
-        let started = Instant::now();
+        let started = (!body.is_done()).then(Instant::now);
         let result = buffer(body, limits, deadline).await;
         let is_empty = result.as_ref().is_ok_and(|body| body.complete && body.data.is_empty());
-        if !is_empty {
+        if let (Some(started), false) = (started, is_empty) {
             self.shared.metrics.buffer_duration.update_duration(started.elapsed());
         }
         let buffered = result.map_err(|error| self.buffer_error(&error))?;

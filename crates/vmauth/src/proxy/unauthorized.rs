@@ -26,6 +26,8 @@ pub struct Asked<'c> {
     pub client: &'c Client,
     /// Header lines of every reply.
     pub common_lines: &'c HeaderList,
+    /// When its head had come.
+    pub started: Instant,
 }
 
 /// No credentials, and nothing is served without: asks for them at once.
@@ -124,7 +126,7 @@ impl Refused<'_> {
 /// not seen there before; then after the time that a failure would take. `false` when the client has left.
 pub async fn admit(shared: &ProxyShared, user: &User, asked: Asked<'_>, body: &mut RequestBody<'_>) -> bool {
     let ip = shared.login_ip(asked.head, asked.client);
-    let Some(factor) = shared.failed_logins.admit(ip, user.name(), Instant::now()) else { return true };
+    let Some(factor) = shared.failed_logins.admit(ip, user.name(), asked.started) else { return true };
     let has_waited = wait(shared, factor, body).await;
     if has_waited {
         shared.failed_logins.remember(ip, user.name());

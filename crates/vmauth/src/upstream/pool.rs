@@ -89,7 +89,8 @@ pub struct Pool {
 struct Idle {
     exchange: Box<ClientExchange>,
     tls_generation: u64,
-    since: Instant,
+    /// When a sweep first found it idle: putting a connection back is no reason to read the clock.
+    since: Option<Instant>,
 }
 
 /// A connection, or one stream of a shared one, that is in use, with what is needed to give it back.
@@ -204,8 +205,8 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(peer.id()).or_default();
         if connections.len() < self.options.max_idle {
-            let since = Instant::now();
-            connections.push(Idle { exchange: pooled.exchange, tls_generation: pooled.tls_generation, since });
+            let Pooled { exchange, tls_generation, .. } = pooled;
+            connections.push(Idle { exchange, tls_generation, since: None });
         }
     }
 
@@ -214,8 +215,8 @@ impl Pool {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|_, connections| {
             connections.retain_mut(|idle| {
-                now.saturating_duration_since(idle.since) < self.options.idle_timeout
-                    && idle.exchange.is_idle_and_open()
+                let since = *idle.since.get_or_insert(now);
+                now.saturating_duration_since(since) < self.options.idle_timeout && idle.exchange.is_idle_and_open()
             });
             connections.shrink_to(8);
             !connections.is_empty()

@@ -24,6 +24,7 @@ impl Stall {
     }
 
     /// Passes on what a write says; `TimedOut` when it waits for longer than the limit.
+    #[inline]
     pub(super) fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let (Poll::Pending, Some(limit)) = (&written, self.limit) else {
             self.timer = None;

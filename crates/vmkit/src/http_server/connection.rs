@@ -152,13 +152,14 @@ impl<H: Handler> Connection<H> {
             }
             self.idle.set(false);
             let exchange = http.exchange();
-            if !max_age.is_zero() && accepted.elapsed() > max_age {
+            let now = Instant::now();
+            if !max_age.is_zero() && now.duration_since(accepted) > max_age {
                 metrics.conn_timeout_closed.inc();
                 exchange.reply.set_close();
             } else if options.disable_keep_alive {
                 exchange.reply.set_close();
             }
-            self.serve_exchange(exchange, &mut deadline).await;
+            self.serve_exchange(exchange, &mut deadline, now).await;
             if !http.finish().await || self.context.draining.has_begun() {
                 return;
             }
@@ -166,8 +167,8 @@ impl<H: Handler> Connection<H> {
         }
     }
 
-    /// Serves one exchange, whatever protocol has brought it.
-    async fn serve_exchange<'a>(&'a self, exchange: Exchange<'a>, deadline: &'a mut Deadline) {
+    /// Serves one exchange, whatever protocol has brought it, whose head came at `started`.
+    async fn serve_exchange<'a>(&'a self, exchange: Exchange<'a>, deadline: &'a mut Deadline, started: Instant) {
         let shared = &self.context.shared;
         shared.metrics.requests_all.inc();
         let request = Request {
@@ -175,7 +176,7 @@ impl<H: Handler> Connection<H> {
             exchange,
             client: &self.client,
             deadline,
-            started: Instant::now(),
+            started,
             common_lines: &shared.common_lines,
             shared,
         };
@@ -191,10 +192,11 @@ impl<H: Handler> Exchanges for Connection<H> {
         reply: &'a mut ReplyWriter,
     ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
         Box::pin(async move {
-            let mut deadline = Deadline::new(Instant::now() + HEAD_TIMEOUT);
+            let now = Instant::now();
+            let mut deadline = Deadline::new(now + HEAD_TIMEOUT);
             deadline.set(None);
             let exchange = Exchange { head, body: RequestBody::stream(body, head.body()), reply };
-            self.serve_exchange(exchange, &mut deadline).await;
+            self.serve_exchange(exchange, &mut deadline, now).await;
         })
     }
 
