@@ -1,7 +1,7 @@
 //! One line: a sample with its name, labels, value and timestamp, or something else.
 
 use super::metadata::comment;
-use super::{Line, is_blank, number, skip_blanks, trim_end_blanks};
+use super::{Line, is_blank, number, skip_blanks};
 
 /// Parses lines; keeps its buffers from line to line.
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl LineParser {
     /// Reads name and labels, and tells where they end.
     fn series(&mut self, line: &[u8]) -> Option<(Text, usize)> {
         self.labels.clear();
-        let end = line.iter().position(|&byte| byte == b'{' || is_blank(byte)).unwrap_or(line.len());
+        let end = memchr::memchr3(b'{', b' ', b'\t', line).unwrap_or(line.len());
         let mut name = (end > 0).then(|| place(0, end));
         let rest = skip_blanks(line.get(end..)?);
         let mut series_end = end;
@@ -144,13 +144,12 @@ impl LineParser {
                 }
                 _ => {
                     let tail = line.get(at..)?;
-                    let length = memchr::memchr(b'=', tail)?;
-                    let label = trim_end_blanks(tail.get(..length)?);
-                    if label.iter().any(|&byte| is_blank(byte) || matches!(byte, b'{' | b'}' | b',' | b'"')) {
+                    let length = tail.iter().position(|&byte| ENDS_LABEL_NAME[usize::from(byte)])?;
+                    let text = place(at, at + length);
+                    at = blanks_end(line, at + length);
+                    if line.get(at) != Some(&b'=') {
                         return None;
                     }
-                    let text = place(at, at + label.len());
-                    at += length;
                     self.label_value(line, &mut at, text)?;
                 }
             }
@@ -212,13 +211,30 @@ impl Text {
 
 /// The token at the beginning, up to a blank or a hash, and what follows it.
 fn token(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|&byte| is_blank(byte) || byte == b'#').unwrap_or(text.len());
+    // Nothing below the blank but the tab is in a number, so one comparison passes over most bytes.
+    let ends = |byte: u8| byte <= b'#' && (is_blank(byte) || byte == b'#');
+    let end = text.iter().position(|&byte| ends(byte)).unwrap_or(text.len());
     text.split_at(end)
 }
 
-fn blanks_end(line: &[u8], at: usize) -> usize {
-    at + line.get(at..).unwrap_or_default().iter().take_while(|&&byte| is_blank(byte)).count()
+fn blanks_end(line: &[u8], mut at: usize) -> usize {
+    while line.get(at).is_some_and(|&byte| is_blank(byte)) {
+        at += 1;
+    }
+    at
 }
+
+/// What a label name without quotes cannot hold; a table, because every byte of every name is looked at.
+const ENDS_LABEL_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let ends = b"= \t{},\"";
+    let mut index = 0;
+    while index < ends.len() {
+        table[ends[index] as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 fn place(start: usize, end: usize) -> Text {
     Text::Line { start: offset(start), end: offset(end) }

@@ -96,6 +96,9 @@ impl Batch {
         let mut room = self.limits.bytes.saturating_sub(self.body.len() + self.metadata.len());
         let Some(left) = room.checked_sub(head) else { return 0 };
         room = left;
+        if let [only] = samples {
+            return usize::from(rows > 0 && sample_len(only) <= room);
+        }
         let fits = |sample: &&Sample| {
             let len = sample_len(sample);
             let fits = len <= room;

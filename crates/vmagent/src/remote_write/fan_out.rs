@@ -146,6 +146,7 @@ impl FanOut {
         for (index, pipe) in self.pipes.iter_mut().enumerate() {
             let mut emitter = Emitter::new(&pipe.remote, &mut self.packer, &self.metrics);
             let own_rules = rules.by_url.get(index).filter(|rules| !rules.is_empty());
+            let mut rows = 0;
             for series in spread.iter() {
                 if let Some(shards) = &mut self.shards
                     && !shards.urls_of(&series).any(|chosen| chosen == index)
@@ -165,11 +166,12 @@ impl FanOut {
                     pipe.remote.metrics.relabel_dropped.add(series.samples().len() as u64);
                     continue;
                 };
-                pipe.remote.metrics.rows_after_relabel.add(samples.len() as u64);
+                rows += samples.len() as u64;
                 let labels = self.external.apply(&kept, &mut scratch.message);
                 let count = kept.labels().len() + self.external.len();
                 pipe.batch.add(labels, count, samples, now, &mut emitter);
             }
+            pipe.remote.metrics.rows_after_relabel.add(rows);
             if !pipe.without_metadata {
                 block.metadata().for_each(|metadata| pipe.batch.add_metadata(&metadata, now, &mut emitter));
             }

@@ -137,6 +137,17 @@ impl SeriesBlock {
             return;
         }
         let (name_len, value_len) = (name.len() as u32, value.len() as u32);
+        if (1..=SHORT).contains(&name.len()) && (1..=SHORT).contains(&value.len()) {
+            let head = [LABEL_TAG, (name_len + value_len + 4) as u8, NAME_TAG, name_len as u8];
+            let name_at = self.bytes.len() as u32 + head.len() as u32;
+            let value_at = name_at + name_len + 2;
+            self.bytes.extend_from_slice(&head);
+            self.bytes.extend_from_slice(name);
+            self.bytes.extend_from_slice(&[VALUE_TAG, value_len as u8]);
+            self.bytes.extend_from_slice(value);
+            self.labels.push(LabelAt { name: name_at, name_len, value: value_at, value_len });
+            return;
+        }
         self.bytes.reserve(name.len() + value.len() + 17);
         self.bytes.push(LABEL_TAG);
         push_varint(&mut self.bytes, field_len(name_len) + field_len(value_len));
@@ -333,6 +344,9 @@ const LABEL_TAG: u8 = 0x0a;
 /// Fields of `Label`, length-delimited.
 const NAME_TAG: u8 = 0x0a;
 const VALUE_TAG: u8 = 0x12;
+
+/// Texts of at most this size have lengths of one byte, and so has the message of two of them.
+const SHORT: usize = 61;
 
 /// Length of a field with so many bytes; an empty one is left out, as the format wants it.
 fn field_len(len: u32) -> u32 {

@@ -20,6 +20,8 @@ pub struct LabelAssembly {
     /// Labels of the target and external ones as they follow those of a page that clashes with none.
     common: SeriesBlock,
     common_names: Box<[Box<[u8]>]>,
+    /// Bits of the lengths of these names: most labels of a page are no candidates for a clash.
+    common_lengths: u64,
     honor_labels: bool,
     /// Whether samples without clash can be written directly.
     direct: bool,
@@ -53,6 +55,7 @@ impl LabelAssembly {
         common.end_series();
         Self {
             common,
+            common_lengths: labels.iter().fold(0, |bits, (name, _)| bits | length_bit(name)),
             common_names: labels.iter().map(|(name, _)| name.into()).collect(),
             honor_labels: settings.honor_labels,
             direct: settings.metric_relabel.is_empty(),
@@ -96,9 +99,6 @@ impl LabelAssembly {
 
     /// `None` when a label clashes with one of the target or the external ones.
     fn write_directly(&self, line: &SampleLine<'_>, block: &mut SeriesBlock) -> Option<usize> {
-        if line.labels().any(|(name, _)| self.common_names.iter().any(|known| **known == *name)) {
-            return None;
-        }
         block.begin_series();
         let name = line.name();
         let mut count = 1;
@@ -108,6 +108,10 @@ impl LabelAssembly {
             block.push_label(NAME, name);
         }
         for (name, value) in line.labels() {
+            if self.common_lengths & length_bit(name) != 0 && self.common_names.iter().any(|known| **known == *name) {
+                block.cancel_series();
+                return None;
+            }
             if !(value.is_empty() || name.is_empty() || name.starts_with(b"__") && name != NAME) {
                 block.push_label(name, value);
                 count += 1;
@@ -131,6 +135,11 @@ impl LabelAssembly {
             labels.push(name, value);
         }
     }
+}
+
+/// One bit for each length; long names share the last.
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// Applies the rules of the job and removes the labels that are none.
