@@ -4,12 +4,14 @@ They run in the order of SCENARIOS, on one stack that is never reset: the agent 
 end none of its samples may be missing. A refused token is answered after two to three seconds.
 """
 
+import json
+import re
 import threading
 import time
 
 import kit
 
-from .providers import ALGORITHMS, LIFETIME
+from .providers import ALGORITHMS, GUIDE, LIFETIME
 
 WRITE_PATH = "/insert/{}/prometheus/api/v1/write"
 # Seconds for tokens that shall not end on a slow machine.
@@ -101,6 +103,31 @@ def by_hand(stack):
     lower = kit.request("GET", stack.proxy.url + "/insert/api/v1/write", {"Authorization": "bearer " + token})
     stack.check("`bearer` in lower case is fine", lower.status == 204, lower.status)
 
+
+@only("keycloak")
+def the_book(stack):
+    """the config and the claims of docs/providers/keycloak.md"""
+    page = (GUIDE.parents[1] / "docs/providers/keycloak.md").read_text()
+    place, address = kit.folder("book"), f"127.0.0.1:{kit.free_port()}"
+    config = re.search(r"```yaml\n(.*?)```", page, re.S).group(1)
+    (place / "auth.yml").write_text(stack.localised(config, {"https://keycloak.example.com/realms/vm": stack.provider.issuer}))
+    proxy = kit.Process("book", type(stack.proxy).binary, f"-auth.config={place}/auth.yml", f"-httpListenAddr={address}")
+    proxy.wait_log("started server at")
+    token = stack.provider.token("vmagent")
+    shown, real = json.loads(re.search(r"```json token\n(.*?)```", page, re.S).group(1)), kit.token_part(token, 1)
+    stack.check("the token of Keycloak has the claims of the page", shown.keys() <= real.keys() | OF_DEFAULT_ROLES, (sorted(shown), sorted(real)))
+    reply = kit.request("GET", f"http://{address}/api/v1/write", kit.bearer(token))
+    stack.check("it writes to its tenant", reply.status == 204 and any(each.token == token for each in stack.store.seen("0:0")),
+                (reply.status, reply.text(), real, proxy.log()[-1500:]))
+    reply = kit.request("GET", f"http://{address}/api/v1/query?query=up", kit.bearer(token))
+    stack.check("and has no other route", reply.status == 400 and "user writers missing route" in reply.text(), (reply.status, reply.text()))
+    stranger = kit.request("GET", f"http://{address}/api/v1/write", kit.bearer(stack.provider.token("vmagent-string")))
+    stack.check("a client without the audience is refused", stranger.status == 401, (stranger.status, stranger.text()))
+    proxy.stop()
+
+
+# Claims of the page that come with the default roles, which the realm of the guide does not give.
+OF_DEFAULT_ROLES = {"resource_access"}
 
 OBJECTS = {
     "{}": "0:0",
@@ -406,6 +433,6 @@ def the_whole_run(stack):
 
 
 SCENARIOS = (
-    started_before_the_provider, samples_travel, queries, by_hand, claims, algorithms, refresh, key_rotation, tenant_change, provider_away,
+    started_before_the_provider, samples_travel, queries, by_hand, the_book, claims, algorithms, refresh, key_rotation, tenant_change, provider_away,
     provider_hangs, secrets, parts_away, upstreams_agent, upstreams_proxy, nothing_is_told, the_whole_run,
 )
