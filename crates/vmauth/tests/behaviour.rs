@@ -86,6 +86,8 @@ mod reload;
 mod retry_budget;
 #[path = "behaviour/secret_files.rs"]
 mod secret_files;
+#[path = "behaviour/several_credentials.rs"]
+mod several_credentials;
 #[path = "behaviour/shown_secrets.rs"]
 mod shown_secrets;
 #[path = "behaviour/shutdown.rs"]

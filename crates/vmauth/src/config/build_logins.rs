@@ -6,11 +6,13 @@
 
 use super::builder::{Builder, KEEP_ONE, UserContext};
 use super::model::Credential;
-use super::raw::{RawLogin, text_of};
+use super::raw::{RawLogin, RawUser, text_of};
 use crate::password_hash::{HashError, PasswordHash};
 use vmkit::secret::Secret;
 use vmkit::yaml::{Mark, Text};
 
+/// Slow hashes of a user name: each is computed for a wrong password.
+const MAX_HASHES: usize = 8;
 const HASH_HINT: &str = "write $argon2id$…, $2b$… or sha256:…; `vmauth hash-password` makes one";
 const TOKEN_HASH_HINT: &str = "write sha256: and 64 hex digits; `vmauth hash-password -sha256` makes one";
 
@@ -81,6 +83,28 @@ fn is_any(group: &[(&str, Option<Text<'_>>)]) -> bool {
 }
 
 impl<'t> Builder<'t, '_> {
+    /// All static credentials of a user, its own before those of `credentials`. There a user name beside the list is that
+    /// of its items and no login of its own.
+    pub(super) fn logins(&mut self, raw: &RawUser<'t>, context: UserContext<'_>) -> Vec<Credential> {
+        let Some(items) = &raw.credentials else {
+            return self.login(&raw.login, raw.mark, raw.damaged, context).into_iter().collect();
+        };
+        let mut found = Vec::new();
+        let has_own = raw.login.written().any(|(field, _)| field != "username");
+        if has_own || items.is_empty() {
+            let own = if has_own { raw.login } else { RawLogin::default() };
+            found.extend(self.login(&own, raw.mark, raw.damaged, context));
+        }
+        let list = context.place.field("credentials");
+        for (index, item) in items.iter().enumerate() {
+            let place = list.index(index);
+            let name = raw.login.username.filter(|_| is_any(&item.login.passwords()));
+            let login = RawLogin { username: full(item.login.username).or(name), ..item.login };
+            found.extend(self.login(&login, item.mark, item.damaged, UserContext { place: &place, ..context }));
+        }
+        found
+    }
+
     /// The credential of a login; nothing when there is none or a problem was reported. `mark` is that of the object.
     pub(super) fn login(
         &mut self,
@@ -146,7 +170,16 @@ impl<'t> Builder<'t, '_> {
         context: UserContext<'_>,
     ) -> Option<Credential> {
         match PasswordHash::parse(text.value) {
-            Ok(hash) => Some(Credential::PasswordHash { username, hash }),
+            Ok(hash) => {
+                let count = self.hashes.entry(username.clone()).or_insert(0);
+                *count += usize::from(hash.is_slow());
+                if *count == MAX_HASHES + 1 {
+                    let message =
+                        format!("more than {MAX_HASHES} hashes of one username: a wrong password costs all of them");
+                    self.problems.push(context.stage, &context.place.field(field), text.mark, message, "remove some");
+                }
+                Some(Credential::PasswordHash { username, hash })
+            }
             Err(error) => {
                 let is_costly = matches!(error, HashError::TooCostly(_));
                 let hint = if is_costly { "make it again with a lower cost" } else { HASH_HINT };

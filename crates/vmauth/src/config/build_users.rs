@@ -61,7 +61,7 @@ pub(super) fn build<'t>(files: &'t [FileTree<'t>], inputs: &Inputs<'_>, problems
         let place = root.field("users");
         for (index, &id) in top.users.iter().enumerate() {
             if let Some(user) = builder.user(index, id, &place.index(index)) {
-                config.lookup_keys += user.credential.lookup_keys();
+                config.lookup_keys += user.credentials().map(Credential::lookup_keys).sum::<usize>();
                 config.users.push(user);
             }
         }
@@ -96,6 +96,7 @@ impl<'t> Builder<'t, '_> {
             ("jwt", raw.jwt.as_ref().map(|jwt| jwt.mark)),
             ("name", full(raw.name)),
             ("mtls", raw.mtls.as_ref().map(|mtls| mtls.mark)),
+            ("credentials", raw.credentials.is_some().then_some(raw.mark)),
         ];
         let others = others.into_iter().filter_map(|(field, mark)| Some((field, mark?)));
         for (field, mark) in raw.login.written().chain(others) {
@@ -111,17 +112,19 @@ impl<'t> Builder<'t, '_> {
         let jwt = raw.jwt.take();
         let stage = if jwt.is_some() { Stage::JwtUsers } else { Stage::Users };
         let context = UserContext { place, stage, is_jwt: jwt.is_some() };
-        let credential = match jwt {
+        let credentials = match jwt {
             Some(jwt) => {
                 self.refuse_mix_with_jwt(&raw, context);
                 let owner = self.owner(&raw, index);
-                Some(Credential::Jwt(Box::new(self.jwt(&jwt, owner, context))))
+                vec![Credential::Jwt(Box::new(self.jwt(&jwt, owner, context)))]
             }
-            None => self.credential(&raw, index, context),
+            None => self.credentials(&raw, index, context),
         };
-        let display_name = display_name(&raw, credential.as_ref());
+        let display_name = display_name(&raw, credentials.first());
+        let mut credentials = credentials.into_iter();
         // The rest is checked all the same, so that all problems are listed.
-        let user = self.finish(&raw, context, credential.unwrap_or(Credential::None), display_name);
+        let user = self.finish(&raw, context, credentials.next().unwrap_or(Credential::None), display_name);
+        let user = UserSpec { more_credentials: credentials.collect(), ..user };
         (!matches!(user.credential, Credential::None)).then_some(user)
     }
 
@@ -135,27 +138,34 @@ impl<'t> Builder<'t, '_> {
             let message = "auth_token, bearer_token, username and password cannot be specified if jwt is set";
             self.problems.push(context.stage, context.place, raw.mark, message, KEEP_ONE);
         }
+        if raw.credentials.is_some() {
+            let message = "credentials cannot be specified if jwt is set";
+            self.problems.push(context.stage, &context.place.field("credentials"), raw.mark, message, KEEP_ONE);
+        }
         if let Some(mtls) = &raw.mtls {
             let message = "mtls cannot be specified if jwt is set";
             self.problems.push(context.stage, &context.place.field("mtls"), mtls.mark, message, KEEP_ONE);
         }
     }
 
-    /// The credential of a user without `jwt`.
-    fn credential(&mut self, raw: &RawUser<'t>, index: usize, context: UserContext<'_>) -> Option<Credential> {
+    /// The credentials of a user without `jwt`.
+    fn credentials(&mut self, raw: &RawUser<'t>, index: usize, context: UserContext<'_>) -> Vec<Credential> {
+        let owner = self.owner(raw, index);
         if let Some(mtls) = &raw.mtls {
-            if raw.login.is_set() {
+            if raw.login.is_set() || raw.credentials.is_some() {
                 let message = "auth_token, bearer_token, username and password cannot be specified if mtls is set";
                 self.problems.push(context.stage, context.place, raw.mark, message, KEEP_ONE);
-                return None;
+                return Vec::new();
             }
-            let spec = self.mtls(mtls, raw.damaged, context)?;
-            self.refuse_duplicate("mtls", vec![mtls_name(&spec)], self.owner(raw, index), context);
-            return Some(Credential::Mtls(spec));
+            let Some(spec) = self.mtls(mtls, raw.damaged, context) else { return Vec::new() };
+            self.refuse_duplicate("mtls", vec![mtls_name(&spec)], owner, context);
+            return vec![Credential::Mtls(spec)];
         }
-        let credential = self.login(&raw.login, raw.mark, raw.damaged, context)?;
-        self.refuse_duplicate("auth token", credential.identities(), self.owner(raw, index), context);
-        Some(credential)
+        let credentials = self.logins(raw, context);
+        for credential in &credentials {
+            self.refuse_duplicate("auth token", credential.identities(), owner, context);
+        }
+        credentials
     }
 
     /// Reports a credential of the kind `what` that another user has already.
@@ -237,6 +247,7 @@ impl<'t> Builder<'t, '_> {
             place: place.to_string(),
             metric_labels: self.metric_labels(raw, context, &display_name),
             credential,
+            more_credentials: Vec::new(),
             display_name,
             max_concurrent_requests: max_concurrent_requests
                 .map_or(self.inputs.defaults.max_concurrent_requests_per_user, |limit| {
@@ -332,15 +343,18 @@ fn is_label_name(name: &str) -> bool {
 fn display_name(raw: &RawUser<'_>, credential: Option<&Credential>) -> String {
     let (name, username) = (text_of(raw.name), text_of(raw.login.username));
     let hash = |kind: &str, token: &Secret| format!("{kind}:hash:{:016X}", xxh64(token.expose().as_bytes(), 0));
+    let items = raw.credentials.iter().flatten();
+    let logins = std::iter::once(&raw.login).chain(items.map(|item| &item.login));
+    let first = logins.into_iter().find(|login| login.is_set()).unwrap_or(&raw.login);
     match credential {
         _ if !name.is_empty() => name.to_owned(),
         _ if !username.is_empty() => username.to_owned(),
         // A name that stays when the token is replaced.
-        Some(Credential::Bearer(_)) if raw.login.bearer_token_file.is_some() => {
-            format!("bearer_token:file:{}", text_of(raw.login.bearer_token_file))
+        Some(Credential::Bearer(_)) if first.bearer_token_file.is_some() => {
+            format!("bearer_token:file:{}", text_of(first.bearer_token_file))
         }
-        Some(Credential::AuthToken(_)) if raw.login.auth_token_file.is_some() => {
-            format!("auth_token:file:{}", text_of(raw.login.auth_token_file))
+        Some(Credential::AuthToken(_)) if first.auth_token_file.is_some() => {
+            format!("auth_token:file:{}", text_of(first.auth_token_file))
         }
         Some(Credential::Bearer(token)) => hash("bearer_token", token),
         Some(Credential::AuthToken(token)) => hash("auth_token", token),
@@ -350,7 +364,8 @@ fn display_name(raw: &RawUser<'_>, credential: Option<&Credential>) -> String {
             let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02X}")).collect();
             format!("bearer_token:sha256:{digits}")
         }
-        Some(Credential::Basic { .. } | Credential::PasswordHash { .. } | Credential::None) | None => String::new(),
+        Some(Credential::Basic { username, .. } | Credential::PasswordHash { username, .. }) => username.clone(),
+        Some(Credential::None) | None => String::new(),
     }
 }
 

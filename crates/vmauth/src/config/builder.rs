@@ -65,6 +65,8 @@ pub(super) struct Builder<'t, 'b> {
     /// One set for equal lists of keys.
     pub(super) key_sets: HashMap<Vec<String>, Arc<KeySet>>,
     pub(super) owners: HashMap<String, Owner<'t>>,
+    /// How many slow hashes a user name has.
+    pub(super) hashes: HashMap<String, usize>,
     pub(super) flags: Level,
     pub(super) real_ip_header: Option<String>,
 }
@@ -93,6 +95,7 @@ impl<'t, 'b> Builder<'t, 'b> {
             claim_sets: HashMap::new(),
             key_sets: HashMap::new(),
             owners: HashMap::new(),
+            hashes: HashMap::new(),
             flags,
             real_ip_header,
         }

@@ -109,6 +109,7 @@ impl Writer {
         let UserSpec {
             place: _,
             credential,
+            more_credentials,
             display_name,
             metric_labels,
             max_concurrent_requests,
@@ -124,6 +125,12 @@ impl Writer {
         } = user;
         self.field("name", quote(display_name));
         self.credential(credential);
+        if !more_credentials.is_empty() {
+            self.section("credentials");
+        }
+        for credential in more_credentials {
+            self.item(|out| out.credential(credential));
+        }
         self.list("metric_labels", metric_labels, |(name, value)| format!("{name}={}", quote(value)));
         self.field("max_concurrent_requests", max_concurrent_requests);
         if let Some(log) = access_log {

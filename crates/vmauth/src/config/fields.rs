@@ -32,6 +32,7 @@ pub(super) static TOP: Object<TopField> = Object::new(
 )
 .elsewhere(&[(
     &[
+        "credentials",
         "username",
         "password",
         "password_file",
@@ -181,6 +182,9 @@ const LOGIN: &[FieldDef<LoginField>] = &[
     row(LoginField::AuthTokenFile, "auth_token_file", Text, "File with that value."),
 ];
 
+/// An item of `credentials`.
+pub(super) static CREDENTIAL: Object<LoginField> = Object::new("main.Credential", LOGIN);
+
 /// An entry of `users`, or `unauthorized_user`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UserField {
@@ -198,6 +202,7 @@ pub(super) enum UserField {
     TlsInsecureSkipVerify,
     MetricLabels,
     AccessLog,
+    Credentials,
     Login(LoginField),
     Setting(Setting),
 }
@@ -235,6 +240,7 @@ const USER_OWN: &[FieldDef<UserField>] = &[
     row(UserField::TlsInsecureSkipVerify, "tls_insecure_skip_verify", Boolean, "Whether any certificate will do."),
     row(UserField::MetricLabels, "metric_labels", TextMap, "Labels of the user's metrics."),
     row(UserField::AccessLog, "access_log", Nested("main.AccessLog"), "Logs the user's requests."),
+    row(UserField::Credentials, "credentials", Objects("main.Credential"), "More credentials of the same user."),
 ];
 
 /// An entry of `url_map`.
@@ -266,6 +272,7 @@ const OF_USERS: &[Elsewhere] = &[(
         "tls_insecure_skip_verify",
         "metric_labels",
         "access_log",
+        "credentials",
         "username",
         "password",
         "password_file",
@@ -574,5 +581,6 @@ mod tests {
         check(&BUDGET);
         check(&ACCESS_LOG);
         check(&ACCESS_LOG_FILTERS);
+        check(&CREDENTIAL);
     }
 }

@@ -97,6 +97,8 @@ pub struct UserSpec {
     pub place: String,
     /// How requests prove to be this user's.
     pub credential: Credential,
+    /// `credentials`: more of them, static ones.
+    pub more_credentials: Vec<Credential>,
     /// Name for messages, logs and metrics (docs/reference/auth.md); empty for `unauthorized_user`.
     pub display_name: String,
     /// Labels of the user's metrics, sorted by their `name="value"` text. Holds `username=<display name>` unless
@@ -125,6 +127,11 @@ pub struct UserSpec {
 }
 
 impl UserSpec {
+    /// All credentials of the user.
+    pub fn credentials(&self) -> impl Iterator<Item = &Credential> {
+        std::iter::once(&self.credential).chain(&self.more_credentials)
+    }
+
     /// All its targets.
     pub fn targets(&self) -> impl Iterator<Item = &TargetSpec> {
         let routes = self.routes.iter().map(|route| &route.target);

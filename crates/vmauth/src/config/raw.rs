@@ -5,8 +5,8 @@
 
 use super::fields::{
     ACCESS_LOG, ACCESS_LOG_FILTERS, AccessLogField, AccessLogFiltersField, BACKEND, BUDGET, BackendField, BudgetField,
-    HEALTH_CHECK, HealthCheckField, IP_FILTERS, IpFiltersField, JWT, JwtField, LoginField, MTLS, MtlsField, OIDC,
-    OUTLIERS, OidcField, OutliersField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS,
+    CREDENTIAL, HEALTH_CHECK, HealthCheckField, IP_FILTERS, IpFiltersField, JWT, JwtField, LoginField, MTLS, MtlsField,
+    OIDC, OUTLIERS, OidcField, OutliersField, ROUTE, RouteField, Setting, TOP, TopField, USER, UserField, VM_ACCESS,
     VmAccessField,
 };
 use super::stage::{Decoder, Stage};
@@ -31,6 +31,8 @@ pub(super) struct RawUser<'t> {
     pub(super) damaged: bool,
     pub(super) name: Option<Text<'t>>,
     pub(super) login: RawLogin<'t>,
+    /// `credentials`, when it is there.
+    pub(super) credentials: Option<Vec<RawCredential<'t>>>,
     pub(super) jwt: Option<At<RawJwt<'t>>>,
     pub(super) mtls: Option<At<RawMtls<'t>>>,
     pub(super) settings: RawSettings<'t>,
@@ -48,8 +50,15 @@ pub(super) struct RawUser<'t> {
     pub(super) access_log: Option<Vec<i64>>,
 }
 
+/// An item of `credentials`.
+pub(super) struct RawCredential<'t> {
+    pub(super) mark: Mark,
+    pub(super) damaged: bool,
+    pub(super) login: RawLogin<'t>,
+}
+
 /// Static credentials.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct RawLogin<'t> {
     pub(super) username: Option<Text<'t>>,
     pub(super) password: Option<Text<'t>>,
@@ -257,9 +266,23 @@ impl<'t> Reader<'t, '_> {
             UserField::TlsInsecureSkipVerify => raw.tls_insecure_skip_verify = self.boolean(id, place),
             UserField::MetricLabels => raw.metric_labels = self.text_map(id, place).unwrap_or_default(),
             UserField::AccessLog => raw.access_log = self.access_log(id, place),
+            UserField::Credentials => {
+                let items = self.items(id, place, "[]main.Credential");
+                let item = |(index, &item)| self.credential(item, &place.index(index));
+                raw.credentials = items.map(|items| items.iter().enumerate().map(item).collect());
+            }
             UserField::Login(field) => self.login(field, id, place, &mut raw.login),
             UserField::Setting(setting) => self.setting(setting, id, place, &mut raw.settings),
         }
+    }
+
+    fn credential(&mut self, id: NodeId, place: &Place<'_>) -> RawCredential<'t> {
+        let before = self.problems.count();
+        let mut login = RawLogin::default();
+        for Member { field, name, value } in self.members(id, place, &CREDENTIAL).unwrap_or_default() {
+            self.login(field, value, &place.field(name), &mut login);
+        }
+        RawCredential { mark: self.mark(id), damaged: self.problems.count() > before, login }
     }
 
     fn login(&mut self, field: LoginField, id: NodeId, place: &Place<'_>, raw: &mut RawLogin<'t>) {

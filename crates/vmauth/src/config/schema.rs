@@ -7,14 +7,15 @@ use serde_json::{Map, Value, json};
 use vmkit::yaml::{Object, ValueType};
 
 use super::fields::{
-    ACCESS_LOG, ACCESS_LOG_FILTERS, BACKEND, BUDGET, HEALTH_CHECK, IP_FILTERS, JWT, MTLS, OIDC, OUTLIERS, ROUTE, TOP,
-    USER, VM_ACCESS,
+    ACCESS_LOG, ACCESS_LOG_FILTERS, BACKEND, BUDGET, CREDENTIAL, HEALTH_CHECK, IP_FILTERS, JWT, MTLS, OIDC, OUTLIERS,
+    ROUTE, TOP, USER, VM_ACCESS,
 };
 
 /// The schema, draft 2020-12.
 pub fn schema() -> Value {
     let mut defs = Map::new();
     define(&mut defs, &USER);
+    define(&mut defs, &CREDENTIAL);
     define(&mut defs, &ROUTE);
     define(&mut defs, &BACKEND);
     define(&mut defs, &JWT);

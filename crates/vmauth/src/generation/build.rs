@@ -54,19 +54,21 @@ impl Generation {
         let mut users = Vec::with_capacity(config.users.len());
         for spec in config.users {
             let index = u32::try_from(users.len()).unwrap_or(u32::MAX);
-            tokens.add(spec.credential.lookup_values(), index);
-            match &spec.credential {
-                Credential::Basic { username, .. } => tokens.add_name(username),
-                Credential::PasswordHash { username, hash } => {
-                    tokens.add_name(username);
-                    hashed.add_password(username, hash.clone(), index);
+            for credential in spec.credentials() {
+                tokens.add(credential.lookup_values(), index);
+                match credential {
+                    Credential::Basic { username, .. } => tokens.add_name(username),
+                    Credential::PasswordHash { username, hash } => {
+                        tokens.add_name(username);
+                        hashed.add_password(username, hash.clone(), index);
+                    }
+                    Credential::BearerHash(digest) => hashed.add_token(*digest, index),
+                    Credential::Bearer(_)
+                    | Credential::AuthToken(_)
+                    | Credential::Jwt(_)
+                    | Credential::Mtls(_)
+                    | Credential::None => {}
                 }
-                Credential::BearerHash(digest) => hashed.add_token(*digest, index),
-                Credential::Bearer(_)
-                | Credential::AuthToken(_)
-                | Credential::Jwt(_)
-                | Credential::Mtls(_)
-                | Credential::None => {}
             }
             if let Credential::Mtls(mtls) = &spec.credential {
                 let names = CertificateNames {

@@ -11,11 +11,13 @@ use super::{Findings, Input};
 
 pub(super) fn empty_password(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
     for user in &input.config.users {
-        if let Credential::Basic { username, password } = &user.credential
-            && password.is_empty()
-        {
-            let message = format!("the user {username:?} has no password: the name alone lets in");
-            findings.push(rule, input.source, &user.place, message, "add `password`");
+        for credential in user.credentials() {
+            if let Credential::Basic { username, password } = credential
+                && password.is_empty()
+            {
+                let message = format!("the user {username:?} has no password: the name alone lets in");
+                findings.push(rule, input.source, &user.place, message, "add `password`");
+            }
         }
     }
 }
