@@ -4,11 +4,11 @@
 //! from there: whoever hangs up early must not tell a right guess by its quick answer. Users that are known there are
 //! never held up, since many people may share an address.
 //!
-//! Both tables are of fixed size, shared by all workers, and made of atomics: nothing here waits, grows or fails. What
+//! All tables are of fixed size, shared by all workers, and made of atomics: nothing here waits, grows or fails. What
 //! does not fit pushes out an address with fewer failures, or makes a user wait once more.
 
 use std::hash::BuildHasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use vmkit::net::address::customer_of;
 
 /// Failures are forgotten this long after the first of them.
-const WINDOW: Duration = Duration::from_secs(60);
+pub const WINDOW: Duration = Duration::from_secs(60);
 const SETS: usize = 4096;
 /// Addresses of a set.
 const WAYS: usize = 4;
@@ -39,7 +39,22 @@ pub struct FailedLogins {
     born: Instant,
     /// Sets of [`WAYS`] entries.
     failures: Box<[AtomicU64]>,
+    /// Whose entries these are, for people who look; see [`packed`].
+    addresses: Box<[AtomicU64]>,
     known: Box<[AtomicU64]>,
+}
+
+/// An address whose logins have failed lately.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingAddress {
+    /// The address, or the /64 of an IPv6 address.
+    pub ip: IpAddr,
+    /// Failures that count.
+    pub failures: u64,
+    /// Time since the first of them.
+    pub age: Duration,
+    /// By which factor the answer to the next one will be delayed.
+    pub factor: u32,
 }
 
 /// Address, second of the first failure and number of failures in one word; 0 is empty.
@@ -76,6 +91,7 @@ impl FailedLogins {
             hasher: RandomState::default(),
             born: Instant::now(),
             failures: table(SETS * WAYS * size),
+            addresses: table(SETS * WAYS * size),
             known: table(KNOWN * size),
         }
     }
@@ -84,11 +100,12 @@ impl FailedLogins {
     pub fn count(&self, ip: IpAddr, now: Instant) -> u32 {
         let (hash, second) = (self.hasher.hash_one(customer_of(ip)), self.second(now));
         let tag = tag(hash);
-        let set = self.set(hash);
-        let load = |slot: &&AtomicU64| Entry(slot.load(Relaxed));
+        let slots = || self.set(hash).iter().zip(self.owners(hash));
+        let load = |slot: &AtomicU64| Entry(slot.load(Relaxed));
         let is_mine = |entry: Entry| entry.tag() == tag && entry.count(second) > 0;
-        let found = set.iter().find(|slot| is_mine(load(slot)));
-        let Some(slot) = found.or_else(|| set.iter().min_by_key(|slot| load(slot).count(second))) else { return 1 };
+        let found = slots().find(|(slot, _)| is_mine(load(slot)));
+        let found = found.or_else(|| slots().min_by_key(|(slot, _)| load(slot).count(second)));
+        let Some((slot, owner)) = found else { return 1 };
         let next = |old: Entry| match is_mine(old) {
             true => Entry::new(old.tag(), old.start(), old.count(second) + 1),
             false => Entry::new(tag, second, 1),
@@ -97,7 +114,10 @@ impl FailedLogins {
         loop {
             let new = next(old);
             match slot.compare_exchange_weak(old.0, new.0, Relaxed, Relaxed) {
-                Ok(_) => return self.factor(new.count(second)),
+                Ok(_) => {
+                    owner.store(packed(customer_of(ip)), Relaxed);
+                    return self.factor(new.count(second));
+                }
                 Err(changed) => old = Entry(changed),
             }
         }
@@ -130,6 +150,33 @@ impl FailedLogins {
         }
     }
 
+    /// `-maxFailedLoginsPerIP`
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Addresses with failures that count, those with most first: how many there are, and at most so many of them. Looks at
+    /// all entries, so not for workers.
+    pub fn failing(&self, now: Instant, most: usize) -> (usize, Vec<FailingAddress>) {
+        let second = self.second(now);
+        let mut all = Vec::new();
+        for (at, (slot, owner)) in self.failures.iter().zip(&self.addresses).enumerate() {
+            let (entry, ip) = (Entry(slot.load(Relaxed)), unpacked(owner.load(Relaxed)));
+            let failures = entry.count(second);
+            let hash = self.hasher.hash_one(ip);
+            // Another address may just be taking the place: then entry and owner do not fit each other.
+            let is_whole = tag(hash) == entry.tag() && at / WAYS == (hash % SETS as u64) as usize;
+            if failures > 0 && is_whole {
+                let age = Duration::from_secs(second.wrapping_sub(entry.start()) & START_MASK);
+                all.push(FailingAddress { ip, failures, age, factor: self.factor(failures + 1) });
+            }
+        }
+        all.sort_by_key(|failing| (std::cmp::Reverse(failing.failures), failing.ip));
+        let total = all.len();
+        all.truncate(most);
+        (total, all)
+    }
+
     fn factor(&self, failures: u64) -> u32 {
         match failures.saturating_sub(1) / u64::from(self.limit.max(1)) {
             0 => 1,
@@ -147,6 +194,11 @@ impl FailedLogins {
         self.failures.get(first..first + WAYS).unwrap_or_default()
     }
 
+    fn owners(&self, hash: u64) -> &[AtomicU64] {
+        let first = (hash % SETS as u64) as usize * WAYS;
+        self.addresses.get(first..first + WAYS).unwrap_or_default()
+    }
+
     fn known(&self, ip: IpAddr, user: &str) -> Option<(&AtomicU64, u64)> {
         if self.known.is_empty() {
             return None;
@@ -154,6 +206,22 @@ impl FailedLogins {
         // An empty slot is 0.
         let mark = self.hasher.hash_one((customer_of(ip), user)) | 1 << 63;
         Some((self.known.get((mark % KNOWN as u64) as usize)?, mark))
+    }
+}
+
+/// What stands for all addresses of somebody in one word: an IPv4 address behind a bit, or the upper half of an IPv6 address.
+fn packed(customer: IpAddr) -> u64 {
+    match customer {
+        IpAddr::V4(ip) => 1 << 32 | u64::from(u32::from(ip)),
+        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
+    }
+}
+
+/// The opposite of [`packed`]; `0:1:x:x::/64`, which nobody has, would be taken for IPv4.
+fn unpacked(word: u64) -> IpAddr {
+    match word >> 32 {
+        1 => Ipv4Addr::from((word & 0xffff_ffff) as u32).into(),
+        _ => Ipv6Addr::from(u128::from(word) << 64).into(),
     }
 }
 
@@ -213,9 +281,44 @@ mod tests {
             logins.count(bad, now);
         }
         for n in 0..100_000 {
-            logins.count(IpAddr::V4(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n)), now);
+            logins.count(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)), now);
         }
         assert_eq!(logins.count(bad, now), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_fails_is_listed_and_forgotten() {
+        let logins = FailedLogins::new(2);
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        for (address, times) in [("1.2.3.4", 1), ("2001:db8::7", 5), ("::ffff:10.0.0.1", 3), ("::1", 2)] {
+            for _ in 0..times {
+                logins.count(ip(address), later(10));
+            }
+        }
+        let shown = |at, most| {
+            let (total, list) = logins.failing(at, most);
+            let line =
+                |one: FailingAddress| format!("{} {} {} {}", one.ip, one.failures, one.age.as_secs(), one.factor);
+            (total, list.into_iter().map(line).collect::<Vec<_>>())
+        };
+        let (total, list) = shown(later(15), 10);
+        assert_eq!((total, list.len()), (4, 4));
+        assert_eq!(list, ["2001:db8:: 5 5 4", "10.0.0.1 3 5 2", ":: 2 5 2", "1.2.3.4 1 5 1"]);
+        assert_eq!(shown(later(15), 1), (4, vec!["2001:db8:: 5 5 4".to_owned()]));
+        assert_eq!(shown(later(70), 10), (0, Vec::new()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_list_is_bounded_whoever_fails() {
+        let logins = FailedLogins::new(2);
+        let now = Instant::now();
+        for n in 0..100_000 {
+            logins.count(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + n)), now);
+        }
+        let (total, list) = logins.failing(now, 100);
+        assert!(total <= SETS * WAYS && total > SETS && list.len() == 100, "{total}");
+        assert!(list.iter().all(|one| matches!(one.ip, IpAddr::V4(ip) if ip.octets()[0] == 10)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -137,6 +137,11 @@ impl PasswordChecks {
         })
     }
 
+    /// What was checked so far.
+    pub fn metrics(&self) -> &PasswordMetrics {
+        &self.metrics
+    }
+
     /// Requests that wait or are being checked.
     pub fn waiting(&self) -> u32 {
         self.waiting.load(Relaxed)

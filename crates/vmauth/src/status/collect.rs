@@ -12,9 +12,10 @@ use vmkit::redact;
 use vmkit::service::Listening;
 
 use super::model::{
-    Backend, Certificate, Check, Config, ConfigFile, Failure, Issuer, Latency, List, Load, Logging, PoolState, Probe,
-    Requests, Route, RouteBackend, Status, User, UserLogging, Worker,
+    Backend, Certificate, Check, Config, ConfigFile, FailingAddress, Failure, Issuer, Latency, List, Load, Logging,
+    Logins, PoolState, Probe, Requests, Route, RouteBackend, Status, User, UserLogging, Worker,
 };
+use crate::admission::failed_logins::{FailingAddress as FailingHere, WINDOW};
 use crate::control::ConfigView;
 use crate::generation::{BuildContext, Generation};
 use crate::oidc::Issuers;
@@ -29,6 +30,8 @@ use crate::user::{Target, Upstream, User as Served};
 
 /// Longest list that is shown at once.
 const MAX_ITEMS: usize = 10_000;
+/// Addresses with failed logins that are shown.
+const MAX_ADDRESSES: usize = 100;
 
 /// Where everything stands.
 pub struct Sources {
@@ -95,6 +98,7 @@ impl Sources {
             started: unix_seconds(self.started),
             workers: loads.into_iter().map(|connections| Worker { connections }).collect(),
             requests: self.requests(),
+            logins: self.logins(),
             backends: self.backends(&generation, wanted),
             users: users(&generation, wanted),
             issuers: self.issuers(),
@@ -114,6 +118,30 @@ impl Sources {
             cut: shared.counters.cuts().into_iter().collect(),
             failed_logins: shared.login_failures.counts().into_iter().collect(),
             missing_credentials: shared.metrics.missing_credentials.get(),
+        }
+    }
+
+    fn logins(&self) -> Logins {
+        let (failed, checks) = (&self.shared.failed_logins, &self.environment.passwords);
+        let now = unix_seconds(SystemTime::now());
+        let (total, failing) = failed.failing(tokio::time::Instant::now(), MAX_ADDRESSES);
+        let item = |one: FailingHere| {
+            let since = now.saturating_sub(one.age.as_secs());
+            FailingAddress {
+                address: if one.ip.is_ipv6() { format!("{}/64", one.ip) } else { one.ip.to_string() },
+                failures: one.failures,
+                since,
+                until: since + WINDOW.as_secs(),
+                wait: [2 * one.factor, 3 * one.factor],
+            }
+        };
+        Logins {
+            limit: failed.limit(),
+            limited: self.shared.metrics.failed_logins_limited.get(),
+            password_checks: checks.metrics().checks.get(),
+            password_checks_waiting: checks.waiting(),
+            password_checks_refused: checks.metrics().refused.get(),
+            addresses: List { total, offset: 0, items: failing.into_iter().map(item).collect() },
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Status {
     pub workers: Vec<Worker>,
     /// All requests together.
     pub requests: Requests,
+    /// Logins that failed lately, and those that are being checked.
+    pub logins: Logins,
     /// Backends by address, worst first.
     pub backends: List<Backend>,
     /// Users in the order of the file.
@@ -67,6 +69,39 @@ pub struct Requests {
     pub failed_logins: BTreeMap<&'static str, u64>,
     /// Requests that were asked for credentials.
     pub missing_credentials: u64,
+}
+
+/// Who has failed to log in, and what waits to be checked.
+#[derive(Debug, Serialize)]
+pub struct Logins {
+    /// `-maxFailedLoginsPerIP`; 0 = nothing is counted.
+    pub limit: u32,
+    /// Logins that waited longer because many had failed from their address, since the start.
+    pub limited: u64,
+    /// Passwords that were checked against slow hashes, since the start.
+    pub password_checks: u64,
+    /// Logins that wait for that.
+    pub password_checks_waiting: u32,
+    /// Logins that were refused because too many did, since the start.
+    pub password_checks_refused: u64,
+    /// Addresses with failures within a minute, those with most first. Names that were tried are kept nowhere: people type
+    /// passwords there.
+    pub addresses: List<FailingAddress>,
+}
+
+/// An address whose logins have failed lately.
+#[derive(Debug, Serialize)]
+pub struct FailingAddress {
+    /// The address, or the /64 of an IPv6 address.
+    pub address: String,
+    /// Failures since `since`.
+    pub failures: u64,
+    /// When the first of them was.
+    pub since: u64,
+    /// When they are forgotten.
+    pub until: u64,
+    /// How many seconds the answer to a further failure, or to the first login of a user who was not seen from there, takes.
+    pub wait: [u32; 2],
 }
 
 /// All backends of one address.

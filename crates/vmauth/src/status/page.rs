@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use super::model::{Backend, Certificate, Check, Issuer, Latency, List, Load, Logging, Requests, Status, User};
+use super::model::{
+    Backend, Certificate, Check, FailingAddress, Issuer, Latency, List, Load, Logging, Logins, Requests, Status, User,
+};
 use super::token_check::{Outcome, TokenCheck};
 
 /// Appends to a page; writing to a string cannot fail.
@@ -21,6 +23,7 @@ pub(super) fn status(status: &Status, query: &str) -> String {
     let mut main = String::new();
     summary(&mut main, status);
     requests(&mut main, &status.requests);
+    logins(&mut main, &status.logins, status.now);
     backends(&mut main, &status.backends, status.now);
     users(&mut main, &status.users, query);
     issuers(&mut main, &status.issuers, status.now);
@@ -102,6 +105,27 @@ fn requests(page: &mut String, requests: &Requests) {
         numbers(&requests.failed_logins),
         requests.missing_credentials
     );
+}
+
+/// Nothing while nobody fails and nobody waits.
+fn logins(page: &mut String, logins: &Logins, now: u64) {
+    let addresses = &logins.addresses;
+    if logins.password_checks > 0 || logins.password_checks_waiting > 0 {
+        push!(page, "<p id=\"checks\">Passwords checked: {}", logins.password_checks);
+        push!(page, "; waiting: {}; refused: {}.</p>", logins.password_checks_waiting, logins.password_checks_refused);
+    }
+    if addresses.total == 0 {
+        return;
+    }
+    push!(page, "<h2>Addresses with failed logins ({})</h2>", addresses.total);
+    page.push_str("<table id=\"logins\"><tr><th>Address</th><th>Failed</th><th>Since</th><th>Forgotten in</th>");
+    page.push_str("<th>Next answer after</th></tr>");
+    for FailingAddress { address, failures, since, until, wait: [least, most] } in &addresses.items {
+        push!(page, "<tr><td><code>{}</code></td><td class=\"n\">{failures}</td>", escape(address));
+        push!(page, "<td>{} ago</td><td>{}</td>", span(now, *since), span(*until, now));
+        push!(page, "<td>{least} to {most} s</td></tr>");
+    }
+    page.push_str("</table>");
 }
 
 fn backends(page: &mut String, backends: &List<Backend>, now: u64) {

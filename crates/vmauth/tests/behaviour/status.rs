@@ -293,3 +293,38 @@ fn logging_is_switched_while_it_runs_and_for_one_user() {
     }
     assert_eq!(state(at)["logging"]["level"], "info");
 }
+
+#[test]
+fn addresses_that_fail_to_log_in_are_listed_without_the_names_they_tried() {
+    let backend = Backend::saying("ok");
+    let flags = ["-maxFailedLoginsPerIP=2", "-httpRealIPHeader=X-Real-IP", "-http.trustedProxies=127.0.0.1"];
+    let (proxy, at) = start(&one_user(&[&backend], ""), &flags);
+    let before = Client::connect(at).get("/vmauth/status", &[]).expect(200).text();
+    assert!(!before.contains("id=\"logins\""), "{before}");
+    // `typed-password:` in the field of the name.
+    let wrong = "Authorization: Basic dHlwZWQtcGFzc3dvcmQ6eA==";
+    let failing: Vec<_> = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "2001:db8::3"]
+        .map(|address| {
+            let mut client = proxy.client();
+            client.request("GET", "/", &[wrong, &format!("X-Real-IP: {address}")], None);
+            client
+        })
+        .into();
+    let state = eventually("four failures", || {
+        let logins = state(at)["logins"].clone();
+        let items = logins["addresses"]["items"].as_array().cloned().unwrap_or_default();
+        let failures: u64 = items.iter().filter_map(|item| item["failures"].as_u64()).sum();
+        if failures == 4 { Ok(logins) } else { Err(logins) }
+    });
+    let items = &state["addresses"]["items"];
+    assert_eq!((&state["limit"], &state["addresses"]["total"]), (&2.into(), &2.into()), "{state}");
+    assert_eq!((&items[0]["address"], &items[0]["failures"]), (&"2001:db8::/64".into(), &3.into()), "{state}");
+    assert_eq!((&items[1]["address"], &items[1]["failures"]), (&"192.0.2.1".into(), &1.into()), "{state}");
+    assert_eq!((&items[0]["wait"], &items[1]["wait"]), (&vec![4, 6].into(), &vec![2, 3].into()), "{state}");
+    let (since, until) = (items[0]["since"].as_u64(), items[0]["until"].as_u64());
+    assert_eq!(until, since.map(|since| since + 60), "{state}");
+    let page = Client::connect(at).get("/vmauth/status", &[]).expect(200).text();
+    assert!(page.contains("<h2>Addresses with failed logins (2)</h2>") && page.contains("2001:db8::/64"), "{page}");
+    assert!(!page.contains("typed-password") && !state.to_string().contains("typed-password"));
+    drop(failing);
+}
