@@ -1,7 +1,8 @@
 //! Threads that scrape: each target is a task on one of them, with its timer, its connection and its memory.
 //!
-//! A task is small while it waits. What a scrape needs beyond that (buffers, a decoder) is taken when it begins and
-//! given back when it ends. A task never waits for a remote, only for room in the sink.
+//! A task is small while it waits, because there may be ten thousand. What a scrape needs beyond that (buffers, a
+//! decoder, labels as they are written) is taken when it begins and given back when it ends; futures of scrapes and of
+//! the end are boxed, so that the task has no room for them. A task never waits for a remote, only for room in the sink.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -162,7 +163,7 @@ async fn run_thread(context: Rc<WorkerContext>, mut starts: mpsc::UnboundedRecei
         tokio::task::spawn_local(async move {
             let mut scraper = Scraper::new(&context, active);
             if scraper.run(end).await {
-                scraper.write_end().await;
+                Box::pin(scraper.write_end()).await;
             }
             drop(ended);
         });
@@ -173,7 +174,6 @@ async fn run_thread(context: Rc<WorkerContext>, mut starts: mpsc::UnboundedRecei
 struct Scraper {
     context: Rc<WorkerContext>,
     active: Arc<ActiveTarget>,
-    assembly: LabelAssembly,
     memory: TargetMemory,
     fetcher: Fetcher,
     timestamps: Timestamps,
@@ -194,7 +194,6 @@ impl Scraper {
         let identity = context.identities.get(&active.target.settings.http);
         let fetcher = Fetcher::new(Rc::clone(&context.network), identity, context.options.max_head);
         Self {
-            assembly: LabelAssembly::new(&active.target),
             context: Rc::clone(context),
             active,
             memory: TargetMemory::default(),
@@ -247,9 +246,9 @@ impl Scraper {
         let timestamp_ms = self.timestamps.next(now_ms(), target.interval);
         let with_metadata =
             context.options.metadata && self.metadata_sent.is_none_or(|at| at.elapsed() >= METADATA_INTERVAL);
+        let assembly = LabelAssembly::new(target);
         let mut buffers = context.take_buffers();
-        let reader =
-            PageReader::new(target, &self.assembly, &mut self.memory, &mut buffers, timestamp_ms, with_metadata);
+        let reader = PageReader::new(target, &assembly, &mut self.memory, &mut buffers, timestamp_ms, with_metadata);
         let mut page = Page {
             reader,
             sink: &context.sink,
@@ -272,7 +271,7 @@ impl Scraper {
         let (result, error) = page.finish(fetched, duration, metrics);
         let pushing = Instant::now();
         let mut block = page.last_block();
-        result.write(timestamp_ms, self.assembly.automatic_labels(), &mut block);
+        result.write(timestamp_ms, assembly.automatic_labels(), &mut block);
         let ready = std::mem::take(page.reader.ready());
         for mut full in ready {
             // The agent stops: nobody takes samples any more.
@@ -332,16 +331,17 @@ impl Scraper {
             return;
         }
         let context = Rc::clone(&self.context);
+        let assembly = LabelAssembly::new(&active.target);
         let mut buffers = context.take_buffers();
         let now = now_ms();
-        let mut markers = write_last_markers(&active.target, &self.assembly, &mut self.memory, &mut buffers, now);
+        let mut markers = write_last_markers(&active.target, &assembly, &mut self.memory, &mut buffers, now);
         for mut full in std::mem::take(&mut buffers.ready) {
             let _ = context.sink.push(&mut full).await;
         }
         let mut block = std::mem::take(buffers.block());
         if let Some(result) = &self.last_result {
             let before = block.series_count();
-            result.write_stale(now, self.assembly.automatic_labels(), &mut block);
+            result.write_stale(now, assembly.automatic_labels(), &mut block);
             markers += (block.series_count() - before) as u64;
         }
         let _ = context.sink.push(&mut block).await;

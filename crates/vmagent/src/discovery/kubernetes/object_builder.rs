@@ -22,6 +22,10 @@ pub(super) struct Builder {
     name: String,
 }
 
+/// Longer values of annotations, such as the whole object that kubectl applied last, are left out: nobody relabels by them,
+/// and each pod would hold its own.
+const MAX_ANNOTATION: usize = 4096;
+
 const NAMESPACE: &str = "__meta_kubernetes_namespace";
 
 impl Builder {
@@ -69,14 +73,24 @@ impl Builder {
     /// Labels and annotations of an object.
     fn meta(&mut self, into: &mut Vec<SharedLabel>, prefix: &str, meta: &api::Meta<'_>) {
         into.reserve(2 * (meta.labels.len() + meta.annotations.len()));
-        for (what, pairs) in [("label", &meta.labels), ("annotation", &meta.annotations)] {
-            for (key, value) in pairs.iter() {
-                for (suffix, value) in [("", value), ("present", "true")] {
-                    self.name.clear();
-                    self.name.extend([prefix, "_", what, suffix, "_"]);
-                    push_sanitized(&mut self.name, key);
-                    into.push(self.texts.label(&self.name, value));
-                }
+        self.texts_of(into, [prefix, "label"], meta.labels.iter());
+        self.texts_of(into, [prefix, "annotation"], meta.annotations.iter());
+    }
+
+    /// Labels or annotations of an object.
+    fn texts_of<'p>(
+        &mut self,
+        into: &mut Vec<SharedLabel>,
+        [prefix, what]: [&str; 2],
+        pairs: impl Iterator<Item = (&'p str, &'p str)>,
+    ) {
+        for (key, value) in pairs {
+            let is_kept = value.len() <= MAX_ANNOTATION;
+            for (suffix, value) in [("", value), ("present", "true")].into_iter().skip(usize::from(!is_kept)) {
+                self.name.clear();
+                self.name.extend([prefix, "_", what, suffix, "_"]);
+                push_sanitized(&mut self.name, key);
+                into.push(self.texts.label(&self.name, value));
             }
         }
     }
@@ -140,8 +154,8 @@ impl Builder {
         let (meta, status) = (&pod.metadata, &pod.status);
         let ready = status.conditions.iter().find(|condition| condition.kind.as_str() == "Ready");
         let ready = ready.map_or_else(|| "unknown".to_owned(), |ready| ready.status.to_ascii_lowercase());
-        let mut labels = Vec::with_capacity(11 + 2 * (meta.labels.len() + meta.annotations.len()));
-        labels.extend([
+        let mut own = Vec::with_capacity(10);
+        own.extend([
             self.label(NAMESPACE, &meta.namespace),
             self.texts.unique("__meta_kubernetes_pod_name", &meta.name),
             self.texts.unique("__meta_kubernetes_pod_ip", &status.pod_ip),
@@ -152,10 +166,13 @@ impl Builder {
             self.label("__meta_kubernetes_pod_ready", &ready),
         ]);
         if let Some(owner) = meta.owners.iter().find(|owner| owner.controller) {
-            labels.push(self.label("__meta_kubernetes_pod_controller_kind", &owner.kind));
-            labels.push(self.label("__meta_kubernetes_pod_controller_name", &owner.name));
+            own.push(self.label("__meta_kubernetes_pod_controller_kind", &owner.kind));
+            own.push(self.label("__meta_kubernetes_pod_controller_name", &owner.name));
         }
-        self.meta(&mut labels, P, meta);
+        let mut labels = Vec::with_capacity(2 * meta.labels.len());
+        self.texts_of(&mut labels, [P, "label"], meta.labels.iter());
+        let mut annotations = Vec::with_capacity(2 * meta.annotations.len());
+        self.texts_of(&mut annotations, [P, "annotation"], meta.annotations.iter());
         let main = pod.spec.containers.iter().map(|container| (container, ContainerRole::Main));
         let init = pod.spec.init_containers.iter().map(|container| {
             let sidecar = container.restart_policy.as_str() == "Always";
@@ -163,7 +180,7 @@ impl Builder {
         });
         let containers = main.chain(init).map(|(container, role)| self.container(pod, container, role)).collect();
         Pod {
-            labels: labels.into(),
+            labels: [own.into(), self.piece(labels), self.piece(annotations)],
             ip: status.pod_ip.as_str().into(),
             finished: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             node: self.texts.text(&pod.spec.node_name),
@@ -388,4 +405,50 @@ fn is_encrypted(host: &str, tls: &[api::IngressTls<'_>]) -> bool {
     tls.iter()
         .flat_map(|entry| &entry.hosts)
         .any(|known| known.as_str() == host || rest.is_some_and(|rest| known.strip_prefix("*.") == Some(rest)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, annotation: &str) -> Pod {
+        let object = serde_json::json!({
+            "metadata": {"name": name, "namespace": "n", "labels": {"app": "a"}, "annotations": {"k": annotation}},
+        });
+        match Builder::default().read(ObjectKind::Pod, object.to_string().as_bytes()).unwrap() {
+            (_, Object::Pod(pod)) => pod,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn annotations(pod: &Pod) -> Vec<(&str, usize)> {
+        let texts = pod.labels.iter().flat_map(|piece| piece.iter());
+        let own = texts.filter(|label| label.name.contains("_annotation"));
+        own.map(|label| (&*label.name, label.value.len())).collect()
+    }
+
+    #[test]
+    fn long_annotations_are_present_without_their_values() {
+        let present = ("__meta_kubernetes_pod_annotationpresent_k", 4);
+        let longest = pod("p", &"x".repeat(MAX_ANNOTATION));
+        assert_eq!(annotations(&longest), [("__meta_kubernetes_pod_annotation_k", MAX_ANNOTATION), present]);
+        assert_eq!(annotations(&pod("p", &"x".repeat(MAX_ANNOTATION + 1))), [present]);
+    }
+
+    #[test]
+    fn replicas_share_labels_and_annotations() {
+        let mut builder = Builder::default();
+        let mut read = |name: &str| {
+            let object = serde_json::json!({
+                "metadata": {"name": name, "namespace": "n", "labels": {"app": "a"}, "annotations": {"k": "v"}},
+            });
+            match builder.read(ObjectKind::Pod, object.to_string().as_bytes()).unwrap() {
+                (_, Object::Pod(pod)) => pod.labels,
+                other => panic!("{other:?}"),
+            }
+        };
+        let (one, other) = (read("one"), read("other"));
+        assert!(!Arc::ptr_eq(&one[0], &other[0]));
+        assert!(Arc::ptr_eq(&one[1], &other[1]) && Arc::ptr_eq(&one[2], &other[2]));
+    }
 }

@@ -62,7 +62,8 @@ pub(super) struct Node {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pod {
-    pub(super) labels: Piece,
+    /// What is its own, then its labels and its annotations: replicas have these in common.
+    pub(super) labels: [Piece; 3],
     pub(super) ip: Arc<str>,
     /// Succeeded or failed: its address may be that of another pod by now.
     pub(super) finished: bool,

@@ -125,7 +125,7 @@ impl RoleTargets<'_> {
     fn pod_pieces(&mut self, namespace: &str, pod: &Pod) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = self.namespace(namespace).into_iter().collect();
         self.push_node(&mut pieces, &pod.node);
-        pieces.push(Arc::clone(&pod.labels));
+        pieces.extend(pod.labels.iter().cloned());
         pieces
     }
 
