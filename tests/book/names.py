@@ -21,5 +21,7 @@ def unknown(text, root):
                 yield span
         elif re.match(r"(vmauth|vm|vmagent|process)_[a-z0-9_]+$", span.split("{")[0]) and span not in ("vm_access", "vm_account_id", "vm_project_id"):
             name = span.split("{")[0]
-            if f"`{name}" not in metrics and not any(name.startswith(prefix) for prefix in re.findall(r"`([a-z_]+)\*`", metrics)):
+            # The agent's page lists some below a heading that has the beginning of their names.
+            forms = [name, *(name.removeprefix(stem) for stem in ("vmagent_remotewrite_", "vm_promscrape_") if name.startswith(stem))]
+            if not any(f"`{form}" in metrics for form in forms) and not any(name.startswith(stem) for stem in re.findall(r"`([a-z_]+)\*`", metrics)):
                 yield span
