@@ -1,7 +1,10 @@
-"""The CPU profile is what `go tool pprof` reads: a gzipped profile.proto with sample types, samples and functions."""
+"""The profiles of CPU and memory are what `go tool pprof` reads: gzipped profile.proto with sample types, samples and functions."""
 
 import gzip
 import http.client
+import os
+import subprocess
+import tempfile
 import threading
 import urllib.parse
 
@@ -106,4 +109,24 @@ def cpu_profile():
     vmauth.stop()
 
 
-PARTS = (cpu_profile,)
+CONFIG_OF_MANY = "users:\n" + "".join(f"- username: user{number}\n  password: secret\n  url_prefix: http://127.0.0.1:9/\n" for number in range(2000))
+
+
+def heap_profile():
+    vmauth = Vmauth(CONFIG_OF_MANY)
+    reply = request("GET", vmauth.url + "/debug/pprof/heap")
+    check("pprof: the heap profile is gzip", reply.status == 200 and reply.body[:2] == b"\x1f\x8b", (reply.status, reply.body[:200]))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "mem.pprof")
+        with open(path, "wb") as file:
+            file.write(reply.body)
+        top = subprocess.run(["go", "tool", "pprof", "-top", "-cum", "-unit=b", path], capture_output=True, text=True, timeout=PATIENCE)
+    check("pprof: go tool pprof opens the heap profile", top.returncode == 0 and "Type: inuse_space" in top.stdout, (top.stdout[:500], top.stderr[:500]))
+    # Columns: flat, flat%, sum%, cum, cum%, name. Two thousand users hold a few megabytes, so some of it is sampled.
+    rows = [line.split(None, 5) for line in top.stdout.splitlines() if "%" in line and "::" in line]
+    ours = [row for row in rows if "vmauth::" in row[5] or "vmkit::" in row[5]]
+    check("pprof: memory is held by named functions of vmauth", ours and all(row[3].endswith("B") for row in ours), top.stdout[:2000])
+    vmauth.stop()
+
+
+PARTS = (cpu_profile, heap_profile)

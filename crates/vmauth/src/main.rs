@@ -2,6 +2,10 @@
 
 use vmauth::options::Options;
 
+/// Remembers who holds memory, for `/debug/pprof/heap`; how much it remembers is set in `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let args: Vec<_> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     if let Some(exit) = vmauth::cli::run(&args) {

@@ -15,6 +15,7 @@ pub mod flags;
 pub mod go_regex;
 pub mod go_text;
 pub mod gzip;
+pub mod heap_profile;
 pub mod http_client;
 pub mod http_server;
 pub mod logger;

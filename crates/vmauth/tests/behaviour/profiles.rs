@@ -1,4 +1,4 @@
-//! What the process says about its own threads.
+//! What the process says about its own threads and memory.
 
 use crate::vmauth::Vmauth;
 
@@ -10,4 +10,12 @@ fn threads_say_what_they_do() {
     let reply = proxy.client().get("/debug/pprof/goroutine", &[]).expect(200);
     let text = reply.text();
     assert!(text.starts_with("control plane: ") && text.contains("\"worker-0\": state "), "{text}");
+}
+
+#[test]
+fn the_heap_profile_says_who_holds_memory() {
+    let proxy = Vmauth::start(CONFIG, &["-pprofAuthKey=key"]);
+    proxy.client().get("/debug/pprof/heap", &[]).expect(401);
+    let reply = proxy.client().get("/debug/pprof/heap?authKey=key", &[]).expect(200);
+    assert!(reply.body.starts_with(&[0x1f, 0x8b]), "a gzip member: {:?}", reply.body.get(..8));
 }

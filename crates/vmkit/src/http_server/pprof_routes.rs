@@ -1,19 +1,21 @@
 //! `/debug/pprof/`: what a process that is not written in Go can honestly say there.
 //!
-//! `profile` is a real CPU profile in the format of `go tool pprof`; `goroutine` says what every thread is doing.
-//! `cmdline` shows the arguments with secrets masked. Profiles of Go's runtime that have no equivalent answer 501 with
-//! the reason; unknown names answer 404.
+//! `profile` and `heap` are real profiles of CPU and memory in the format of `go tool pprof`; `goroutine` says what every
+//! thread is doing. `cmdline` shows the arguments with secrets masked. Profiles of Go's runtime that have no equivalent
+//! answer 501 with the reason; unknown names answer 404.
 
 use super::{Request, Shared};
 use crate::cpu_profile::{self, CpuProfileError};
+use crate::heap_profile::{self, HeapProfileError};
 use crate::percent::arg;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "<html><head><title>/debug/pprof/</title></head><body><h1>/debug/pprof/</h1><ul>\
 <li><a href=\"profile?seconds=30\">profile</a>: CPU profile; open it with go tool pprof</li>\
+<li><a href=\"heap\">heap</a>: who holds memory; open it with go tool pprof</li>\
 <li><a href=\"goroutine\">goroutine</a>: what every thread is doing</li>\
 <li><a href=\"cmdline\">cmdline</a>: command line, secrets masked</li>\
-</ul><p>heap, allocs, block, mutex, threadcreate and trace belong to Go's runtime and answer 501.</p>\
+</ul><p>allocs, block, mutex, threadcreate and trace belong to Go's runtime and answer 501.</p>\
 </body></html>\n";
 
 pub(super) async fn serve(request: &mut Request<'_>, shared: &Shared, path: &[u8]) {
@@ -52,7 +54,11 @@ pub(super) async fn serve(request: &mut Request<'_>, shared: &Shared, path: &[u8
                 Err(_) => request.plain_error(500, "cannot read what the threads are doing", &[]).await,
             }
         }
-        b"heap" | b"allocs" | b"block" | b"threadcreate" => {
+        b"heap" => {
+            metrics.requests_pprof.default.inc();
+            heap(request, shared).await;
+        }
+        b"allocs" | b"block" | b"threadcreate" => {
             metrics.requests_pprof.default.inc();
             unavailable(request, &String::from_utf8_lossy(name)).await;
         }
@@ -67,6 +73,21 @@ async fn unavailable(request: &mut Request<'_>, name: &str) {
     let message =
         format!("the {name} profile is not available: it describes the runtime of Go, and this is no Go process");
     request.plain_error(501, &message, &[]).await;
+}
+
+async fn heap(request: &mut Request<'_>, shared: &Shared) {
+    match shared.control.spawn_blocking(heap_profile::collect).await {
+        Ok(Ok(profile)) => request.page(shared, 200, "application/octet-stream", &profile).await,
+        Ok(Err(error)) => {
+            let status = match error {
+                HeapProfileError::Busy => 503,
+                HeapProfileError::Off => 501,
+                HeapProfileError::Failed(_) => 500,
+            };
+            request.plain_error(status, &error.to_string(), &[]).await;
+        }
+        Err(_) => request.plain_error(500, "the heap profile has failed", &[]).await,
+    }
 }
 
 async fn profile(request: &mut Request<'_>, shared: &Shared) {
