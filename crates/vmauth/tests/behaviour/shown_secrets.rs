@@ -36,6 +36,11 @@ fn replies_name_no_backend_and_logs_no_key() {
         }
     }
     proxy.program.wait_log(0, "request_uri=\"/missing?");
+    // Warnings and the access log do not wait for each other.
+    for backend in [&dead, &busy, &cut] {
+        proxy.program.wait_log(0, &backend.address().to_string());
+    }
+    proxy.program.wait_log(0, "belongs to retry_status_codes=[500 503]");
     let (replies, log) = (replies.join("\n"), proxy.program.log_text());
     for secret in [
         "BACKENDKEY1",
