@@ -133,6 +133,14 @@ impl HashedUsers {
         }
     }
 
+    /// The user of a header value, unless a password has to be checked for that.
+    pub fn find_known(&self, value: &[u8]) -> Option<u32> {
+        match self.find_value(value) {
+            Found::User(user) => Some(user),
+            Found::Unchecked(_) | Found::Nobody => None,
+        }
+    }
+
     fn find_value(&self, value: &[u8]) -> Found {
         if let Some(token) = value.strip_prefix(b"Bearer ") {
             return self.token(token).map_or(Found::Nobody, Found::User);

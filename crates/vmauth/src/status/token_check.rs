@@ -67,12 +67,17 @@ pub fn check(generation: &Generation, pasted: &str, now: u64) -> TokenCheck {
     let mut found = TokenCheck { accepted: false, user: None, cause: None, steps: Vec::new() };
     let bare = pasted.trim();
     let value = if bare.contains(' ') { bare.to_owned() } else { format!("Bearer {bare}") };
-    let static_user =
-        [value.as_str(), bare].iter().find_map(|value| generation.directory.tokens.find(value.as_bytes()));
-    if let Some(user) = static_user {
+    let directory = &generation.directory;
+    let values = || [value.as_str(), bare].into_iter().map(str::as_bytes);
+    let hashed = || values().find_map(|value| directory.hashed.as_ref()?.find_known(value));
+    if let Some(user) = values().find_map(|value| directory.tokens.find(value)).or_else(hashed) {
         found.accepted = true;
         found.user = generation.user(user).map(|user| user.name().to_owned());
-        found.step("static credentials", Outcome::Ok, "it is the static credential of a user, compared as it stands");
+        found.step(
+            "static credentials",
+            Outcome::Ok,
+            "it is the static credential of a user, compared as it stands or by its hash",
+        );
         return found;
     }
     found.step("static credentials", Outcome::Note, "no user has it as bearer_token, auth_token or password");

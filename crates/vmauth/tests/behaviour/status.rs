@@ -328,3 +328,25 @@ fn addresses_that_fail_to_log_in_are_listed_without_the_names_they_tried() {
     assert!(!page.contains("typed-password") && !state.to_string().contains("typed-password"));
     drop(failing);
 }
+
+#[test]
+fn a_token_that_is_known_by_its_hash_is_known_to_the_check() {
+    let backend = Backend::saying("ok");
+    // That of `robot`.
+    let hash = "sha256:18d63be10ad544a04a22c944dee01d6d864ec69b797a58edae92e6a44ad8fdbf";
+    let config = format!(
+        "users:\n- name: by-hash\n  bearer_token_hash: {hash}\n  url_prefix: '{}'\n- username: u\n  password: p\n  url_prefix: '{}'\n",
+        backend.url(),
+        backend.url()
+    );
+    let (_proxy, at) = start(&config, &[]);
+    let check = |token: &str| -> Value {
+        let reply = post(at, "/vmauth/status-token?format=json", &[], token).expect(200);
+        serde_json::from_str(&reply.text()).expect("JSON")
+    };
+    let found = check("robot");
+    assert_eq!((&found["accepted"], &found["user"]), (&true.into(), &"by-hash".into()), "{found}");
+    for wrong in ["robots", hash] {
+        assert_eq!(check(wrong)["accepted"], false, "{wrong}");
+    }
+}
