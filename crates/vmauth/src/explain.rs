@@ -103,7 +103,10 @@ pub enum Outcome {
 pub struct Try {
     /// The whole URL that is asked for.
     pub url: String,
-    /// Why it is avoided while others are sound: `broken`, `unhealthy`; empty for a sound one.
+    /// Whether it is avoided while others are sound.
+    pub is_broken: bool,
+    /// Why it is avoided while others are sound: `broken`, `unhealthy`, `ejected`; or `warming`, for a sound one that
+    /// gets a growing share.
     pub marks: Vec<&'static str>,
     /// Requests on their way to it now.
     pub in_flight: u32,
@@ -342,6 +345,7 @@ async fn send(
         target.write_target(&backend.target().url, &mut written, head, path, placeholders);
         answer.tries.push(Try {
             url: backend.target().url.on_wire(&written),
+            is_broken: backend.is_broken(),
             marks: backend.marks().map(Mark::name).collect(),
             in_flight: backend.in_flight(),
             weight: *weight,

@@ -14,4 +14,5 @@ pub mod pool;
 pub mod reply_stats;
 pub mod retry_budget;
 pub mod shares;
+mod slow_start;
 pub mod timeouts;

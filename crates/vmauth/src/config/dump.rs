@@ -265,7 +265,7 @@ impl Writer {
             urls,
             weights,
             load_balancing_policy,
-            watching: Watching { check, outliers, retry_budget },
+            watching: Watching { check, outliers, slow_start, retry_budget },
             retry_status_codes,
             retry_only_idempotent,
             merge_query_args,
@@ -284,6 +284,9 @@ impl Writer {
         }
         if let Some(outliers) = outliers {
             self.outliers(outliers);
+        }
+        if let Some(time) = slow_start {
+            self.field("slow_start", GoDuration::from(*time));
         }
         if let Some(budget) = retry_budget {
             self.section("retry_budget");

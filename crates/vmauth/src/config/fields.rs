@@ -67,6 +67,7 @@ pub(super) enum Setting {
     LoadBalancingPolicy,
     HealthCheck,
     OutlierDetection,
+    SlowStart,
     RetryBudget,
     MergeQueryArgs,
     DropSrcPathPrefixParts,
@@ -118,6 +119,12 @@ const SETTINGS: &[FieldDef<Setting>] = &[
         "outlier_detection",
         Nested("main.OutlierDetection"),
         "When backends that fail requests are left out for a while.",
+    ),
+    row(
+        Setting::SlowStart,
+        "slow_start",
+        Text,
+        "How long the share of a backend that has returned grows, such as `30s`.",
     ),
     row(Setting::RetryBudget, "retry_budget", Nested("main.RetryBudget"), "How many requests may be tried again."),
     row(

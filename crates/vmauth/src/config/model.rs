@@ -305,6 +305,8 @@ pub struct Watching {
     pub check: Option<Arc<CheckSpec>>,
     /// When those that fail are ejected; `None` = never.
     pub outliers: Option<Arc<OutlierSpec>>,
+    /// How long backends that return warm up; `None` = not at all.
+    pub slow_start: Option<Duration>,
     /// How many requests may be tried again; `None` = all.
     pub retry_budget: Option<BudgetSpec>,
 }

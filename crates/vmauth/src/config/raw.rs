@@ -127,6 +127,7 @@ pub(super) struct RawWatching<'t> {
     pub(super) health_check: Option<At<RawHealthCheck<'t>>>,
     pub(super) outlier_detection: Option<At<RawOutliers<'t>>>,
     pub(super) retry_budget: Option<At<RawBudget>>,
+    pub(super) slow_start: Option<Text<'t>>,
 }
 
 /// `retry_budget`.
@@ -313,6 +314,7 @@ impl<'t> Reader<'t, '_> {
             Setting::RetryOnlyIdempotent => raw.retry_only_idempotent = self.boolean(id, place),
             Setting::LoadBalancingPolicy => raw.load_balancing_policy = self.text(id, place),
             Setting::HealthCheck => raw.watching.health_check = self.health_check(id, place),
+            Setting::SlowStart => raw.watching.slow_start = self.text(id, place),
             Setting::RetryBudget => raw.watching.retry_budget = self.budget(id, place),
             Setting::OutlierDetection => raw.watching.outlier_detection = self.outliers(id, place),
             Setting::MergeQueryArgs => raw.merge_query_args = self.texts(id, place, "[]string"),

@@ -1,4 +1,4 @@
-//! `health_check`, `outlier_detection` and `retry_budget` of users and entries of `url_map`: an object of an entry replaces the user's.
+//! `health_check`, `outlier_detection`, `slow_start` and `retry_budget` of users and entries of `url_map`: an object of an entry replaces the user's.
 
 use super::health_checks;
 use super::model::Watching;
@@ -9,6 +9,7 @@ use crate::upstream::outliers::OutlierSpec;
 use crate::upstream::retry_budget::BudgetSpec;
 use std::sync::Arc;
 use std::time::Duration;
+use vmkit::units::GoDuration;
 use vmkit::yaml::{At, Place};
 
 const USUAL: OutlierSpec = OutlierSpec {
@@ -41,6 +42,14 @@ pub(super) fn inner(
         let place = &place.field("outlier_detection");
         let spec = outliers(value, &mut Values { place, mark: *mark, stage, problems });
         watching.outliers = (spec.consecutive_errors > 0 || spec.error_percent > 0).then(|| Arc::new(spec));
+    }
+    if let Some(text) = raw.slow_start {
+        let is_off = text.value.parse::<GoDuration>().is_ok_and(|time| time.0 == 0);
+        let mut values = Values { place, mark: text.mark, stage, problems };
+        let read = |values: &mut Values<'_>| {
+            values.duration("slow_start", Some(text), SHORTEST_TIME, SHORTEST_TIME..=LONGEST_TIME)
+        };
+        watching.slow_start = (!is_off).then(|| read(&mut values));
     }
     if let Some(At { value, mark }) = &raw.retry_budget {
         let place = &place.field("retry_budget");

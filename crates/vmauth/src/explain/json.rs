@@ -44,7 +44,7 @@ impl Explanation {
             "policy": self.policy,
             "backends": self.tries.iter().map(|attempt| json!({
                 "url": shown_url(&attempt.url, with_secrets),
-                "broken": !attempt.marks.is_empty(),
+                "broken": attempt.is_broken,
                 "marks": attempt.marks,
                 "in_flight": attempt.in_flight,
                 "weight": attempt.weight,

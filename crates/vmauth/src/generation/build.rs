@@ -269,7 +269,7 @@ fn upstream(peers: &PeerRegistry, url: TargetUrl, tls: Option<&Arc<ClientTls>>) 
 fn watch(upstream: &Upstream, watching: &Watching, checks: &Checks) -> Watch {
     let check = watching.check.as_ref();
     let check = check.map(|spec| checks.check(spec, &upstream.peer, upstream.url.host(), upstream.display_address()));
-    Watch { check, outliers: watching.outliers.clone() }
+    Watch { check, outliers: watching.outliers.clone(), slow_start: watching.slow_start }
 }
 
 fn ip_filter(spec: &IpFilterSpec) -> UserIpFilter {

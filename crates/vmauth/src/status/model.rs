@@ -250,7 +250,7 @@ pub struct RouteBackend {
     /// `up` or `down`.
     pub state: &'static str,
     /// Why it is down: `broken` after a failed try, `unhealthy` by its check, `ejected`
-    /// after too many failures. More words may come.
+    /// after too many failures; `warming` while it is up and gets a growing share. More words may come.
     pub marks: Vec<&'static str>,
     /// Its part of the route's load; 0 takes no requests.
     pub weight: u16,

@@ -10,6 +10,7 @@
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::active_check::{Checked, Judged};
 use super::fault::{Failure, Fault, unix_seconds};
 use super::outliers::{OutlierSpec, Outliers};
+use super::slow_start::SlowStart;
 
 /// Why a backend is avoided; several may hold at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +29,13 @@ pub enum Mark {
     Down = 2,
     /// It has failed too many requests.
     Ejected = 4,
+    /// It has returned and gets a part of its requests only. No reason to avoid it.
+    Warming = 8,
 }
 
 impl Mark {
     /// All of them, the one that weighs most first.
-    pub const ALL: [Self; 3] = [Self::Broken, Self::Down, Self::Ejected];
+    pub const ALL: [Self; 4] = [Self::Broken, Self::Down, Self::Ejected, Self::Warming];
 
     /// Word for pages.
     pub fn name(self) -> &'static str {
@@ -39,6 +43,7 @@ impl Mark {
             Self::Broken => "broken",
             Self::Down => "unhealthy",
             Self::Ejected => "ejected",
+            Self::Warming => "warming",
         }
     }
 }
@@ -78,6 +83,7 @@ pub struct Backend<T> {
     check: Option<Arc<Checked>>,
     /// Boxed, so that it takes no room in backends of routes without it.
     outliers: Option<Box<Outliers>>,
+    slow_start: Option<Box<SlowStart>>,
     life: Life,
 }
 
@@ -100,6 +106,8 @@ pub struct Watch {
     pub check: Option<Arc<Checked>>,
     /// It is ejected when it fails too often.
     pub outliers: Option<Arc<OutlierSpec>>,
+    /// How long it warms up when it returns.
+    pub slow_start: Option<Duration>,
 }
 
 /// Room for the leases that are alive.
@@ -123,6 +131,7 @@ impl<T> Backend<T> {
             last_failure: ArcSwapOption::empty(),
             check: None,
             outliers: None,
+            slow_start: None,
             life: Life::default(),
         }
     }
@@ -132,9 +141,10 @@ impl<T> Backend<T> {
     where
         T: Send + Sync + 'static,
     {
-        let Watch { check, outliers } = watch;
+        let Watch { check, outliers, slow_start } = watch;
+        let slow_start = slow_start.map(|time| Box::new(SlowStart::new(time)));
         let outliers = outliers.map(|spec| Box::new(Outliers::new(spec)));
-        let backend = Arc::new(Self { check, outliers, ..Self::new(target) });
+        let backend = Arc::new(Self { check, outliers, slow_start, ..Self::new(target) });
         if let Some(check) = &backend.check {
             let judged: Weak<dyn Judged> = Arc::downgrade(&backend) as _;
             check.subscribe(judged);
@@ -148,6 +158,7 @@ impl<T> Backend<T> {
         self.check.is_some() == watch.check.is_some()
             && self.check.as_ref().zip(watch.check.as_ref()).is_none_or(is_same)
             && self.outliers().map(Outliers::spec) == watch.outliers.as_ref()
+            && self.slow_start.as_ref().map(|slow| slow.time()) == watch.slow_start
     }
 
     /// Ends when it is dropped.
@@ -206,7 +217,31 @@ impl<T> Backend<T> {
 
     /// Whether the backend is avoided while another one is sound.
     pub fn is_broken(&self) -> bool {
-        self.marks.load(Relaxed) != 0
+        self.marks.load(Relaxed) & !(Mark::Warming as u8) != 0
+    }
+
+    /// Whether it takes a request that would be its while another one is sound: not when it is broken, and by chance while
+    /// it warms up.
+    pub(super) fn takes_next(&self) -> bool {
+        const WARMING: u8 = Mark::Warming as u8;
+        match self.marks.load(Relaxed) {
+            0 => true,
+            WARMING => self.takes_by_chance(),
+            _ => false,
+        }
+    }
+
+    #[cold]
+    fn takes_by_chance(&self) -> bool {
+        match self.slow_start.as_ref().map(|slow| slow.share()) {
+            Some(Some(share)) => fastrand::f64() < share,
+            Some(None) => {
+                self.clear(Mark::Warming);
+                true
+            }
+            // A copy that shows what would be chosen.
+            None => true,
+        }
     }
 
     /// All reasons to avoid it.
@@ -247,19 +282,34 @@ impl<T> Backend<T> {
 
     /// Whether the mark is new.
     pub(super) fn mark(&self, mark: Mark) -> bool {
-        let before = self.marks.fetch_or(mark as u8, Relaxed);
-        if before == 0 {
+        let before = self.update(|marks| (marks | mark as u8) & !(Mark::Warming as u8));
+        if before & !(Mark::Warming as u8) == 0 {
             self.changed.store(unix_seconds(), Relaxed);
         }
         before & mark as u8 == 0
     }
 
-    /// Takes a mark away.
+    /// Takes a mark away. One that is sound then warms up, if it is to.
     pub(super) fn clear(&self, mark: Mark) {
-        let before = self.marks.fetch_and(!(mark as u8), Relaxed);
-        if before == mark as u8 {
+        if mark != Mark::Warming
+            && let Some(slow) = self.slow_start.as_ref().filter(|_| self.has(mark))
+        {
+            slow.begin();
+        }
+        let before = self.update(|marks| match marks & !(mark as u8) {
+            0 if marks == mark as u8 && mark != Mark::Warming && self.slow_start.is_some() => Mark::Warming as u8,
+            rest => rest,
+        });
+        if before == mark as u8 && mark != Mark::Warming {
             self.changed.store(unix_seconds(), Relaxed);
         }
+    }
+
+    /// The marks before.
+    fn update(&self, change: impl Fn(u8) -> u8) -> u8 {
+        let updated = self.marks.fetch_update(Relaxed, Relaxed, |marks| Some(change(marks)));
+        // The change is never refused.
+        updated.unwrap_or_else(|marks| marks)
     }
 
     /// Counts one in flight if there is none; `false` leaves the count alone.

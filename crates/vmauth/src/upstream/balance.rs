@@ -1,7 +1,7 @@
 //! Which backend of a route takes the next try.
 //!
 //! `least_loaded` prefers an idle backend, in turn; `first_available` stays with the first sound one. Broken backends
-//! are skipped while another one is sound. A route never goes silent: when none is sound, those are used that are down
+//! are skipped while another one is sound, and so are by chance those that warm up. A route never goes silent: when none is sound, those are used that are down
 //! for another reason than a failed try, in the way of the policy (panic mode); when there are none either, the first one.
 //! A selection touches a few atomics and takes no lock, and it runs for every try of every request.
 //!
@@ -81,7 +81,7 @@ pub fn select<T>(choice: Choice<'_>, backends: &[Arc<Backend<T>>]) -> Option<usi
         ([_], _) => 0,
         (_, Policy::FirstAvailable) => {
             let first = |usable: fn(&Backend<T>) -> bool| backends.iter().position(|backend| usable(backend));
-            first(is_sound).or_else(|| first(may_be_tried)).unwrap_or(0)
+            first(is_next).or_else(|| first(is_sound)).or_else(|| first(may_be_tried)).unwrap_or(0)
         }
         // A list of `hash_query` has shares.
         (_, Policy::LeastLoaded | Policy::HashQuery) => return Some(least_loaded(backends, turn)),
@@ -109,7 +109,12 @@ fn select_by_share<T>(choice: Choice<'_>, shares: &Shares, backends: &[Arc<Backe
             Some(index)
         }
     };
-    of(is_sound).or_else(|| of(may_be_tried)).or_else(|| first(|_| true))
+    of(is_next).or_else(|| of(is_sound)).or_else(|| of(may_be_tried)).or_else(|| first(|_| true))
+}
+
+/// Whether it is sound, and warm or chosen by chance.
+fn is_next<T>(backend: &Backend<T>) -> bool {
+    backend.takes_next()
 }
 
 fn is_sound<T>(backend: &Backend<T>) -> bool {
@@ -124,7 +129,9 @@ fn may_be_tried<T>(backend: &Backend<T>) -> bool {
 /// At least two backends. The chosen one is claimed.
 fn least_loaded<T>(backends: &[Arc<Backend<T>>], turn: &AtomicU32) -> usize {
     let start = turn.fetch_add(1, Relaxed);
-    let chosen = least_loaded_of(backends, start, is_sound).or_else(|| least_loaded_of(backends, start, may_be_tried));
+    let chosen = least_loaded_of(backends, start, is_next)
+        .or_else(|| least_loaded_of(backends, start, is_sound))
+        .or_else(|| least_loaded_of(backends, start, may_be_tried));
     let Some(index) = chosen else {
         backends[0].claim();
         return 0;
@@ -226,8 +233,12 @@ mod share_tests;
 
 #[cfg(test)]
 mod tests {
+    use super::super::backend::Watch;
+    use super::super::shares::Share;
     use super::*;
     use proptest::prelude::*;
+    use std::time::Duration;
+    use tokio::time::advance;
 
     fn set(policy: Policy, len: usize) -> BackendSet<usize> {
         BackendSet::of_targets(policy, 0..len)
@@ -332,6 +343,39 @@ mod tests {
         assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 4));
         drop(leases);
         assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backend_that_returns_gets_a_growing_share() {
+        let watch = Watch { slow_start: Some(Duration::from_secs(100)), ..Watch::default() };
+        // In turn a cold one gets a part of what each other one gets, the first one a part of everything.
+        let in_turn: fn(f64) -> f64 = |part| part / (1.0 + part);
+        let of_all: fn(f64) -> f64 = |part| part;
+        for (policy, expected) in [(Policy::LeastLoaded, in_turn), (Policy::FirstAvailable, of_all)] {
+            let warm = expected(1.0);
+            let set = BackendSet::new(
+                policy,
+                (0..2).map(|target| (Backend::watched(target, watch.clone()), Share::default())).collect(),
+            );
+            let share = || (0..10_000).filter(|_| pick(&set) == 0).count() as f64 / 10_000.0;
+            assert_eq!(share(), warm, "all are warm at the start");
+            mark(&set, &[0]);
+            assert_eq!(share(), 0.0);
+            set.snapshot()[0].clear_broken();
+            assert!(!set.snapshot()[0].is_broken());
+            // The others are so far from what is expected that chance never gets there.
+            assert!((share() - expected(0.1)).abs() < 0.05, "{policy:?}");
+            advance(Duration::from_secs(60)).await;
+            assert!((share() - expected(0.6)).abs() < 0.05, "{policy:?}");
+            advance(Duration::from_secs(40)).await;
+            assert_eq!(share(), warm);
+
+            // Alone it gets everything, and before one that is down for any reason.
+            mark(&set, &[0]);
+            set.snapshot()[0].clear_broken();
+            set.snapshot()[1].mark(Mark::Down);
+            assert_eq!(share(), 1.0);
+        }
     }
 
     #[test]

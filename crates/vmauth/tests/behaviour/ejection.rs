@@ -106,3 +106,20 @@ fn replies_below_500_are_no_failures() {
     }
     assert_eq!(picky.request_count(), 5);
 }
+
+#[test]
+fn a_backend_that_returns_gets_a_small_share_at_first() {
+    let (bad, good) = (failing(), Backend::saying("ok"));
+    let config = "outlier_detection: {consecutive_errors: 1, ejection_time: 100ms}\nslow_start: 1h";
+    let proxy = Vmauth::start(&one_user(&[&bad, &good], config), &[]);
+    ask(&proxy);
+    bad.set_reply(Reply::ok("sound again"));
+    proxy.program.wait_log(0, &format!("the ejection of the backend at {} is over", bad.address()));
+    let before = bad.request_count();
+    for _ in 0..400 {
+        assert_eq!(ask(&proxy), 200);
+    }
+    // A tenth of its 200 is expected; neither none nor half of them comes by chance.
+    let got = bad.request_count() - before;
+    assert!((1..100).contains(&got), "{got}");
+}
