@@ -92,12 +92,12 @@ pub fn select<T>(choice: Choice<'_>, backends: &[Arc<Backend<T>>]) -> Option<usi
 
 /// The same where backends have different parts of the load. Those of weight 0 are never chosen.
 fn select_by_share<T>(choice: Choice<'_>, shares: &Shares, backends: &[Arc<Backend<T>>]) -> Option<usize> {
-    let first = |usable: fn(&Backend<T>) -> bool| {
+    let first = |usable: &dyn Fn(&Backend<T>) -> bool| {
         let index = backends.iter().enumerate().position(|(at, backend)| shares.weight(at) > 0 && usable(backend))?;
         backends.get(index)?.claim();
         Some(index)
     };
-    let of = |usable: fn(&Backend<T>) -> bool| match choice.policy {
+    let of = |usable: &dyn Fn(&Backend<T>) -> bool| match choice.policy {
         Policy::FirstAvailable => first(usable),
         Policy::HashQuery => hashed::preferred(backends, shares, choice.key, usable),
         Policy::LeastLoaded => {
@@ -109,7 +109,11 @@ fn select_by_share<T>(choice: Choice<'_>, shares: &Shares, backends: &[Arc<Backe
             Some(index)
         }
     };
-    of(is_next).or_else(|| of(is_sound)).or_else(|| of(may_be_tried)).or_else(|| first(|_| true))
+    // Chance decides once a choice, however often a backend is looked at. Nothing is allocated while all are warm.
+    let refusing = backends.iter().filter(|backend| is_sound(backend) && !is_next(backend));
+    let refusing: Vec<*const Backend<T>> = refusing.map(Arc::as_ptr).collect();
+    let is_next = |backend: &Backend<T>| is_sound(backend) && !refusing.contains(&std::ptr::from_ref(backend));
+    of(&is_next).or_else(|| of(&is_sound)).or_else(|| of(&may_be_tried)).or_else(|| first(&|_| true))
 }
 
 /// Whether it is sound, and warm or chosen by chance.
