@@ -15,6 +15,8 @@ struct File<'t> {
     name: &'t str,
     /// Once for the whole file: a rule that looks at each value asks for the line of each.
     lines: Vec<&'t str>,
+    /// Ids of rules that its comments switch off.
+    off: Vec<&'t str>,
     tree: Tree<'t>,
 }
 
@@ -32,7 +34,8 @@ impl<'t> Source<'t> {
     pub fn new(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
         let read = |(name, text): (&'t str, &'t str)| {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            Some(File { name, lines: text.lines().collect(), tree: Tree::parse(text).ok()? })
+            let lines: Vec<_> = text.lines().collect();
+            Some(File { name, off: switched_off(&lines), lines, tree: Tree::parse(text).ok()? })
         };
         Self { files: files.into_iter().filter_map(read).collect() }
     }
@@ -84,11 +87,9 @@ impl<'t> Source<'t> {
         self.files.get(file).map_or(&[], |file| &file.lines)
     }
 
-    /// Rules that comments of a file switch off for it: `# lint-off: narrow-pattern open-to-all`.
-    pub(super) fn switched_off(&self, file: usize) -> Vec<&str> {
-        let comments = self.lines(file).iter().filter_map(|line| line.trim_start().strip_prefix('#'));
-        let lists = comments.filter_map(|comment| comment.trim_start().strip_prefix("lint-off:"));
-        lists.flat_map(str::split_whitespace).collect()
+    /// Rules that comments of a file switch off for it.
+    pub(super) fn switched_off(&self, file: usize) -> &[&'t str] {
+        self.files.get(file).map_or(&[], |file| &file.off)
     }
 
     /// The file that a place is in, and what is left of the place within it.
@@ -141,6 +142,13 @@ impl<'s, 't> Found<'s, 't> {
     fn tree(&self) -> &'s Tree<'t> {
         &self.file.tree
     }
+}
+
+/// What comments name: `# lint-off: narrow-pattern open-to-all`.
+fn switched_off<'t>(lines: &[&'t str]) -> Vec<&'t str> {
+    let comments = lines.iter().filter_map(|line| line.trim_start().strip_prefix('#'));
+    let lists = comments.filter_map(|comment| comment.trim_start().strip_prefix("lint-off:"));
+    lists.flat_map(str::split_whitespace).collect()
 }
 
 /// `top` is how much of the place is the name of the file.
