@@ -44,7 +44,9 @@ impl Builder {
             }
             ObjectKind::Pod => {
                 let pod: api::Pod<'_> = serde_json::from_slice(json)?;
-                (self.key(&pod.metadata), Object::Pod(self.pod(&pod)))
+                let key = self.key(&pod.metadata);
+                let object = Object::Pod(self.pod(&key, &pod));
+                (key, object)
             }
             ObjectKind::Service => {
                 let service: api::Service<'_> = serde_json::from_slice(json)?;
@@ -99,6 +101,11 @@ impl Builder {
         self.texts.label(name, value)
     }
 
+    /// A label with a value that is held already.
+    fn shared(&mut self, name: &str, value: &Arc<str>) -> SharedLabel {
+        SharedLabel { name: self.texts.text(name), value: Arc::clone(value) }
+    }
+
     /// One allocation for all pieces that are equal.
     fn piece(&mut self, labels: Vec<SharedLabel>) -> Piece {
         if let Some(known) = self.pieces.get(&*labels) {
@@ -149,16 +156,17 @@ impl Builder {
         Node { meta: meta.into(), own: own.into(), address }
     }
 
-    fn pod(&mut self, pod: &api::Pod<'_>) -> Pod {
+    fn pod(&mut self, key: &Key, pod: &api::Pod<'_>) -> Pod {
         const P: &str = "__meta_kubernetes_pod";
         let (meta, status) = (&pod.metadata, &pod.status);
         let ready = status.conditions.iter().find(|condition| condition.kind.as_str() == "Ready");
         let ready = ready.map_or_else(|| "unknown".to_owned(), |ready| ready.status.to_ascii_lowercase());
+        let ip: Arc<str> = status.pod_ip.as_str().into();
         let mut own = Vec::with_capacity(10);
         own.extend([
-            self.label(NAMESPACE, &meta.namespace),
-            self.texts.unique("__meta_kubernetes_pod_name", &meta.name),
-            self.texts.unique("__meta_kubernetes_pod_ip", &status.pod_ip),
+            self.shared(NAMESPACE, &key.namespace),
+            self.shared("__meta_kubernetes_pod_name", &key.name),
+            self.shared("__meta_kubernetes_pod_ip", &ip),
             self.texts.unique("__meta_kubernetes_pod_uid", &meta.uid),
             self.label("__meta_kubernetes_pod_phase", &status.phase),
             self.label("__meta_kubernetes_pod_node_name", &pod.spec.node_name),
@@ -181,7 +189,7 @@ impl Builder {
         let containers = main.chain(init).map(|(container, role)| self.container(pod, container, role)).collect();
         Pod {
             labels: [own.into(), self.piece(labels), self.piece(annotations)],
-            ip: status.pod_ip.as_str().into(),
+            ip,
             finished: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             node: self.texts.text(&pod.spec.node_name),
             containers,
