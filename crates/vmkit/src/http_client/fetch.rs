@@ -175,7 +175,7 @@ impl Client {
         Err(FetchError::new(&request.method, &request.url, cause))
     }
 
-    /// For [`ClientTls::refresh`]: the content of a file that is a URL. Any status other than 200 is an error.
+    /// For [`ClientTls::refresh`](crate::tls::client_config::ClientTls::refresh): the content of a file that is a URL. Any status other than 200 is an error.
     pub async fn fetch_file(&self, url: String) -> Result<Vec<u8>, String> {
         let request = FetchRequest { timeout: Duration::from_secs(10), ..FetchRequest::get(url) };
         let reply = self.fetch(request).await.map_err(|err| err.to_string())?;
