@@ -112,7 +112,7 @@ impl Proxy {
         Ok(ProxyStream::Tls(Box::new(tls)))
     }
 
-    /// Makes the connection to the proxy one to `host`. An HTTP proxy is sent `lines`, each with its line end.
+    /// Makes the connection to the proxy one to `host`. An HTTP proxy is sent `headers`.
     ///
     /// # Errors
     /// The proxy refuses, or is none.
@@ -121,14 +121,14 @@ impl Proxy {
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         host: &str,
         port: u16,
-        lines: &[u8],
+        headers: &[(String, String)],
     ) -> Result<(), String> {
         match self.protocol {
             Protocol::Socks5 => {
                 let user = self.user.as_ref().map(|(name, password)| (name.as_str(), password.expose()));
                 socks5::connect(stream, user, host, port).await
             }
-            Protocol::Http => tunnel::connect(stream, host, port, lines).await,
+            Protocol::Http => tunnel::connect(stream, host, port, headers).await,
         }
     }
 }

@@ -183,16 +183,12 @@ impl Endpoint {
     async fn through_proxy(&self, proxy: &Proxy) -> Result<ProxyStream, String> {
         let (address, port) = proxy.address();
         let tcp = self.dial(&address.host, port).await.map_err(|err| format!("proxyconnect: {err}"))?;
-        let config = match proxy.is_tls() {
-            true => Some(Arc::clone(&self.tls.current().await?.config)),
-            false => None,
-        };
+        let config = self.tls.towards(proxy).await?;
         let secured = tokio::time::timeout(self.handshake_limit, proxy.secure(tcp, config, None)).await;
         let mut stream = secured.map_err(|_| format!("proxyconnect: {HANDSHAKE_TIMEOUT}"))??;
         if !proxy.takes_requests(self.url.is_https) {
-            let line = proxy.authorization().map(|value| format!("Proxy-Authorization: {value}\r\n"));
-            let line = line.unwrap_or_default();
-            proxy.open(&mut stream, &self.url.host, self.url.port, line.as_bytes()).await?;
+            let credentials = proxy.authorization().map(|value| ("Proxy-Authorization".to_owned(), value));
+            proxy.open(&mut stream, &self.url.host, self.url.port, credentials.as_slice()).await?;
         }
         Ok(stream)
     }

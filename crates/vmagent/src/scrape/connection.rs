@@ -144,30 +144,15 @@ impl Network {
         target: &HostPort,
         port: u16,
     ) -> Result<ProxyStream, String> {
-        let config = match proxy.is_tls() {
-            true => Some(Arc::clone(&identity.proxy_tls.current().await?.config)),
-            false => None,
-        };
+        let config = identity.proxy_tls.towards(proxy).await?;
         let (proxy_address, proxy_port) = proxy.address();
         let tcp = self.tcp(proxy_address, proxy_port).await.map_err(|error| format!("proxyconnect: {error}"))?;
         let mut stream = proxy.secure(tcp, config, identity.options.proxy.tls.server_name.clone()).await?;
         if !proxy.takes_requests(tls) {
-            let mut lines = Vec::new();
-            for (name, value) in identity.proxy_headers().await? {
-                push_header(&mut lines, &name, &value);
-            }
-            proxy.open(&mut stream, &target.host, port, &lines).await?;
+            proxy.open(&mut stream, &target.host, port, &identity.proxy_headers().await?).await?;
         }
         Ok(stream)
     }
-}
-
-/// Appends a header line. Names and values come from the config, which has no line ends in them, or from files.
-fn push_header(request: &mut Vec<u8>, name: &str, value: &str) {
-    request.extend_from_slice(name.as_bytes());
-    request.extend_from_slice(b": ");
-    request.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
-    request.extend_from_slice(b"\r\n");
 }
 
 /// A header line for credentials of a URL.

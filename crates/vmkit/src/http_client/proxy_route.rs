@@ -58,17 +58,14 @@ impl ProxyRoute {
     /// A connection for requests to `target`: to the proxy that is handed them, or through it.
     pub(super) async fn connect(&self, mut tcp: HttpConnector, target: &Uri) -> Result<ProxyStream, BoxError> {
         let is_tls = target.scheme_str() == Some("https");
-        let config = match self.proxy.is_tls() {
-            true => Some(Arc::clone(&self.tls.current().await?.config)),
-            false => None,
-        };
+        let config = self.tls.towards(&self.proxy).await?;
         let dialed = tcp.call(self.address()?).await.map_err(|error| Unreachable(error.into()))?;
         let server_name = self.tls.options().server_name.clone();
         let mut stream = self.proxy.secure(dialed.into_inner(), config, server_name).await?;
         if !self.takes_requests(is_tls) {
             let host = target.host().ok_or("missing host")?.trim_matches(['[', ']']);
             let port = target.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-            self.proxy.open(&mut stream, host, port, &self.lines()).await?;
+            self.proxy.open(&mut stream, host, port, &self.headers()).await?;
         }
         Ok(stream)
     }
@@ -77,17 +74,6 @@ impl ProxyRoute {
         let (address, port) = self.proxy.address();
         let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
         Uri::builder().scheme("http").authority(format!("{host}:{port}")).path_and_query("/").build()
-    }
-
-    fn lines(&self) -> Vec<u8> {
-        let mut lines = Vec::new();
-        for (name, value) in self.headers().iter() {
-            lines.extend_from_slice(name.as_bytes());
-            lines.extend_from_slice(b": ");
-            lines.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
-            lines.extend_from_slice(b"\r\n");
-        }
-        lines
     }
 }
 

@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
 use tokio::runtime::Handle;
 
+use crate::proxy::Proxy;
 use crate::tls::client_config::{ClientTls, ClientTlsOptions, LoadedClientTls};
 
 /// CA and certificate files are looked at again after this time.
@@ -54,6 +56,17 @@ impl TlsFiles {
             }
             self.tls.current().map_err(|error| error.to_string())
         })
+    }
+
+    /// What is spoken to a proxy whose identity this is: `None` for nothing, because the way to it is in the clear.
+    ///
+    /// # Errors
+    /// As [`current`](Self::current).
+    pub async fn towards(&self, proxy: &Proxy) -> Result<Option<Arc<ClientConfig>>, String> {
+        match proxy.is_tls() {
+            true => Ok(Some(Arc::clone(&self.current().await?.config))),
+            false => Ok(None),
+        }
     }
 
     /// On a thread that may wait: a file may hang, and the control plane must not.

@@ -7,7 +7,7 @@ use crate::go_text::quote;
 /// Longest head of a proxy's reply.
 const MAX_REPLY: usize = 64 * 1024;
 
-/// Asks an HTTP proxy for a connection to `host`; `lines` are further header lines, each with its line end.
+/// Asks an HTTP proxy for a connection to `host`; `headers` are sent besides.
 ///
 /// # Errors
 /// The proxy refuses, or is none.
@@ -15,14 +15,20 @@ pub(super) async fn connect(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     host: &str,
     port: u16,
-    lines: &[u8],
+    headers: &[(String, String)],
 ) -> Result<(), String> {
     let to = match host.contains(':') && !host.starts_with('[') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     };
     let mut request = format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n").into_bytes();
-    request.extend_from_slice(lines);
+    for (name, value) in headers {
+        request.extend_from_slice(name.as_bytes());
+        request.extend_from_slice(b": ");
+        // What comes from a file may have line ends.
+        request.extend(value.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n' | b'\0')));
+        request.extend_from_slice(b"\r\n");
+    }
     request.extend_from_slice(b"\r\n");
     let io = |error: std::io::Error| format!("proxyconnect: {error}");
     stream.write_all(&request).await.map_err(io)?;
@@ -50,13 +56,15 @@ mod tests {
     use super::*;
 
     /// What the proxy was asked, and what came of its reply.
-    async fn ask(host: &str, lines: &[u8], reply: &[u8]) -> (String, Result<(), String>) {
+    async fn ask(host: &str, headers: &[(&str, &str)], reply: &[u8]) -> (String, Result<(), String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut proxy, _) = listener.accept().await.unwrap();
         proxy.write_all(reply).await.unwrap();
         proxy.shutdown().await.unwrap();
-        let result = connect(&mut tcp, host, 443, lines).await;
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers: Vec<_> = headers.iter().map(owned).collect();
+        let result = connect(&mut tcp, host, 443, &headers).await;
         drop(tcp);
         let mut asked = String::new();
         proxy.read_to_string(&mut asked).await.unwrap();
@@ -66,11 +74,13 @@ mod tests {
     #[tokio::test]
     async fn requests_and_replies() {
         let good = b"HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n";
-        let (asked, result) = ask("h", b"Proxy-Authorization: Basic x\r\n", good).await;
+        let (asked, result) = ask("h", &[("Proxy-Authorization", "Basic x")], good).await;
         assert_eq!(asked, "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\nProxy-Authorization: Basic x\r\n\r\n");
         assert_eq!(result, Ok(()));
-        assert!(ask("::1", b"", good).await.0.starts_with("CONNECT [::1]:443 HTTP/1.1\r\n"));
-        let f = async |reply: &[u8]| ask("h", b"", reply).await.1.unwrap_err();
+        let (asked, _) = ask("h", &[("X-A", "b\r\nX-B: c\0\n")], good).await;
+        assert_eq!(asked, "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\nX-A: bX-B: c\r\n\r\n", "line ends of a file");
+        assert!(ask("::1", &[], good).await.0.starts_with("CONNECT [::1]:443 HTTP/1.1\r\n"));
+        let f = async |reply: &[u8]| ask("h", &[], reply).await.1.unwrap_err();
         assert_eq!(
             f(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await,
             "proxyconnect: unexpected reply \"HTTP/1.1 407 Proxy Authentication Required\""
