@@ -6,6 +6,7 @@ pub mod balance;
 pub mod connect_error;
 pub mod dialer;
 pub mod discovery;
+mod epoch;
 pub mod fault;
 pub mod health_check;
 pub mod outliers;

@@ -159,11 +159,8 @@ impl Checked {
         let mut state = self.lock();
         let is_first = state.facts.last.is_none();
         state.facts.probes += 1;
-        if let Err(failure) = &probed.result
-            && let Some((_, count)) =
-                Fault::ALL.iter().zip(&mut state.facts.failures).find(|(fault, _)| **fault == failure.fault)
-        {
-            *count += 1;
+        if let Err(failure) = &probed.result {
+            state.facts.failures[failure.fault.place()] += 1;
         }
         let spec = &self.question.spec;
         let changed = state.tally.count(probed.result.is_ok(), spec.rise, spec.fall);

@@ -8,6 +8,7 @@
 
 use super::backend::Backend;
 use super::balance::{BackendSet, Policy};
+use super::epoch::Epoch;
 use super::shares::Share;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use vmkit::net::dns::{DnsCause, DnsError};
 use xxhash_rust::xxh64::xxh64;
@@ -89,7 +90,7 @@ pub struct Discovery<T> {
     /// For each entry the index of its question; `None` for an IP address, which needs no lookup.
     question_of: Vec<Option<usize>>,
     known: Mutex<Known>,
-    started: Instant,
+    started: Epoch,
     /// Milliseconds since `started` from which on the list is too old; [`NEVER`] before the first result.
     due: AtomicU64,
     running: AtomicBool,
@@ -162,7 +163,7 @@ impl<T: Send + Sync + 'static> Discovery<T> {
             questions,
             question_of,
             known: Mutex::new(known),
-            started: Instant::now(),
+            started: Epoch::new(),
             due: AtomicU64::new(if fixed { u64::MAX } else { NEVER }),
             running: AtomicBool::new(false),
             ready: watch::Sender::new(fixed),
@@ -224,7 +225,7 @@ impl<T: Send + Sync + 'static> Discovery<T> {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.started.now()
     }
 
     /// Asks all questions at once, each within the interval.

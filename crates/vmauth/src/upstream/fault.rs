@@ -26,6 +26,11 @@ impl Fault {
     pub const ALL: [Self; 7] =
         [Self::Dns, Self::Connect, Self::Tls, Self::Timeout, Self::Cut, Self::Malformed, Self::Status];
 
+    /// Its place in [`Fault::ALL`], for counts by kind.
+    pub(super) fn place(self) -> usize {
+        self as usize
+    }
+
     /// Word for metrics and pages.
     pub fn label(self) -> &'static str {
         match self {
@@ -54,4 +59,16 @@ pub struct Failure {
 /// Now, in seconds since 1970.
 pub(super) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_the_list() {
+        for (place, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault.place(), place, "{fault:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::epoch::Epoch;
 
 /// `outlier_detection` of a user or an entry of `url_map`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub struct Outliers {
     errors: AtomicU32,
     /// When counting began that `requests` and `errors` are of, in milliseconds since `epoch`.
     since: AtomicU64,
-    epoch: Instant,
+    epoch: Epoch,
     /// How often it was ejected since it began anew.
     level: AtomicU32,
     ejections: AtomicU64,
@@ -89,7 +89,7 @@ impl Outliers {
             requests: AtomicU32::new(0),
             errors: AtomicU32::new(0),
             since: AtomicU64::new(0),
-            epoch: Instant::now(),
+            epoch: Epoch::new(),
             level: AtomicU32::new(0),
             ejections: AtomicU64::new(0),
             returned: AtomicU64::new(0),
@@ -134,7 +134,7 @@ impl Outliers {
         if spec.error_percent == 0 {
             return None;
         }
-        let now = self.now();
+        let now = self.epoch.now();
         if now.saturating_sub(self.since.load(Relaxed)) > millis(spec.interval) {
             self.since.store(now, Relaxed);
             self.requests.store(1, Relaxed);
@@ -151,7 +151,8 @@ impl Outliers {
     /// Notes an ejection; how long it takes.
     pub(super) fn ejected(&self) -> Duration {
         self.forget();
-        let is_first = self.now().saturating_sub(self.returned.load(Relaxed)) > millis(self.spec.max_ejection_time);
+        let is_first =
+            self.epoch.now().saturating_sub(self.returned.load(Relaxed)) > millis(self.spec.max_ejection_time);
         let level = if is_first { 0 } else { self.level.load(Relaxed) };
         self.level.store(level.saturating_add(1), Relaxed);
         self.ejections.fetch_add(1, Relaxed);
@@ -161,7 +162,7 @@ impl Outliers {
     /// Notes the end of an ejection.
     pub(super) fn returned(&self) {
         self.forget();
-        self.returned.store(self.now(), Relaxed);
+        self.returned.store(self.epoch.now(), Relaxed);
     }
 
     /// What was counted so far has had its consequence, or can have none.
@@ -169,10 +170,6 @@ impl Outliers {
         self.in_a_row.store(0, Relaxed);
         self.requests.store(0, Relaxed);
         self.errors.store(0, Relaxed);
-    }
-
-    fn now(&self) -> u64 {
-        millis(self.epoch.elapsed())
     }
 }
 

@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::time::Instant;
 
+use super::epoch::Epoch;
+
 /// Over which time requests and retries are counted.
 const WINDOW_SECONDS: u64 = 10;
 const WINDOW_MILLIS: u64 = WINDOW_SECONDS * 1000;
@@ -25,7 +27,7 @@ pub struct BudgetSpec {
 #[derive(Debug)]
 pub struct RetryBudget {
     spec: BudgetSpec,
-    epoch: Instant,
+    epoch: Epoch,
     /// Number of the running window, from 0.
     window: AtomicU64,
     requests: Count,
@@ -56,7 +58,7 @@ impl RetryBudget {
     pub fn new(spec: BudgetSpec) -> Self {
         Self {
             spec,
-            epoch: Instant::now(),
+            epoch: Epoch::new(),
             window: AtomicU64::new(0),
             requests: Count::default(),
             retries: Count::default(),
@@ -84,7 +86,7 @@ impl RetryBudget {
 
     /// Begins another window if it is time; milliseconds into the running one.
     fn roll(&self, now: Instant) -> u64 {
-        let elapsed = u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX);
+        let elapsed = self.epoch.millis(now);
         let (window, known) = (elapsed / WINDOW_MILLIS, self.window.load(Relaxed));
         if window > known && self.window.compare_exchange(known, window, Relaxed, Relaxed).is_ok() {
             self.requests.roll(window - known);

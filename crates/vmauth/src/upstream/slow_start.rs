@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use super::epoch::Epoch;
 
 /// Share at the beginning.
 const FIRST_SHARE: f64 = 0.1;
@@ -16,7 +16,7 @@ const FIRST_SHARE: f64 = 0.1;
 #[derive(Debug)]
 pub(super) struct SlowStart {
     time: Duration,
-    epoch: Instant,
+    epoch: Epoch,
     /// When it has returned, in milliseconds since `epoch`.
     since: AtomicU64,
 }
@@ -24,7 +24,7 @@ pub(super) struct SlowStart {
 impl SlowStart {
     /// Takes so long.
     pub(super) fn new(time: Duration) -> Self {
-        Self { time, epoch: Instant::now(), since: AtomicU64::new(0) }
+        Self { time, epoch: Epoch::new(), since: AtomicU64::new(0) }
     }
 
     /// How long it takes.
@@ -34,18 +34,14 @@ impl SlowStart {
 
     /// The backend has returned.
     pub(super) fn begin(&self) {
-        self.since.store(self.now(), Relaxed);
+        self.since.store(self.epoch.now(), Relaxed);
     }
 
     /// The share of its requests that the backend is to get now; `None` when it is warm.
     pub(super) fn share(&self) -> Option<f64> {
-        let elapsed = Duration::from_millis(self.now().saturating_sub(self.since.load(Relaxed)));
+        let elapsed = Duration::from_millis(self.epoch.now().saturating_sub(self.since.load(Relaxed)));
         let share = elapsed.as_secs_f64() / self.time.as_secs_f64();
         (share < 1.0).then(|| share.max(FIRST_SHARE))
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 

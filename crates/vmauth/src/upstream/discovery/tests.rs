@@ -1,6 +1,7 @@
 use super::*;
 use std::sync::atomic::AtomicUsize;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio::time::sleep;
 
 type Table<A> = Mutex<HashMap<&'static str, Result<Vec<A>, &'static str>>>;
