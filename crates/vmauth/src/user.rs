@@ -191,10 +191,9 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Whether nothing of it differs.
-    pub fn is_same(&self, other: &Self) -> bool {
-        let Self { url, peer } = self;
-        Arc::ptr_eq(peer, &other.peer) && url.to_string() == other.url.to_string()
+    /// Whether it is that of this URL, as text, and peer.
+    pub fn is_same(&self, url: &str, peer: &Arc<Peer>) -> bool {
+        Arc::ptr_eq(&self.peer, peer) && self.url.to_string() == url
     }
 }
 

@@ -195,8 +195,9 @@ impl Builder<'_> {
                 let backends = spec.urls.iter().enumerate().map(|(index, url)| {
                     let upstream = upstream(&context.peers, url.clone(), tls.as_ref());
                     let watch = watch(&upstream, &spec.watching, &context.checks);
-                    let identity = xxh64(url.to_string().as_bytes(), 0);
-                    (self.carried.backend(owner, upstream, watch), Share { weight: spec.weight(index), identity })
+                    let url = url.to_string();
+                    let identity = xxh64(url.as_bytes(), 0);
+                    (self.carried.backend(owner, &url, upstream, watch), Share { weight: spec.weight(index), identity })
                 });
                 Backends::Configured(BackendSet::new(spec.load_balancing_policy, backends.collect()))
             },

@@ -101,13 +101,19 @@ impl<'a> Collector<'a> {
         limiter
     }
 
-    /// The user's next backend of this URL: the one of before, or a new one.
-    pub(super) fn backend(&mut self, owner: &Owner, upstream: Upstream, watch: Watch) -> Arc<Backend<Upstream>> {
-        let key = hash(&(owner, upstream.url.to_string()));
+    /// The user's next backend of this URL, which is `url` as text: the one of before, or a new one.
+    pub(super) fn backend(
+        &mut self,
+        owner: &Owner,
+        url: &str,
+        upstream: Upstream,
+        watch: Watch,
+    ) -> Arc<Backend<Upstream>> {
+        let key = hash(&(owner, url));
         let now = self.now.backends.entry(key).or_default();
         let before = self.before.and_then(|before| before.backends.get(&key)?.get(now.len()));
         let is_same =
-            |kept: &&Arc<_>| Upstream::is_same(Backend::target(kept), &upstream) && kept.is_watched_by(&watch);
+            |kept: &&Arc<Backend<Upstream>>| kept.target().is_same(url, &upstream.peer) && kept.is_watched_by(&watch);
         let backend = match before.filter(is_same) {
             Some(kept) => kept.clone(),
             None => Backend::watched(upstream, watch),
