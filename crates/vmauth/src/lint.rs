@@ -136,8 +136,10 @@ pub fn lint_files(
     let texts: Vec<_> = files.iter().map(|file| (&*file.name, String::from_utf8_lossy(&file.bytes))).collect();
     let expanded: Vec<_> = texts.iter().map(|(name, text)| (*name, expand(text))).collect();
     let source = Source::new(expanded.iter().map(|(name, text)| (*name, text.as_str())));
-    let written = Source::new(texts.iter().map(|(name, text)| (*name, &**text)));
-    lint(&Input { source: &source, written: &written, config, flags, is_readable }, wants)
+    let has_variables = texts.iter().zip(&expanded).any(|((_, written), (_, text))| **written != **text);
+    let written = has_variables.then(|| Source::new(texts.iter().map(|(name, text)| (*name, &**text))));
+    let written = written.as_ref().unwrap_or(&source);
+    lint(&Input { source: &source, written, config, flags, is_readable }, wants)
 }
 
 /// What `-auth.strictVariables` refuses, one text each.
