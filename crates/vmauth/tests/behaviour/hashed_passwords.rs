@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::{Backend, Client, Metrics, eventually};
 
-use crate::vmauth::{Vmauth, binary};
+use crate::vmauth::{Vmauth, basic, binary};
 
 /// `wonder` and `mirror`, made to be checked quickly.
 const WONDER: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQwMDAx$fDj5b1rNaysLztZt/TpcKXwfL5f94xjxvICVgeYvxdU";
@@ -24,11 +24,6 @@ const WAITING: &str = "vmauth_password_checks_waiting";
 const LOADED: &str = "loaded information about";
 
 /// A line of Basic credentials.
-fn basic(pair: &str) -> String {
-    use base64::Engine as _;
-    format!("Authorization: Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
-}
-
 fn config(backend: &Backend, alice: &str) -> String {
     let url = backend.url();
     format!(

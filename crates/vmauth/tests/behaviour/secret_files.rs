@@ -7,7 +7,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use testkit::{Backend, Launch, PATIENCE};
 
-use crate::vmauth::{Vmauth, binary};
+use crate::vmauth::{Vmauth, basic, binary};
 
 const CHANGED: &str = "have changed and are in use";
 const FAILED: &str = "cannot use changed files of -auth.config=";
@@ -17,11 +17,6 @@ const ERRORS: &str = "vmauth_config_file_errors_total";
 /// `wonder` and `mirror`.
 const WONDER: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQwMDAx$fDj5b1rNaysLztZt/TpcKXwfL5f94xjxvICVgeYvxdU";
 const MIRROR: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQwMDAy$3Yh/L1yVku3HqcwU7nCJfY02VFDD9kGBJ6QS42C2d9M";
-
-fn basic(pair: &str) -> String {
-    use base64::Engine as _;
-    format!("Authorization: Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
-}
 
 /// A folder with one file a secret.
 fn secrets(files: &[(&str, &str)]) -> TempDir {
@@ -37,13 +32,6 @@ fn write(dir: &TempDir, name: &str, content: &str) {
     let next = dir.path().join(format!("{name}.next"));
     fs::write(&next, content).expect("the folder can be written");
     fs::rename(&next, dir.path().join(name)).expect("the file can be replaced");
-}
-
-fn refused(proxy: &Vmauth, line: &str) {
-    let mark = proxy.program.mark();
-    let mut client = proxy.client();
-    client.request("GET", "/", &[line], None);
-    proxy.program.wait_log(mark, "login failed: ");
 }
 
 #[test]
@@ -92,7 +80,7 @@ fn secrets_are_replaced_while_serving_and_nothing_else_changes() {
     allowed(&[&basic("u:p")]);
     assert_eq!(backend.requests()[5].fields.get("Authorization"), Some("Bearer new-backend-token"));
     for line in [basic("alice:old"), "Authorization: Bearer old-token".to_owned(), basic("bob:wonder")] {
-        refused(&proxy, &line);
+        proxy.expect_refused_login(&line);
     }
     proxy.expect_metrics(&[
         (CHANGES, 5.0),
@@ -122,7 +110,7 @@ fn a_change_that_cannot_be_used_changes_nothing_and_is_told_once() {
     write(&dir, "password", "\n");
     let (_, line) = proxy.program.wait_log(mark, FAILED);
     assert!(line.contains("it is empty"), "{line}");
-    refused(&proxy, &basic("alice:"));
+    proxy.expect_refused_login(&basic("alice:"));
     proxy.client().get("/", &[&basic("alice:old")]).expect(200);
     proxy.expect_metrics(&[(ERRORS, 2.0), (CHANGES, 0.0)]);
     let mark = proxy.program.mark();
@@ -156,7 +144,7 @@ fn secrets_of_kubernetes_are_followed_through_their_links() {
     volume("..2", "second");
     proxy.program.wait_log(mark, CHANGED);
     proxy.client().get("/", &["Authorization: Bearer second"]).expect(200);
-    refused(&proxy, "Authorization: Bearer first");
+    proxy.expect_refused_login("Authorization: Bearer first");
 }
 
 /// What a start with this config says before it fails.
@@ -208,7 +196,7 @@ fn a_config_names_no_file_outside_the_allowed_folders() {
     fs::rename(path("allowed/link"), path("allowed/token")).expect("the file can be replaced");
     let (_, line) = proxy.program.wait_log(mark, FAILED);
     assert!(line.contains("is not below -auth.allowedFileDirs="), "{line}");
-    refused(&proxy, "Authorization: Bearer token of pod");
+    proxy.expect_refused_login("Authorization: Bearer token of pod");
     proxy.client().get("/", &["Authorization: Bearer token of allowed"]).expect(200);
     proxy.reload(&format!("{config}# once more\n"), "failed to load auth config");
     proxy.reload("{}\n", LOADED);

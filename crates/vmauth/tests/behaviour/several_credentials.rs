@@ -2,12 +2,7 @@
 
 use testkit::{Backend, Gate, Reply};
 
-use crate::vmauth::Vmauth;
-
-fn basic(pair: &str) -> String {
-    use base64::Engine as _;
-    format!("Authorization: Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
-}
+use crate::vmauth::{Vmauth, basic};
 
 const LOADED: &str = "loaded information about";
 /// `wonder`
@@ -20,29 +15,22 @@ fn config(backend: &Backend, credentials: &str) -> String {
     )
 }
 
-fn refused(proxy: &Vmauth, line: &str) {
-    let mark = proxy.program.mark();
-    let mut client = proxy.client();
-    client.request("GET", "/", &[line], None);
-    proxy.program.wait_log(mark, "login failed: ");
-}
-
 #[test]
 fn a_password_is_replaced_in_three_reloads_and_nobody_is_locked_out() {
     let backend = Backend::saying("ok");
     let proxy = Vmauth::start(&config(&backend, "{password: old}"), &[]);
     proxy.client().get("/", &[&basic("alice:old")]).expect(200);
-    refused(&proxy, &basic("alice:"));
+    proxy.expect_refused_login(&basic("alice:"));
     let both = format!("{{password: old}}, {{password_hash: '{HASH}'}}, {{bearer_token: token}}");
     proxy.reload(&config(&backend, &both), LOADED);
     for line in [basic("alice:old"), basic("alice:wonder"), "Authorization: Bearer token".to_owned()] {
         proxy.client().get("/", &[&line]).expect(200);
     }
-    refused(&proxy, &basic("alice:"));
+    proxy.expect_refused_login(&basic("alice:"));
     proxy.reload(&config(&backend, &format!("{{password_hash: '{HASH}'}}")), LOADED);
     proxy.client().get("/", &[&basic("alice:wonder")]).expect(200);
-    refused(&proxy, &basic("alice:old"));
-    refused(&proxy, "Authorization: Bearer token");
+    proxy.expect_refused_login(&basic("alice:old"));
+    proxy.expect_refused_login("Authorization: Bearer token");
     // One user over all credentials and reloads.
     proxy.expect_metrics(&[("vmauth_user_requests_total{username=\"alice\"}", 5.0)]);
 }

@@ -7,6 +7,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use testkit::{Backend, Client, Launch, Metrics, Program, Signal, eventually};
 
@@ -19,6 +21,11 @@ pub(crate) struct Vmauth {
     pub(crate) address: SocketAddr,
     config: PathBuf,
     _dir: TempDir,
+}
+
+/// The header line of these Basic credentials, `name:password`.
+pub(crate) fn basic(pair: &str) -> String {
+    format!("Authorization: Basic {}", STANDARD.encode(pair))
 }
 
 /// A config with the user `u`, password `p`, whose access is logged, in front of these backends; `extra` holds more
@@ -122,6 +129,15 @@ impl Vmauth {
         assert_eq!(lines.len(), 1, "access-log lines of {target}: {lines:#?}");
         let field = format!("status_code={status} ");
         assert!(lines[0].contains(&field), "want {field:?} in {:?}", lines[0]);
+    }
+
+    /// Sends credentials that must be refused, and waits until the log says so: the answer itself is late on purpose.
+    #[track_caller]
+    pub(crate) fn expect_refused_login(&self, line: &str) {
+        let mark = self.program.mark();
+        let mut client = self.client();
+        client.request("GET", "/", &[line], None);
+        self.program.wait_log(mark, "login failed: ");
     }
 
     /// Waits until this user has so many requests in the pipeline or behind it.
