@@ -1,6 +1,6 @@
 //! Why a request is allowed or denied, and where it goes: the answer of `vmauth explain` and `POST /vmauth/explain`.
 //!
-//! Every decision is made by the functions that serve: [`authenticate`], [`Subject::choose`], the rewrite stage, the
+//! Every decision is made by the functions that serve: [`Login`], [`Subject::choose`], the rewrite stage, the
 //! balancer. This room puts a request together, listens, and words what it heard; it decides nothing, sends nothing to
 //! backends and changes no counter. What was found is shown without secrets unless they are asked for.
 
@@ -20,10 +20,10 @@ use vmkit::percent::decode_strict;
 use vmkit::units::GoDuration;
 
 use crate::admission::client_address::TrustedProxies;
+use crate::authn::Login;
 use crate::authn::credentials::AuthHeaders;
 use crate::authn::password_checks::Place;
 use crate::authn::verified_tokens::VerifiedTokens;
-use crate::authn::{Verdict, authenticate, authenticate_others};
 use crate::forward::{filters_form, query_key};
 use crate::generation::Generation;
 use crate::metrics::CacheMetrics;
@@ -235,13 +235,12 @@ pub async fn explain(settings: &Settings, generation: &Generation, asked: &Asked
         return answer.deny(401, "Unauthorized");
     }
     let (mut listener, unused) = (Listener::default(), CacheMetrics::register(&Set::new()));
-    let (directory, cache) = (&generation.directory, VerifiedTokens::new(unused));
-    let headers = &settings.auth_headers;
-    let verdict = match authenticate(directory, headers, &cache, head, client, &mut listener).await {
+    let (directory, tokens) = (&generation.directory, &VerifiedTokens::new(unused));
+    let login = Login { directory, headers: &settings.auth_headers, tokens, head, client };
+    let verdict = match login.authenticate(&mut listener).await {
         Ok(verdict) => verdict,
         Err(unchecked) => match directory.check(unchecked, Place::of(client.addr.ip()), CHECK_LIMIT).await {
-            Ok(Some(user)) => Verdict::User { user, token: None },
-            Ok(None) => authenticate_others(directory, headers, &cache, head, client, &mut listener).await,
+            Ok(found) => login.authenticate_checked(found, &mut listener).await,
             Err(overloaded) => return answer.deny(503, overloaded.to_string()),
         },
     };

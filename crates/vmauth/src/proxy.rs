@@ -36,7 +36,7 @@ use crate::authn::hashed_users::Unchecked;
 use crate::authn::password_checks::Place;
 use crate::authn::trace::Silent;
 use crate::authn::verified_tokens::VerifiedTokens;
-use crate::authn::{Verdict, authenticate, authenticate_others};
+use crate::authn::{Login, Verdict};
 use crate::forward::{Forward, ForwardSettings, is_form};
 use crate::generation::{Generation, Seen, Serving};
 use crate::metrics::ProxyMetrics;
@@ -134,11 +134,11 @@ impl Handler for Proxy {
         let Exchange { head, mut body, reply } = exchange;
         let facts = Facts { head, client, path, started, common_lines };
         let mut io = Io { body: &mut body, reply, deadline };
-        let (directory, headers) = (&generation.directory, &self.shared.auth_headers);
-        let verdict = match authenticate(directory, headers, &self.tokens, head, client, &mut Silent).await {
+        let login = self.login(&generation, facts.head, facts.client);
+        let verdict = match login.authenticate(&mut Silent).await {
             Ok(verdict) => verdict,
             // In a box, so that other requests need no room for it.
-            Err(unchecked) => match Box::pin(self.check_password(&generation, unchecked, facts, &mut io)).await {
+            Err(unchecked) => match Box::pin(self.check_password(&login, unchecked, facts, &mut io)).await {
                 Some(verdict) => verdict,
                 None => return,
             },
@@ -179,30 +179,30 @@ impl Proxy {
         Self { shared, pool, counters, tokens, seen }
     }
 
+    fn login<'a>(&'a self, generation: &'a Generation, head: &'a RequestHead, client: &'a Client) -> Login<'a> {
+        let (directory, headers, tokens) = (&generation.directory, &self.shared.auth_headers, &self.tokens);
+        Login { directory, headers, tokens, head, client }
+    }
+
     /// Whose a request is whose password takes long to check; nothing when it was answered, or its client has left.
     async fn check_password(
         &self,
-        generation: &Generation,
+        login: &Login<'_>,
         unchecked: Unchecked,
         facts: Facts<'_>,
         io: &mut Io<'_, '_>,
     ) -> Option<Verdict> {
-        let (shared, directory) = (&self.shared, &generation.directory);
+        let shared = &self.shared;
         let place = Place::of(shared.login_ip(facts.head, facts.client));
-        let user = tokio::select! {
-            checked = directory.check(unchecked, place, shared.max_queue.as_std()) => checked,
+        let checked = tokio::select! {
+            checked = login.directory.check(unchecked, place, shared.max_queue.as_std()) => checked,
             () = io.body.gone() => {
                 io.reply.set_close();
                 return None;
             }
         };
-        match user {
-            Ok(Some(user)) => Some(Verdict::User { user, token: None }),
-            Ok(None) => {
-                let headers = &shared.auth_headers;
-                let (head, client) = (facts.head, facts.client);
-                Some(authenticate_others(directory, headers, &self.tokens, head, client, &mut Silent).await)
-            }
+        match checked {
+            Ok(found) => Some(login.authenticate_checked(found, &mut Silent).await),
             Err(overloaded) => {
                 self.counters.replied(503);
                 unauthorized::busy(shared, &overloaded.to_string(), facts.into(), io.reply).await;

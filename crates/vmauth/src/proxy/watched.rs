@@ -16,7 +16,6 @@ use super::decision::Principal;
 use super::request_scope::RequestScope;
 use crate::authn::password_checks::Place;
 use crate::authn::trace::Silent;
-use crate::authn::{Verdict, authenticate, authenticate_others};
 use crate::forward::Observer;
 use crate::generation::Generation;
 
@@ -54,18 +53,14 @@ impl Watched<'_, '_> {
         if std::ptr::eq(Arc::as_ptr(&current), self.generation) {
             return true;
         }
-        let (headers, tokens) = (&self.proxy.shared.auth_headers, &self.proxy.tokens);
-        let directory = &current.directory;
-        let verdict = match authenticate(directory, headers, tokens, self.head, self.client, &mut Silent).await {
+        let login = self.proxy.login(&current, self.head, self.client);
+        let verdict = match login.authenticate(&mut Silent).await {
             Ok(verdict) => verdict,
             Err(unchecked) => {
                 let shared = &self.proxy.shared;
                 let place = Place::of(shared.login_ip(self.head, self.client));
-                match directory.check(unchecked, place, shared.max_queue.as_std()).await {
-                    Ok(Some(user)) => Verdict::User { user, token: None },
-                    Ok(None) => {
-                        authenticate_others(directory, headers, tokens, self.head, self.client, &mut Silent).await
-                    }
+                match login.directory.check(unchecked, place, shared.max_queue.as_std()).await {
+                    Ok(found) => login.authenticate_checked(found, &mut Silent).await,
                     // Asked again soon.
                     Err(_) => return true,
                 }
