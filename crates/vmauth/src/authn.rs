@@ -67,7 +67,7 @@ pub enum Verdict {
 }
 
 impl Directory {
-    /// Checks passwords that [`authenticate`] could not say anything about; waits for its turn until `wait` is over.
+    /// Checks passwords that [`Login::authenticate`] could not say anything about; waits for its turn until `wait` is over.
     ///
     /// # Errors
     /// Too many others are being checked.
