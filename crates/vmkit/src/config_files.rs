@@ -1,14 +1,16 @@
 //! A config of one file or of many: a path, a URL, a directory or a pattern in, the texts in their order out.
 //!
 //! Of a directory all `*.yml` and `*.yaml` files count, of a pattern what it matches (docs/reference/config.md). All are
-//! read as one: a read during which a file changed, came or went is repeated, so that nobody sees half of an update. Reads
+//! read as one: a read during which a file changed, came or went is repeated, and a directory that links lead through
+//! (`..data` in a volume of Kubernetes) is looked up once for all of them, so that nobody sees half of an update. Reads
 //! happen off the thread that asks, within a time limit; number and size of files are bounded. What is in the files is not
 //! this room's business.
 
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ const MAX_FILES: usize = 1000;
 const MAX_ENTRIES: usize = 100_000;
 /// Time for reading them all.
 const LIMIT: Duration = Duration::from_secs(30);
+/// Most links from one name to its file, as Linux has it.
+const MAX_LINKS: usize = 40;
 /// How often is read anew when files change meanwhile.
 const TRIES: u32 = 5;
 /// Pause before the second try; each further one is longer by as much.
@@ -105,7 +109,7 @@ fn read(path: &str) -> Result<Vec<ConfigFile>, String> {
     for attempt in 0..TRIES {
         std::thread::sleep(PAUSE * attempt);
         let listed = match find(path)? {
-            Found::One => return Ok(ConfigFile::only(Budget::default().read(path)?.1)),
+            Found::One => return Ok(ConfigFile::only(Budget::default().read(path, Path::new(path))?.1)),
             Found::Many(listed) => listed,
         };
         match read_all(&listed) {
@@ -126,8 +130,8 @@ fn read_all(listed: &[Listed]) -> Result<(Vec<State>, Vec<ConfigFile>), String> 
     // Opening a pipe would wait for its writer.
     states_of(listed)?;
     let mut budget = Budget::default();
-    let mut read = |Listed { name, path }: &Listed| {
-        let (state, bytes) = budget.read(path)?;
+    let mut read = |Listed { name, path, target }: &Listed| {
+        let (state, bytes) = budget.read(path, target)?;
         Ok((state, ConfigFile { name: name.clone(), bytes }))
     };
     listed.iter().map(&mut read).collect()
@@ -144,6 +148,8 @@ enum Found {
 struct Listed {
     name: String,
     path: String,
+    /// What `path` led to when it was found.
+    target: PathBuf,
 }
 
 /// What changes when the content of a file does.
@@ -169,8 +175,8 @@ impl State {
 }
 
 fn states_of(listed: &[Listed]) -> Result<Vec<State>, String> {
-    let state = |Listed { path, .. }: &Listed| {
-        let about = std::fs::metadata(path).map_err(|error| format!("open {path}: {}", os_error(&error)))?;
+    let state = |Listed { path, target, .. }: &Listed| {
+        let about = std::fs::metadata(target).map_err(|error| format!("open {path}: {}", os_error(&error)))?;
         if !about.is_file() {
             return Err(format!("open {path}: it is no regular file"));
         }
@@ -199,8 +205,43 @@ fn find(path: &str) -> Result<Found, String> {
         return Err(format!("{what}; write a file with {{}} if nobody is to be let in"));
     }
     let start = if is_directory { prefix_of(path) } else { fixed_part(path).to_owned() };
-    let listed = |path: String| Listed { name: path.strip_prefix(&start).unwrap_or(&path).to_owned(), path };
-    Ok(Found::Many(names.into_iter().map(listed).collect()))
+    let mut links = Links::default();
+    let mut listed = |path: String| {
+        let name = path.strip_prefix(&start).unwrap_or(&path).to_owned();
+        Listed { name, target: links.target(Path::new(&path)), path }
+    };
+    Ok(Found::Many(names.into_iter().map(&mut listed).collect()))
+}
+
+/// Follows links, each directory once: files that are reached through the same one are all of it.
+#[derive(Default)]
+struct Links {
+    directories: HashMap<PathBuf, PathBuf>,
+}
+
+impl Links {
+    /// Where a path leads; where it breaks off if it leads nowhere.
+    fn target(&mut self, path: &Path) -> PathBuf {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { break };
+            let directory = self.directory(directory);
+            path = directory.join(name);
+            match std::fs::read_link(&path) {
+                Ok(next) => path = directory.join(next),
+                Err(_) => break,
+            }
+        }
+        path
+    }
+
+    fn directory(&mut self, path: &Path) -> PathBuf {
+        let found = || {
+            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            path.canonicalize().unwrap_or_else(|_| path.to_owned())
+        };
+        self.directories.entry(path.to_owned()).or_insert_with(found).clone()
+    }
 }
 
 /// What stands before the names of a config's files in their paths.
@@ -252,11 +293,11 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// The content of a file, and its state before it was read.
-    fn read(&mut self, path: &str) -> Result<(State, Vec<u8>), String> {
+    /// The content of a file, and its state before it was read; `path` is its name in errors.
+    fn read(&mut self, path: &str, target: &Path) -> Result<(State, Vec<u8>), String> {
         let mut bytes = Vec::new();
         let mut read = || -> std::io::Result<State> {
-            let file = File::open(path)?;
+            let file = File::open(target)?;
             let state = State::of(&file.metadata()?);
             file.take(self.0 + 1).read_to_end(&mut bytes)?;
             Ok(state)

@@ -72,8 +72,8 @@ impl<'a> NormalPath<'a> {
             let width = if percent::escape_at(rest).is_some() { 3 } else { 1 };
             rest = rest.get(width..).unwrap_or_default();
         }
-        // A path that begins behind dropped parts needs a real slash.
-        if offset > 0 && percent::escape_at(rest) == Some(b'/') {
+        // A path begins with a real slash, also behind dropped parts.
+        if percent::escape_at(rest) == Some(b'/') {
             out.push(b'/');
             rest = rest.get(3..).unwrap_or_default();
         }
@@ -173,6 +173,7 @@ mod tests {
         f("/a/b/c", 2, "/c");
         f("/a/b/c", 0, "/a/b/c");
         f("/a%2Fb%2fc", 1, "/b%2fc");
+        f("%2fa%2fb", 0, "/a%2fb");
         f("/%61%2Fb/c%20", 2, "/c%20");
         f("/a/../b//c", 1, "/c");
         f("/a", usize::MAX, "");

@@ -107,7 +107,7 @@ fn updates_are_seen_whole_or_not_at_all() {
             std::thread::yield_now();
         }
     });
-    for _ in 0..50 {
+    for _ in 0..500 {
         // Only a writer that never rests makes it fail.
         if let Ok(files) = read(&path) {
             assert_eq!(files.len(), 4);
