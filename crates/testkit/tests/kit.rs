@@ -172,7 +172,9 @@ fn names_resolve_as_the_table_says_now() {
 fn a_program_is_watched_and_signalled() {
     let script = "ulimit -n; echo 'started server at http://127.0.0.1:81/' >&2; \
                   trap 'echo hup' HUP; trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
-    let mut program = Launch::new("sh").arg("-c").arg(script).open_files(48).start();
+    // A shell cannot trap what was ignored when it began, as below `nohup`.
+    let mut program =
+        Launch::new("env").arg("--default-signal=HUP").arg("sh").arg("-c").arg(script).open_files(48).start();
     assert_eq!(program.wait_listening().port(), 81);
     program.wait_log(0, "48");
     program.wait_log(0, "ready");
