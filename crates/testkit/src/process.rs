@@ -165,10 +165,12 @@ impl Program {
         (at, lines[at].clone())
     }
 
-    /// Waits for the first `started server at http(s)://ADDRESS/` line and returns its address.
+    /// Waits until all listeners are there, and returns the address of the first `started server at http(s)://ADDRESS/`
+    /// line. The line `started NAME in N seconds` is the last of the start.
     #[track_caller]
     pub fn wait_listening(&self) -> SocketAddr {
-        let (_, line) = self.wait_log(0, "started server at http");
+        let (at, line) = self.wait_log(0, "started server at http");
+        self.wait_log(at, " seconds");
         let address = line.rsplit("://").next().unwrap_or_default().trim_end_matches(['/', '"', '}']);
         address.parse().unwrap_or_else(|e| panic!("no address in {line:?}: {e}"))
     }

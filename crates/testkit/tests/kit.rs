@@ -170,7 +170,7 @@ fn names_resolve_as_the_table_says_now() {
 
 #[test]
 fn a_program_is_watched_and_signalled() {
-    let script = "ulimit -n; echo 'started server at http://127.0.0.1:81/' >&2; \
+    let script = "ulimit -n; echo 'started server at http://127.0.0.1:81/' >&2; echo 'started it in 0 seconds' >&2; \
                   trap 'echo hup' HUP; trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
     // A shell cannot trap what was ignored when it began, as below `nohup`.
     let mut program =
