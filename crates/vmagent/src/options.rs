@@ -139,6 +139,7 @@ fn discovery_options(flags: &FlagSet) -> DiscoveryOptions {
     kubernetes.surroundings.attach_node = flags.bool("promscrape.kubernetes.attachNodeMetadataAll");
     kubernetes.surroundings.attach_namespace = flags.bool("promscrape.kubernetes.attachNamespaceMetadataAll");
     kubernetes.limits.watch = flags.duration("promscrape.kubernetes.apiServerTimeout").as_std();
+    kubernetes.limits.relist = flags.duration("promscrape.kubernetes.relistInterval").as_std();
     DiscoveryOptions {
         kubernetes,
         file_interval: interval("promscrape.fileSDCheckInterval"),

@@ -16,7 +16,7 @@ use vmagent::config::{JobDefaults, ScrapeConfig, load_text};
 use vmagent::discovery::kubernetes::{KubernetesOptions, Surroundings, WatchLimits};
 use vmagent::discovery::{Discovery, DiscoveryOptions, DiscoveryParts, JobTargets, Kind, Published};
 use vmkit::env_template::Environment;
-use vmkit::metrics::Set;
+use vmkit::metrics::{Metric, Set};
 use vmkit::net::dns::Resolver;
 
 type LabelSet = BTreeMap<String, String>;
@@ -535,6 +535,83 @@ async fn watches_are_shared_by_jobs_of_all_roles() {
         agent.gauge(&format!("vm_promscrape_discovery_kubernetes_subscribers{{role=\"{role}\",status=\"working\"}}"))
     };
     assert_eq!((subscribers("pod"), subscribers("endpoints")), (3, 1));
+}
+
+/// Of a series of the watch of all pods.
+fn age(agent: &Agent, server: &ApiServer, of: &str) -> Option<f64> {
+    let url = format!("http://{}{PODS}", server.address);
+    let name = format!("vm_promscrape_discovery_kubernetes_last_{of}_age_seconds{{role=\"pod\",url=\"{url}\"}}");
+    match agent.metrics.get(&name)? {
+        Metric::CallbackGauge(gauge) => Some(gauge.get()),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn until(what: &str, ready: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if ready() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}");
+}
+
+#[tokio::test]
+async fn ages_of_watches_grow_until_something_comes() {
+    let server = pods(&["a"]).await;
+    let agent = Agent::new();
+    let mut targets = agent.start(&pod_job(&server));
+    wait_pods(&mut targets, &["a"]).await;
+    server.wait_for(1, is_open_watch).await;
+    let event_age = || age(&agent, &server, "event").unwrap();
+    // Does not change with the time, only by what comes.
+    let event_after_list = || age(&agent, &server, "list").unwrap() - event_age();
+    until("ages grow", || event_age() > 0.3).await;
+    server.send(PODS, event("ADDED", &pod("b", 101, "1")));
+    wait_pods(&mut targets, &["a", "b"]).await;
+    until("an event makes young", || event_after_list() > 0.2).await;
+    // A bookmark is a sign of life, too.
+    let before = event_after_list();
+    until("ages grow again", || event_age() > 0.3).await;
+    server.send(PODS, event("BOOKMARK", r#"{"metadata":{"resourceVersion":"110"}}"#));
+    until("a bookmark makes young", || event_after_list() > before + 0.2).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_never_worked_ages_and_its_series_go_with_it() {
+    let server = pods(&["a"]).await;
+    server.rule(|request| {
+        let refused = request.head.contains("one");
+        refused.then(|| Answer::Status(403, "", r#"{"message":"no"}"#.to_owned()))
+    });
+    let job = |user: &str| {
+        let more = format!("api_server: 'http://{}', bearer_token: {user}", server.address);
+        format!("- {{job_name: {user}, kubernetes_sd_configs: [{{role: pod, {more}}}]}}\n")
+    };
+    // The list of the other one is always young.
+    let agent = Agent::with(|options| options.limits.relist = Duration::from_millis(50));
+    let mut channels = agent.apply(&config(&[job("one"), job("two")].concat()));
+    wait_pods(&mut channels[1].targets, &["a"]).await;
+    // The older of the two is shown.
+    until("the refused watch ages", || age(&agent, &server, "list").unwrap() > 1.0).await;
+    let _channels = agent.apply(&config(&job("two")));
+    assert!(age(&agent, &server, "event").is_some());
+    drop(agent.apply(&config("- {job_name: none}\n")));
+    until("no watch, no series", || age(&agent, &server, "event").is_none() && age(&agent, &server, "list").is_none())
+        .await;
+}
+
+#[tokio::test]
+async fn lists_are_read_again_in_any_case() {
+    let server = pods(&["a"]).await;
+    let agent = Agent::with(|options| options.limits.relist = Duration::from_millis(50));
+    let mut targets = agent.start(&pod_job(&server));
+    wait_pods(&mut targets, &["a"]).await;
+    // No event says so.
+    server.set(PODS, list(200, &[pod("a", 50, "1"), pod("b", 150, "1")]));
+    wait_pods(&mut targets, &["a", "b"]).await;
+    server.wait_for(4, Request::is_list).await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ mod shared_watches;
 mod store;
 mod transport;
 mod view;
+mod watch_ages;
 mod watch_limits;
 mod watch_status;
 mod watcher;

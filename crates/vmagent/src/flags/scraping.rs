@@ -112,6 +112,12 @@ pub(super) static TABLE: &[FlagDef] = &[
         "",
         "Add labels and annotations of nodes to all targets of kubernetes_sd_configs",
     ),
+    FlagDef::new(
+        "promscrape.kubernetes.relistInterval",
+        Duration,
+        "1h0m0s",
+        "How often objects are listed again although their watch works, at the earliest; at the latest after twice the time. 0: never",
+    ),
     FlagDef::new("promscrape.kubernetes.useHTTP2Client", Bool, "", "Use HTTP/2 towards Kubernetes")
         .ignored("API servers are asked by HTTP/1.1, which all of them speak"),
     FlagDef::new(

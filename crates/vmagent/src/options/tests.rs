@@ -78,3 +78,14 @@ fn what_makes_no_sense_is_said_at_once() {
     f(&[url, "-promscrape.cluster.memberNum=3", "-promscrape.cluster.membersCount=3"], &["[0..2]"]);
     assert!(options(&["-dryRun"]).is_ok());
 }
+
+#[test]
+fn kubernetes_objects_are_listed_again_as_often_as_wanted() {
+    let relist = |more: &[&str]| {
+        let words = [&["-remoteWrite.url=http://a/api/v1/write"], more].concat();
+        options(&words).unwrap().discovery.kubernetes.limits.relist
+    };
+    assert_eq!(relist(&[]), Duration::from_secs(3600));
+    assert_eq!(relist(&["-promscrape.kubernetes.relistInterval=10m"]), Duration::from_secs(600));
+    assert_eq!(relist(&["-promscrape.kubernetes.relistInterval=0"]), Duration::ZERO);
+}

@@ -2,6 +2,7 @@
 
 use super::objects::ObjectKind;
 use super::store::Counts;
+use super::watch_ages::WatchAges;
 use std::sync::Arc;
 use vmkit::http_client::ConnectionCounts;
 use vmkit::metrics::{Counter, Gauge, Set};
@@ -16,6 +17,8 @@ pub(crate) struct KubernetesMetrics {
     pub(super) groups: Arc<Gauge>,
     /// To all servers.
     pub(super) connections: Arc<ConnectionCounts>,
+    /// Of all watches.
+    pub(super) ages: Arc<WatchAges>,
 }
 
 /// Metrics of all watches of one kind.
@@ -42,7 +45,7 @@ impl KubernetesMetrics {
     pub(crate) fn new(set: &Arc<Set>) -> Self {
         let groups = set.gauge(&format!("{PREFIX}_group_watchers"));
         let connections = Arc::new(ConnectionCounts::new(set, PREFIX));
-        Self { set: Arc::clone(set), groups, connections }
+        Self { set: Arc::clone(set), groups, connections, ages: WatchAges::new(set, PREFIX) }
     }
 
     pub(super) fn watch(&self, kind: ObjectKind) -> Arc<WatchMetrics> {

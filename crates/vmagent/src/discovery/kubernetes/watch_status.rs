@@ -3,9 +3,10 @@
 //! An error is logged when it is new and counted each time; what is well again is said once. Texts name URLs without
 //! credentials and quote what the server answered, never a header.
 
+use super::metrics::{KubernetesMetrics, WatchMetrics};
 use super::objects::ObjectKind;
 use super::store::Counts;
-use crate::discovery::kubernetes::metrics::WatchMetrics;
+use super::watch_ages::WatchAge;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -65,6 +66,7 @@ pub(super) struct WatchStatus {
     kind: ObjectKind,
     url: String,
     metrics: Arc<WatchMetrics>,
+    age: WatchAge,
     state: Mutex<Logged>,
 }
 
@@ -76,10 +78,12 @@ struct Logged {
 }
 
 impl WatchStatus {
-    pub(super) fn new(kind: ObjectKind, url: String, metrics: Arc<WatchMetrics>) -> Self {
+    pub(super) fn new(kind: ObjectKind, url: String, metrics: &KubernetesMetrics) -> Self {
         vmkit::info!("started {kind} watcher for \"{url}\"");
+        let age = metrics.ages.watch(kind, &url);
+        let metrics = metrics.watch(kind);
         metrics.watching(1);
-        Self { kind, url, metrics, state: Mutex::default() }
+        Self { kind, url, metrics, age, state: Mutex::default() }
     }
 
     pub(super) fn state(&self) -> WatchState {
@@ -100,6 +104,7 @@ impl WatchStatus {
             took.as_secs_f64()
         );
         self.count(counts, objects);
+        self.age.list();
         let mut logged = self.lock();
         logged.state.last_list = Some(SystemTime::now());
         drop(logged);
@@ -109,6 +114,7 @@ impl WatchStatus {
     /// An event or bookmark came.
     pub(super) fn event(&self, counts: Counts, objects: usize) {
         self.count(counts, objects);
+        self.age.event();
         self.lock().state.last_event = Some(SystemTime::now());
         self.works();
     }

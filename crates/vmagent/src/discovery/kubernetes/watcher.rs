@@ -65,7 +65,7 @@ enum Next {
 impl Watcher {
     pub(super) fn new(kind: ObjectKind, server: Arc<ApiServer>, path: String, selectors: String) -> Arc<Self> {
         let shown = format!("{}{path}{}{selectors}", server.shown_url(), if selectors.is_empty() { "" } else { "?" });
-        let status = WatchStatus::new(kind, shown, server.metrics().watch(kind));
+        let status = WatchStatus::new(kind, shown, server.metrics());
         Arc::new(Self { kind, server, path, selectors, store: Arc::default(), status })
     }
 
