@@ -1,8 +1,9 @@
-//! Pages of targets in two pieces: no panic, and the same lines however the page is cut; the text of a series is a series.
+//! Pages of targets in two pieces: no panic, and the same lines however the page is cut; the text of a series is a series,
+//! and a series whose layout is known is read alike.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vmagent::exposition::{Line, LineParser, LineSplitter};
+use vmagent::exposition::{Line, LineParser, LineSplitter, SeriesLayout};
 
 fn lines(pieces: &[&[u8]]) -> Vec<String> {
     let (mut splitter, mut parser, mut series) =
@@ -14,6 +15,13 @@ fn lines(pieces: &[&[u8]]) -> Vec<String> {
             let again = series.parse_series(sample.series_text()).expect("a series is read again");
             assert_eq!(again.name(), sample.name());
             assert!(again.labels().eq(sample.labels()));
+            let mut layout = Vec::new();
+            sample.write_layout(&mut layout);
+            if let (Some(layout), Some(rest)) = (SeriesLayout::read(&layout), line.strip_prefix(sample.series_text()))
+                && layout.ends_before(rest)
+            {
+                assert_eq!(format!("{:?}", series.parse_known(line, layout)), format!("{parsed:?}"));
+            }
         }
         seen.push(format!("{parsed:?}"));
     };

@@ -13,11 +13,13 @@ mod line_splitter;
 mod metadata;
 mod number;
 mod sample;
+mod series_layout;
 #[cfg(test)]
 mod tests;
 
 pub use line_splitter::LineSplitter;
 pub use sample::{LineParser, SampleLine};
+pub use series_layout::SeriesLayout;
 
 use crate::remote_write::MetricKind;
 

@@ -225,9 +225,15 @@ impl<'p> PageReader<'p> {
     }
 
     fn line(&mut self, parser: &mut LineParser, line: &[u8]) {
-        match parser.parse(line) {
+        let expected = self.memory.series.expected(&self.buffers.series, line);
+        let is_expected = expected.is_some();
+        let parsed = match expected {
+            Some(layout) => parser.parse_known(line, layout),
+            None => parser.parse(line),
+        };
+        match parsed {
             Line::Nothing => {}
-            Line::Sample(sample) => self.sample(&sample),
+            Line::Sample(sample) => self.sample(&sample, is_expected),
             Line::Help { family, text } if self.with_metadata => self.describe(family, Some(text), None),
             Line::Type { family, kind } if self.with_metadata => self.describe(family, None, Some(kind)),
             Line::Help { .. } | Line::Type { .. } => {}
@@ -241,12 +247,18 @@ impl<'p> PageReader<'p> {
         }
     }
 
-    fn sample(&mut self, sample: &SampleLine<'_>) {
+    /// `is_expected`: its series is the one that the memory names as the next.
+    fn sample(&mut self, sample: &SampleLine<'_>, is_expected: bool) {
         self.totals.scraped += 1;
         let target = self.target;
         let buffers = &mut *self.buffers;
         if target.settings.stale_markers && self.limit_error.is_none() {
-            self.memory.series.note(&mut buffers.series, sample.series_text());
+            let (memory, page) = (&mut self.memory.series, &mut buffers.series);
+            if is_expected {
+                memory.note_expected(page);
+            } else {
+                memory.note(page, sample.series_text(), |out| sample.write_layout(out));
+            }
         }
         let assembled = self.assembly.write(target, sample, &mut buffers.labels, &mut buffers.block);
         let Assembled::Series(labels) = assembled else { return };

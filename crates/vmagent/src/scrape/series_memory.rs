@@ -1,18 +1,21 @@
 //! Which series the last page of a target had: for stale markers and for counting new series.
 //!
 //! Keeps the text of each series as it stands on the page, in the order of the page. Most pages list the same series
-//! in the same order as before; then noting a series is one comparison with the expected text. Only a page that
-//! differs costs a table, and only while it is read.
+//! in the same order as before; then noting a series is one comparison with the expected text, and the layout that is
+//! kept behind the text spares its parsing. Only a page that differs costs a table, and only while it is read.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::{FixedState, RandomState};
 
+use crate::exposition::SeriesLayout;
+
 /// The series of one target.
 #[derive(Debug, Default)]
 pub struct SeriesMemory {
-    text: Vec<u8>,
+    /// For each series its text, the layout of that, and the length of the layout in one byte.
+    records: Vec<u8>,
     ends: Vec<u32>,
     /// Whether no stale markers were sent since the last success.
     live: bool,
@@ -77,17 +80,33 @@ impl SeriesMemory {
         self.ends.is_empty()
     }
 
-    /// Notes a series of the page.
-    pub fn note(&mut self, page: &mut PageSeries, text: &[u8]) {
+    /// The layout of the series that is expected next, if `line` is a sample of it.
+    pub fn expected(&self, page: &PageSeries, line: &[u8]) -> Option<SeriesLayout<'_>> {
+        if page.next >= page.known {
+            return None;
+        }
+        let (text, layout) = self.record(page.next);
+        let layout = SeriesLayout::read(layout)?;
+        let rest = line.strip_prefix(text)?;
+        layout.ends_before(rest).then_some(layout)
+    }
+
+    /// Notes the series that was expected.
+    pub fn note_expected(&self, page: &mut PageSeries) {
+        page.saw(page.next);
+    }
+
+    /// Notes a series of the page. `write_layout` appends the layout of the text, or nothing.
+    pub fn note(&mut self, page: &mut PageSeries, text: &[u8], write_layout: impl FnOnce(&mut Vec<u8>)) {
         if page.next < page.known && self.at(page.next) == text {
             page.saw(page.next);
             return;
         }
-        self.note_unexpected(page, text);
+        self.note_unexpected(page, text, write_layout);
     }
 
     #[cold]
-    fn note_unexpected(&mut self, page: &mut PageSeries, text: &[u8]) {
+    fn note_unexpected(&mut self, page: &mut PageSeries, text: &[u8], write_layout: impl FnOnce(&mut Vec<u8>)) {
         if !page.hashed {
             page.hashed = true;
             for index in 0..self.ends.len() {
@@ -106,10 +125,19 @@ impl SeriesMemory {
             }
             return;
         }
-        let (Ok(end), Ok(index)) = (u32::try_from(self.text.len() + text.len()), u32::try_from(self.ends.len())) else {
+        let before = self.records.len();
+        self.records.extend_from_slice(text);
+        let layout_at = self.records.len();
+        write_layout(&mut self.records);
+        let layout_len = u8::try_from(self.records.len() - layout_at).unwrap_or_else(|_| {
+            self.records.truncate(layout_at);
+            0
+        });
+        self.records.push(layout_len);
+        let (Ok(end), Ok(index)) = (u32::try_from(self.records.len()), u32::try_from(self.ends.len())) else {
+            self.records.truncate(before);
             return;
         };
-        self.text.extend_from_slice(text);
         self.ends.push(end);
         page.by_hash.insert(hash, index);
         page.order.push(index);
@@ -133,13 +161,13 @@ impl SeriesMemory {
         } else {
             (0..self.ends.len()).filter(|&index| kept(index)).collect()
         };
-        let (mut text, mut ends) = (Vec::with_capacity(self.text.len()), Vec::with_capacity(order.len()));
+        let (mut records, mut ends) = (Vec::with_capacity(self.records.len()), Vec::with_capacity(order.len()));
         for index in order {
-            text.extend_from_slice(self.at(index));
-            ends.push(text.len() as u32);
+            records.extend_from_slice(self.bytes(index));
+            ends.push(records.len() as u32);
         }
-        text.shrink_to_fit();
-        (self.text, self.ends) = (text, ends);
+        records.shrink_to_fit();
+        (self.records, self.ends) = (records, ends);
     }
 
     /// The page failed: hands out the series that need a marker now. `passed_on` tells whether samples of the broken
@@ -155,7 +183,7 @@ impl SeriesMemory {
             (page.known..self.ends.len()).for_each(|index| stale(self.at(index)));
         }
         self.ends.truncate(page.known);
-        self.text.truncate(self.ends.last().map_or(0, |&end| end as usize));
+        self.records.truncate(self.ends.last().map_or(0, |&end| end as usize));
     }
 
     /// The target goes: hands out the series that need a marker.
@@ -166,9 +194,19 @@ impl SeriesMemory {
     }
 
     fn at(&self, index: usize) -> &[u8] {
+        self.record(index).0
+    }
+
+    /// Text and layout.
+    fn record(&self, index: usize) -> (&[u8], &[u8]) {
+        let Some((&layout_len, record)) = self.bytes(index).split_last() else { return (&[], &[]) };
+        record.split_at(record.len().saturating_sub(usize::from(layout_len)))
+    }
+
+    fn bytes(&self, index: usize) -> &[u8] {
         let end = |index: usize| self.ends.get(index).map_or(0, |&end| end as usize);
         let start = index.checked_sub(1).map_or(0, end);
-        self.text.get(start..end(index)).unwrap_or_default()
+        self.records.get(start..end(index)).unwrap_or_default()
     }
 }
 
@@ -192,7 +230,7 @@ mod tests {
     fn read(memory: &mut SeriesMemory, series: &str) -> (usize, String) {
         let mut page = PageSeries::default();
         memory.begin(&mut page);
-        series.split_whitespace().for_each(|one| memory.note(&mut page, one.as_bytes()));
+        series.split_whitespace().for_each(|one| memory.note(&mut page, one.as_bytes(), |_| {}));
         let (added, mut stale) = (page.added(memory), Vec::new());
         memory.finish(&page, |one| stale.push(text(one)));
         (added, stale.join(" "))
@@ -201,7 +239,7 @@ mod tests {
     fn fail(memory: &mut SeriesMemory, series: &str, passed_on: bool) -> String {
         let (mut page, mut stale) = (PageSeries::default(), Vec::new());
         memory.begin(&mut page);
-        series.split_whitespace().for_each(|one| memory.note(&mut page, one.as_bytes()));
+        series.split_whitespace().for_each(|one| memory.note(&mut page, one.as_bytes(), |_| {}));
         memory.fail(&page, passed_on, |one| stale.push(text(one)));
         stale.join(" ")
     }
@@ -245,6 +283,45 @@ mod tests {
         memory.end(|one| stale.push(text(one)));
         memory.end(|one| stale.push(text(one)));
         assert_eq!(stale, ["a", "b"]);
+    }
+
+    #[test]
+    fn layouts_stay_with_their_texts() {
+        let mut memory = SeriesMemory::default();
+        let mut page = PageSeries::default();
+        for series in ["a b c", "c a d", "c a d"] {
+            memory.begin(&mut page);
+            for one in series.split_whitespace() {
+                memory.note(&mut page, one.as_bytes(), |out| out.extend_from_slice(&[1, one.as_bytes()[0]]));
+            }
+            memory.finish(&page, |_| {});
+        }
+        memory.begin(&mut page);
+        memory.note(&mut page, b"x", |out| out.extend_from_slice(&[1; 256]));
+        memory.fail(&page, false, |_| {});
+        let kept: Vec<_> = (0..memory.len()).map(|index| memory.record(index)).collect();
+        assert_eq!(kept, [(&b"c"[..], &b"\x01c"[..]), (b"a", b"\x01a"), (b"d", b"\x01d")]);
+    }
+
+    #[test]
+    fn what_is_expected_is_the_next_one() {
+        let mut memory = SeriesMemory::default();
+        let mut page = PageSeries::default();
+        memory.begin(&mut page);
+        memory.note(&mut page, b"a", |out| out.push(1));
+        memory.note(&mut page, b"b", |_| {});
+        assert!(memory.expected(&page, b"a 1").is_none(), "not while the page is read that has it first");
+        memory.finish(&page, |_| {});
+        memory.begin(&mut page);
+        assert!(memory.expected(&page, b"b 1").is_none());
+        assert!(memory.expected(&page, b"a 1").is_some());
+        memory.note_expected(&mut page);
+        assert!(memory.expected(&page, b"a 1").is_none());
+        assert!(memory.expected(&page, b"b 1").is_none(), "no layout");
+        memory.note(&mut page, b"b", |_| {});
+        let mut lost = 0;
+        memory.finish(&page, |_| lost += 1);
+        assert_eq!(lost, 0);
     }
 
     proptest! {
