@@ -53,12 +53,13 @@ pub struct Packer {
 }
 
 impl Packer {
-    /// Level 0 is the default of remote write, the quickest that still finds repeated labels; else -22 to 22.
+    /// Level 0 is the default of remote write, which is 2: its table is large enough to find the labels of one target in
+    /// those of another, and what is found need not be encoded. Else -22 to 22.
     ///
     /// # Errors
     /// No memory for the tables.
     pub fn new(level: i32) -> io::Result<Self> {
-        let level = if level == 0 { 1 } else { level };
+        let level = if level == 0 { 2 } else { level };
         Ok(Self { zstd: zstd::bulk::Compressor::new(level)?, snappy: snap::raw::Encoder::new() })
     }
 
