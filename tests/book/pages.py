@@ -1,6 +1,7 @@
 """Pages of the book as this test reads them: fenced blocks in their order, and what a command promises.
 
 A `yaml` block is auth.yml; a block whose info is a kind and a name (`yaml datasources.yml`, `nginx nginx.conf`) is a file of that name. `json token` holds the claims of a token.
+`yaml datasources.yml` is Grafana's and `yaml pod.yml` the kubelet's (readers.py); of any other file a later command must say its name.
 Lines of `sh` blocks are run. A promise stands behind the command:
 
     curl -u alice:secret http://127.0.0.1:8427/api/v1/query     # 200 → http://victoria-metrics:8428/api/v1/query with X-Scope-OrgID: 7, without Authorization

@@ -4,7 +4,8 @@
     run.py VMAUTH [WORDS]        # WORDS: pages whose path has them
 
 Hosts that configs name become servers on loopback, and ports become free ones; nothing else of a page is changed. How promises are written: pages.py.
-Tokens of a page (`json token`) are signed here and must be refused when key, issuer, audience or dates are others. Needs curl, openssl, nginx and Prometheus, and vmagent beside vmauth.
+Tokens of a page (`json token`) are signed here and must be refused when key, issuer, audience or dates are others. Files of others are read as their programs do it (readers.py). What no
+page of these shows is looked for by coverage.py. Needs curl, openssl, nginx, Prometheus, oauth2-proxy and PyYAML, and vmagent beside vmauth: `.ci/book` has them.
 """
 
 import concurrent.futures
@@ -20,20 +21,24 @@ import sys
 import tempfile
 import textwrap
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.product import Product  # noqa: E402
 from blackbox.report import check, summary, wait_for  # noqa: E402
+from book.coverage import unseen  # noqa: E402
 from book.names import unknown  # noqa: E402
 from book.pages import blocks, commands, promise  # noqa: E402
+from book.readers import Pod, grafana  # noqa: E402
 from book.servers import Certificate, Key, Nginx, Server, fresh  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = ("docs/howto/*.md", "docs/providers/*.md", "docs/troubleshooting.md")
+PAGES = ("docs/howto/*.md", "docs/providers/*.md", "docs/troubleshooting.md", "docs/reference/migration.md", "docs/reference/vmagent-scraping.md")
 DOWN = "vm-down"   # a host of which nothing listens
 URL = re.compile(r"\b(https?)://((?:[A-Za-z0-9-]+\.)*[A-Za-z0-9-]+)(?::(\d+))?(?=[/\"'\s,;}\]]|$)")
-LOOPBACK = ("127.0.0.1", "localhost")
+LOOPBACK = ("127.0.0.1", "localhost", "vmauth")   # where a page's vmauth is, here or in its cluster
 POD = "var/run/secrets/kubernetes.io/serviceaccount"   # files of pods are in the page's folder
 KUBECTL = """#!/bin/sh
 case $* in
@@ -42,6 +47,8 @@ case $* in
 esac
 """
 LISTENS = ("-httpListenAddr", "-httpInternalListenAddr")
+# What a reader has before the page's first config.
+FIRST_CONFIG = "unauthorized_user: {url_prefix: http://app:8080/}\n"
 DEFAULT_START = "vmauth -auth.config=auth.yml"
 SUBCOMMANDS = ("lint", "explain", "test", "schema", "-dryRun", "-version")
 
@@ -49,6 +56,13 @@ SUBCOMMANDS = ("lint", "explain", "test", "schema", "-dryRun", "-version")
 def listening(program):
     """Ports that the program says it listens at."""
     return [int(port) for port in re.findall(r"started server at https?://127\.0\.0\.1:(\d+)/", program.log())]
+
+
+def port_of(pid):
+    """The port of a program that does not say where it listens, or None."""
+    sockets = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+    found = re.search(rf"127\.0\.0\.1:(\d+) .*\bpid={pid},", sockets)
+    return found and int(found[1])
 
 
 class Page:
@@ -61,6 +75,8 @@ class Page:
         self.folder = Path(tempfile.mkdtemp(prefix="book-"))
         (self.folder / "issuer.pem").write_text(self.key.public)
         (self.folder / "backends-ca.crt").write_bytes(self.certificate.cert.read_bytes())
+        for name, path in (("server.crt", self.certificate.cert), ("server.key", self.certificate.key)):   # unless the page makes others
+            (self.folder / name).write_bytes(path.read_bytes())
         (self.folder / "bin").mkdir()
         for program in ("vmauth", "vmagent"):
             (self.folder / "bin" / program).symlink_to(Path(binary).resolve().with_name(program))
@@ -69,10 +85,12 @@ class Page:
         (self.folder / POD).mkdir(parents=True)
         (self.folder / POD / "ca.crt").write_bytes(self.certificate.cert.read_bytes())
         (self.folder / POD / "token").write_text(self.key.sign({"sub": "the proxy"}))
+        (self.folder / "auth.yml").write_text(FIRST_CONFIG)
         self.closed = socket.socket()
         self.closed.bind(("127.0.0.1", 0))   # and never listens
         self.servers, self.ports, self.product, self.start, self.variables = {}, {}, None, DEFAULT_START, {}
         self.claims, self.token, self.issuers, self.ran, self.unchecked = None, "", set(), 0, 0
+        self.shown, self.neighbour, self.files = {}, None, {}   # claims of the last token; oauth2-proxy; files that no command has named so far
 
     def say(self, line, what, passed, detail=""):
         self.ran += 1
@@ -88,7 +106,7 @@ class Page:
         def replaced(found):
             scheme, host, port = found.groups()
             if host in LOOPBACK and (mapped := self.ports.get(int(port or (443 if scheme == "https" else 80)))):
-                return f"{scheme}://{host}:{mapped}"
+                return f"{scheme}://{host.replace('vmauth', '127.0.0.1')}:{mapped}"
             return f"{scheme}://127.0.0.1:{self.closed.getsockname()[1]}" if host == DOWN else self.server(found[0]).url
         return URL.sub(replaced, text)
 
@@ -151,9 +169,10 @@ class Page:
             wait_for("keys of the issuers", lambda: len(re.findall("loaded [1-9][0-9]* keys of issuer", self.product.log())) >= len(self.issuers), patience=60)
 
     def stop(self):
-        if self.product is not None:
-            self.product.stop()
-            self.product = None
+        for running in (self.product, self.neighbour):
+            if running is not None:
+                running.stop()
+        self.product = self.neighbour = None
 
     def run(self):
         try:
@@ -161,6 +180,8 @@ class Page:
                 self.one(block)
             self.check_config()
             self.expect_token_used()
+            if self.files:
+                check(self.name, False, f"nobody reads {sorted(self.files)}")
             if not self.ran and self.path.name != "README.md":
                 check(self.name, False, "nothing on this page is run")
         except Exception as error:
@@ -182,13 +203,19 @@ class Page:
             self.load(block)
         elif block.info == "json token":
             self.expect_token_used()
-            self.claims = json.loads(self.local(block.text))
+            self.claims = self.shown = json.loads(self.local(block.text))
             self.token = self.key.sign(fresh(self.claims))
             self.variables.pop("TOKEN", None)
         elif kind == "sh":
             for line, command, promised in commands(block):
                 self.command(line, command, promised)
+                self.files = {name: text for name, text in self.files.items() if name not in command}
+        elif name == "datasources.yml":
+            self.grafana(block)
+        elif name == "pod.yml":
+            self.pod(block)
         elif name:
+            self.files[name] = block.text
             (self.folder / name).write_text(self.local(block.text))
         elif kind not in ("text", ""):
             check(f"{self.name}:{block.line}", False, f"nobody knows blocks of {block.info!r}")
@@ -208,6 +235,8 @@ class Page:
             self.stop()
             self.product = Nginx(self.folder)
             self.ports = self.product.ports
+        elif words[0] == "oauth2-proxy":
+            self.oauth2_proxy(line, command)
         elif words[0] == "vmagent":
             self.vmagent(line, command)
         elif words[0] == "prometheus":
@@ -225,7 +254,7 @@ class Page:
         """The agent's flags are good; when they lead to the proxy that runs, a sample that is pushed to the agent reaches a backend."""
         done = self.shell(f"{self.local(command)} -dryRun")
         self.say(line, command, done.returncode == 0, done.stderr)
-        if self.product is None or self.local(command) == command or "127.0.0.1:8427" not in command:
+        if self.product is None or "127.0.0.1:8427" not in command or self.local(command) == command:
             return
         with tempfile.TemporaryDirectory(dir=self.folder) as queue:
             flags = [*shlex.split(self.local(command))[1:], "-httpListenAddr=127.0.0.1:0", f"-remoteWrite.tmpDataPath={queue}"]
@@ -242,6 +271,61 @@ class Page:
             with self.agent(shutil.which("prometheus"), flags) as agent:
                 problem = self.written(agent, 2)
         self.say(line, "samples of Prometheus arrive", problem is None, problem)
+
+    def grafana(self, block):
+        """What Grafana sends with these data sources is answered, by a backend."""
+        self.serve()
+        for source, method, url, headers, form in grafana(block.text, self.environment(), self.token):
+            for server in self.servers.values():
+                server.requests.clear()
+            request = urllib.request.Request(self.local(url), form and form.encode(), headers, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=120) as reply:
+                    answer = f"{reply.status}, {reply.read()[:200]}"
+            except urllib.error.HTTPError as error:
+                answer = f"{error.code}, {error.read()[:200]}"
+            got = [url for server in self.servers.values() for url, _ in server.requests]
+            self.say(block.line, f"Grafana's {source}: {method} {url}", answer.startswith("200") and len(got) == 1, f"{answer}; backends got {got}")
+
+    def pod(self, block):
+        """The agent of this pod writes with the token of its volume, and with the next one when the kubelet has renewed it."""
+        self.serve()
+        with tempfile.TemporaryDirectory(dir=self.folder) as root:
+            pod = Pod(block.text, Path(root), lambda claims: self.key.sign(claims | {"iss": next(iter(self.issuers))}))
+            pod.write_tokens(int(time.time()), 1)
+            with self.agent("vmagent", [*map(self.local, pod.arguments()), "-httpListenAddr=127.0.0.1:0"]) as agent:
+                [port] = wait_for("vmagent", lambda: listening(agent), patience=60)
+                for path in pod.probes():
+                    self.say(block.line, f"the probe of {path}", "OK" in self.shell(f"curl -sS http://127.0.0.1:{port}{path}").stdout)
+                for number in (1, 2):
+                    [token] = pod.write_tokens(int(time.time()), number) if number > 1 else pod.tokens
+                    problem = self.pushed_with(agent, port, token)
+                    if not self.say(block.line, f"the agent of this pod writes with its token, number {number}", problem is None, problem):
+                        return
+
+    def pushed_with(self, agent, port, token):
+        """What is wrong, or None when a sample that is pushed to the agent reaches a backend with this token."""
+        def arrived():
+            self.shell(f"curl -sS -d 'book 1' http://127.0.0.1:{port}/api/v1/import/prometheus")
+            return [url for server in self.servers.values() for url, headers in server.requests if headers["Authorization"] == f"Bearer {token}"]
+        try:
+            wait_for("a sample with the token", arrived, patience=120, pause=0.5)
+        except TimeoutError as error:
+            return f"{error}\n{agent.log()[-2000:]}\n{self.product.log()[-2000:]}"
+        return None
+
+    def oauth2_proxy(self, line, command):
+        """oauth2-proxy itself, in front of the vmauth that runs; its address becomes a free port."""
+        self.serve()
+        for name in re.findall(r"--config=(\S+)", command):
+            text = self.local(self.files[name])
+            [address] = re.findall(r'(?m)^https_address = "(\S+)"$', text)
+            (self.folder / name).write_text(text.replace(address, "127.0.0.1:0"))
+        self.neighbour = Product("oauth2-proxy", shlex.split(command)[1:], self.environment(), self.folder)
+        process = self.neighbour.process
+        port = wait_for("oauth2-proxy", lambda: port_of(process.pid) or process.poll() is not None, patience=60)
+        if self.say(line, command, process.poll() is None, self.neighbour.log()):
+            self.ports[int(address.rpartition(":")[2])] = port
 
     @contextlib.contextmanager
     def agent(self, program, flags):
@@ -324,6 +408,8 @@ class Page:
 def main():
     binary, words = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     paths = sorted(path for pattern in PAGES for path in ROOT.glob(pattern) if words in str(path))
+    for problem in unseen(ROOT, {path.relative_to(ROOT) for pattern in PAGES for path in ROOT.glob(pattern)}):
+        check("every block is run", False, problem)
     for path in sorted([*paths, *(path for path in ROOT.glob("docs/*.md") if words in str(path))]):
         missing = list(unknown(path.read_text(), ROOT))
         check(f"{path.relative_to(ROOT)}: flags and metrics are those of the reference", not missing, f"no {missing}")

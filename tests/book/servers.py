@@ -4,9 +4,11 @@ Each `scheme://host:port` that a page names is a server on a port of the kernel'
 """
 
 import base64
+import hashlib
 import http.server
 import json
 import re
+import secrets
 import socket
 import ssl
 import subprocess
@@ -57,7 +59,7 @@ class Server:
     """One host of a page. `requests` has a pair of URL by the page's name and headers for each request that is not the provider's business."""
 
     def __init__(self, name, page):
-        self.name, self.page, self.requests = name, page, []
+        self.name, self.page, self.requests, self.codes = name, page, [], {}
         handler = type("Handler", (_Handler,), {"server_of_page": self})
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -75,9 +77,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.answer(*self.reply(self.body()))
+        if location := self.login():
+            self.answer(302, "", {"Location": location})
+        else:
+            self.answer(*self.reply(self.body()))
 
     do_POST = do_PUT = do_DELETE = do_GET
+
+    def login(self):
+        """Where the provider's login sends a browser whose person is logged in already, RFC 6749 section 4.1.2; None for other paths."""
+        path, _, query = self.path.partition("?")
+        if not path.endswith("/auth") or "response_type=code" not in query:
+            return None
+        asked = {name: values[0] for name, values in urllib.parse.parse_qs(query).items()}
+        code = secrets.token_urlsafe()
+        self.server_of_page.codes[code] = asked
+        return f"{asked['redirect_uri']}?{urllib.parse.urlencode({'code': code, 'state': asked['state']})}"
+
+    def logged_in(self, form):
+        """The answer to a code: refused when this is not the client that asked for it (RFC 7636)."""
+        asked = self.server_of_page.codes.pop(form["code"][0], {})
+        challenge = b64url(hashlib.sha256(form["code_verifier"][0].encode()).digest())
+        if (asked.get("code_challenge"), asked.get("redirect_uri")) != (challenge, form["redirect_uri"][0]) or "openid" not in asked["scope"]:
+            return 400, json.dumps({"error": "invalid_grant"})
+        page = self.server_of_page.page
+        token = page.key.sign(fresh(page.shown | {name: asked[name] for name in ("nonce",) if name in asked}))
+        return 200, json.dumps({"access_token": "opaque", "id_token": token, "token_type": "Bearer", "expires_in": 300})
 
     def body(self):
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
@@ -92,20 +117,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path.endswith("/.well-known/openid-configuration"):
             base = server.url + path.removesuffix("/.well-known/openid-configuration")
             issuer = next((i for i in server.page.issuers if i.rstrip("/") == base), base)
-            return 200, json.dumps({"issuer": issuer, "jwks_uri": f"{server.url}/keys", "token_endpoint": f"{base}/token"})
+            return 200, json.dumps({"issuer": issuer, "jwks_uri": f"{server.url}/keys", "token_endpoint": f"{base}/token",
+                                    "authorization_endpoint": f"{base}/auth", "code_challenge_methods_supported": ["S256"]})
         if path == "/keys" or path.endswith("/jwks"):
             return 200, json.dumps({"keys": [server.page.key.jwk]})
         if path.endswith("/identity"):
             return 200, server.page.token
         if path.endswith("/token") and self.command == "POST":
-            if problem := _wrong_with_request_of_token(path, urllib.parse.parse_qs(body.decode()), self.headers):
+            form = urllib.parse.parse_qs(body.decode())
+            if problem := _wrong_with_request_of_token(path, form, self.headers):
                 return 400, json.dumps({"error": "invalid_request", "error_description": problem})
+            if "code" in form:
+                return self.logged_in(form)
             return 200, json.dumps({"access_token": server.page.token, "id_token": server.page.token, "token_type": "Bearer", "expires_in": 300})
         server.requests.append((server.name + self.path, self.headers))
         return 200, f"{self.command} {server.name}{self.path}\n"
 
-    def answer(self, status, body):
+    def answer(self, status, body, headers=()):
         self.send_response(status)
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body.encode())
@@ -116,7 +147,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def _wrong_with_request_of_token(path, form, headers):
     """What providers with such a path want in a request of a token, RFC 6749 section 4.4 and their own."""
-    if form.get("grant_type", [""])[0] not in ("client_credentials", "password"):
+    if form.get("grant_type", [""])[0] not in ("client_credentials", "password", "authorization_code"):
         return "no grant_type"
     if "Authorization" not in headers and not {"client_id", "client_secret"} <= form.keys():
         return "no client"

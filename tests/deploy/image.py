@@ -14,10 +14,6 @@ import kit
 import program
 
 ROOT = kit.HERE.parents[1]
-ARGUMENTS = {
-    "vmauth": ("-auth.config=/config.yml",),
-    "vmagent": ("-promscrape.config=/config.yml", "-remoteWrite.url=http://127.0.0.1:1/api/v1/write"),
-}
 CONFIGS = {
     "vmauth": "unauthorized_user: {url_prefix: 'http://127.0.0.1:1'}\n",
     "vmagent": "scrape_configs: [{job_name: self, static_configs: [{targets: ['127.0.0.1:1']}]}]\n",
@@ -43,6 +39,15 @@ def described(name):
     return json.loads(lines["ENTRYPOINT"]), lines["USER"], {f"{lines['EXPOSE']}/tcp": {}}, volumes
 
 
+def documented(name):
+    """Where docs/deploy.md mounts the config, and the arguments that it gives the image, with an address where nothing listens for other hosts."""
+    commands = [shlex.split(line) for line in (ROOT / "docs/deploy.md").read_text().replace("\\\n", "").splitlines() if line.startswith("podman run ")]
+    [command] = [command for command in commands if name in command]
+    at = command.index(name)
+    [config] = [mount.split(":")[1] for option, mount in zip(command[:at], command[1:at]) if option == "-v" and mount.endswith(":ro")]
+    return config, [re.sub(r"http://[a-z]+:\d+/", "http://127.0.0.1:1/", argument) for argument in command[at + 1:]]
+
+
 def unpacked_by_umoci(path):
     """Whether a program of others reads the image, and finds the same files."""
     place = kit.folder("umoci")
@@ -56,8 +61,9 @@ def unpacked_by_umoci(path):
 
 def started(name, entrypoint, root):
     port = kit.free_port()
-    (root / "config.yml").write_text(CONFIGS[name])
-    command = [*entrypoint, *ARGUMENTS[name], f"-httpListenAddr=127.0.0.1:{port}"]
+    config, arguments = documented(name)
+    (root / config.lstrip("/")).write_text(CONFIGS[name])
+    command = [*entrypoint, *arguments, f"-httpListenAddr=127.0.0.1:{port}"]
     queue = root / "vmagent-remotewrite-data"
     mounts = [f"mount --bind {root} {root}", f"mount -o remount,ro,bind {root}"]
     if queue.exists():
@@ -79,7 +85,7 @@ def started(name, entrypoint, root):
 
 
 def run(out):
-    for name in ARGUMENTS:
+    for name in CONFIGS:
         path = out / f"{name}.oci.tar"
         settings, layer = read(path)
         own = settings["Entrypoint"], settings["User"], settings["ExposedPorts"], settings.get("Volumes", {})
