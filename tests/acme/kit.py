@@ -40,10 +40,12 @@ def free_port():
 
 
 class Process:
-    """A program with its log; use it in a `with`."""
+    """A program with its log; use it in a `with`. `user` is whose process it is, if not ours."""
 
-    def __init__(self, command, folder, name, environment=None):
-        self.command, self.folder, self.name = [str(word) for word in command], folder, name
+    ends_with = signal.SIGTERM
+
+    def __init__(self, command, folder, name, environment=None, user=None):
+        self.command, self.folder, self.name, self.user = [str(word) for word in command], folder, name, user
         self.environment, self.process = {**os.environ, **(environment or {})}, None
 
     def __enter__(self):
@@ -60,12 +62,12 @@ class Process:
     def start(self):
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+                self.command, cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT, user=self.user
             )
 
-    def stop(self, how=signal.SIGTERM):
+    def stop(self, how=None):
         if self.process and self.process.poll() is None:
-            self.process.send_signal(how)
+            self.process.send_signal(how or self.ends_with)
             self.process.wait(timeout=20)
 
     def log(self):
@@ -76,6 +78,12 @@ def openssl(folder, *words):
     subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
+def own_certificate(folder):
+    """`ca.pem` and `key.pem`, by which an authority's own listener is known."""
+    openssl(folder, *"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out ca.pem".split(),
+            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+
+
 class Authority:
     """Pebble with its name server: every name is at 127.0.0.1. `lifetime` is that of certificates, in seconds."""
 
@@ -84,8 +92,7 @@ class Authority:
         self.port, self.management = free_port(), free_port()
         dns, unused = free_port(), free_port()
         self.dns = dns
-        openssl(self.folder, *"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out ca.pem".split(),
-                "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+        own_certificate(self.folder)
         config = {
             "listenAddress": f"127.0.0.1:{self.port}", "managementListenAddress": f"127.0.0.1:{self.management}",
             "certificate": "ca.pem", "privateKey": "key.pem", "httpPort": http_port, "tlsPort": tls_port,

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Certificates by ACME against Pebble, the test authority of Let's Encrypt.
+"""Certificates by ACME against Pebble, the test authority of Let's Encrypt, and ACMEEH, one for own networks.
 
-    run.py VMAUTH [PEBBLE]
+    run.py VMAUTH [--pebble PEBBLE] [--acmeeh PYTHON --postgresql FOLDER] [--only PART]
 
 Pebble's name server must be beside it, as PEBBLE-challtestsrv. Debian's Pebble knows neither renewal windows (ARI) nor profiles; with
-PEBBLE, the path of a newer one, these are tested too. Ends with `N passed, N failed`.
+PEBBLE, the path of a newer one, these are tested too; with PYTHON, that of an environment with ACMEEH, and the FOLDER of PostgreSQL's
+programs, ACMEEH is as well. PART is the name of a function. Ends with `N passed, N failed`.
 """
+import argparse
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from internal_authority import InternalAuthority
 from kit import Authority, Vmauth, check, free_port, lines, mode, openssl, summary, wait_for
 
 HOSTS = ["a.example", "b.example"]
@@ -151,17 +154,65 @@ def windows_and_profiles(pebble):
     shutil.rmtree(cache)
 
 
+def internal(python, programs):
+    """An authority with another idea of certificates' identifiers: its window is found, its refusal of `replaces` costs one question."""
+    tls_port, http_port = free_port(), free_port()
+    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    with InternalAuthority(python, programs, http_port, tls_port) as authority:
+        root = authority.root()
+        with Vmauth(authority, HOSTS, tls_port, cache=cache) as vmauth:
+            shown = lambda: vmauth.shown("a.example", root)
+            first = wait_for("the certificate", shown)
+            wait_for("the other host's", lambda: vmauth.shown("b.example", root))
+            check("ACMEEH's validation by TLS-ALPN-01 and its orders are understood", failures(vmauth) == 0, lines(vmauth.log(), "cannot"))
+            left = wait_for("the metric", lambda: expires_in(vmauth) if expires_in(vmauth) > 0 else None)
+            check("certificates of a day are taken", 80_000 < left <= 86_400, left)
+
+            asked = lambda: len(lines(authority.server.log(), "/renewalInfo/.* 200 "))
+            wait_for("the questions for windows", lambda: asked() >= 2)
+            vmauth.stop()
+            vmauth.start()
+            wait_for("the same questions after a restart", lambda: asked() >= 4)
+            after = wait_for("the cached certificate", shown)
+            check("a window that is to come leaves the certificate alone", after == first and failures(vmauth) == 0, (first, after))
+
+            vmauth.stop()
+            changed = authority.age()
+            check("the authority's records are changed", changed == "UPDATE 2", changed)
+            vmauth.start()
+            wait_for("the renewal", lambda: (shown() or first) != first)
+            wait_for("both renewals", lambda: vmauth.metric("vm_acme_certificates_issued_total") == 2)
+            check("a window that is over renews every host", True)
+            check("an order that may not tell what it replaces is repeated without that",
+                  lines(authority.server.log(), "POST /new-order 404 ") and failures(vmauth) == 0,
+                  lines(authority.server.log(), "new-order") + lines(vmauth.log(), "cannot"))
+        with Vmauth(authority, HOSTS[:1], free_port(), http_port) as vmauth:
+            wait_for("the certificate", lambda: vmauth.shown("a.example", root))
+            check("ACMEEH's validation by HTTP-01 is answered", True)
+    shutil.rmtree(cache)
+
+
 def main():
-    Vmauth.binary = os.path.abspath(sys.argv[1])
-    newer = os.path.abspath(sys.argv[2]) if len(sys.argv) > 2 else None
+    parser = argparse.ArgumentParser()
+    parser.add_argument("vmauth")
+    parser.add_argument("--pebble")
+    parser.add_argument("--acmeeh")
+    parser.add_argument("--postgresql")
+    parser.add_argument("--only")
+    options = parser.parse_args()
+    Vmauth.binary = os.path.abspath(options.vmauth)
+    newer = options.pebble and os.path.abspath(options.pebble)
     socket.setdefaulttimeout(10)
     parts = [(renewals, "pebble"), (over_http, "pebble"), (refusals, "pebble")]
     parts += [(windows_and_profiles, newer), (over_http, newer)] if newer else []
-    for part, pebble in parts:
+    parts += [(internal, os.path.abspath(options.acmeeh), options.postgresql)] if options.acmeeh else []
+    for part, *authority in parts:
+        if options.only not in (None, part.__name__):
+            continue
         try:
-            part(pebble)
+            part(*authority)
         except Exception as error:
-            check(f"{part.__name__} with {pebble}", False, repr(error))
+            check(f"{part.__name__} with {authority[0]}", False, repr(error))
     return summary()
 
 
