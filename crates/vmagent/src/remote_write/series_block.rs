@@ -1,8 +1,9 @@
 //! Series in one arena: what producers fill and the encoder reads.
 //!
 //! A block is a few flat vectors, so filling one costs no allocation per sample once its capacity has grown. Labels are
-//! stored as the protobuf message that leaves for the remote (docs/reference/vmagent-remote-write.md), which makes the
-//! labels of an untouched series one copy for the encoder.
+//! stored as the protobuf message that leaves for the remote (docs/reference/vmagent-remote-write.md) and nothing
+//! beside it, which makes the labels of an untouched series one copy for the encoder; who looks at single labels reads
+//! the messages.
 //!
 //! Nothing here judges names or values; label order is kept, duplicates and empty values included.
 
@@ -53,14 +54,6 @@ pub struct Metadata<'a> {
     pub tenant: (u32, u32),
 }
 
-#[derive(Clone, Copy, Debug)]
-struct LabelAt {
-    name: u32,
-    name_len: u32,
-    value: u32,
-    value_len: u32,
-}
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Ends {
     bytes: u32,
@@ -94,7 +87,8 @@ struct MetadataAt {
 pub struct SeriesBlock {
     /// Label messages, back to back.
     bytes: Vec<u8>,
-    labels: Vec<LabelAt>,
+    /// Number of label messages.
+    labels: u32,
     samples: Vec<Sample>,
     series: Vec<Ends>,
     metadata_bytes: Vec<u8>,
@@ -126,7 +120,7 @@ impl SeriesBlock {
         self.overflow = false;
         let ends = self.series.last().copied().unwrap_or_default();
         self.bytes.truncate(ends.bytes as usize);
-        self.labels.truncate(ends.labels as usize);
+        self.labels = ends.labels;
         self.samples.truncate(ends.samples as usize);
     }
 
@@ -136,24 +130,20 @@ impl SeriesBlock {
             self.overflow = true;
             return;
         }
-        let (name_len, value_len) = (name.len() as u32, value.len() as u32);
+        self.labels += 1;
         if (1..=SHORT).contains(&name.len()) && (1..=SHORT).contains(&value.len()) {
-            let head = [LABEL_TAG, (name_len + value_len + 4) as u8, NAME_TAG, name_len as u8];
-            let name_at = self.bytes.len() as u32 + head.len() as u32;
-            let value_at = name_at + name_len + 2;
+            let head = [LABEL_TAG, (name.len() + value.len() + 4) as u8, NAME_TAG, name.len() as u8];
             self.bytes.extend_from_slice(&head);
             self.bytes.extend_from_slice(name);
-            self.bytes.extend_from_slice(&[VALUE_TAG, value_len as u8]);
+            self.bytes.extend_from_slice(&[VALUE_TAG, value.len() as u8]);
             self.bytes.extend_from_slice(value);
-            self.labels.push(LabelAt { name: name_at, name_len, value: value_at, value_len });
             return;
         }
         self.bytes.reserve(name.len() + value.len() + 17);
         self.bytes.push(LABEL_TAG);
-        push_varint(&mut self.bytes, field_len(name_len) + field_len(value_len));
-        let name_at = push_field(&mut self.bytes, NAME_TAG, name);
-        let value_at = push_field(&mut self.bytes, VALUE_TAG, value);
-        self.labels.push(LabelAt { name: name_at, name_len, value: value_at, value_len });
+        push_varint(&mut self.bytes, field_len(name.len() as u32) + field_len(value.len() as u32));
+        push_field(&mut self.bytes, NAME_TAG, name);
+        push_field(&mut self.bytes, VALUE_TAG, value);
     }
 
     /// Adds labels that another block holds in this form.
@@ -162,14 +152,8 @@ impl SeriesBlock {
             self.overflow = true;
             return;
         }
-        let here = self.bytes.len() as u32;
-        let there = series.from.bytes;
         self.bytes.extend_from_slice(series.bytes);
-        self.labels.extend(series.labels.iter().map(|at| LabelAt {
-            name: at.name - there + here,
-            value: at.value - there + here,
-            ..*at
-        }));
+        self.labels += series.labels;
     }
 
     /// Adds a sample to the series that was begun. `timestamp_ms` is in milliseconds since the Unix epoch.
@@ -189,7 +173,7 @@ impl SeriesBlock {
         }
         self.series.push(Ends {
             bytes: self.bytes.len() as u32,
-            labels: self.labels.len() as u32,
+            labels: self.labels,
             samples: self.samples.len() as u32,
         });
         true
@@ -259,7 +243,6 @@ impl SeriesBlock {
     pub fn size_bytes(&self) -> usize {
         self.bytes.len()
             + self.metadata_bytes.len()
-            + size_of_val(self.labels.as_slice())
             + size_of_val(self.samples.as_slice())
             + size_of_val(self.series.as_slice())
             + size_of_val(self.metadata.as_slice())
@@ -278,7 +261,7 @@ impl SeriesBlock {
     /// Empties the block and keeps its capacity.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.labels.clear();
+        self.labels = 0;
         self.samples.clear();
         self.series.clear();
         self.metadata_bytes.clear();
@@ -289,7 +272,6 @@ impl SeriesBlock {
     pub(crate) fn shrink(&mut self) {
         self.bytes.shrink_to(Self::FULL_BYTES);
         self.metadata_bytes.shrink_to(Self::FULL_BYTES / 4);
-        self.labels.shrink_to(Self::FULL_BYTES / size_of::<LabelAt>());
         self.samples.shrink_to(Self::FULL_SAMPLES * 2);
         self.series.shrink_to(Self::FULL_SAMPLES * 2);
         self.metadata.shrink_to(Self::FULL_SAMPLES);
@@ -299,10 +281,8 @@ impl SeriesBlock {
         let from = index.checked_sub(1).map_or_else(Ends::default, |before| self.series[before]);
         let to = self.series[index];
         Series {
-            arena: &self.bytes,
-            from,
             bytes: &self.bytes[from.bytes as usize..to.bytes as usize],
-            labels: &self.labels[from.labels as usize..to.labels as usize],
+            labels: to.labels - from.labels,
             samples: &self.samples[from.samples as usize..to.samples as usize],
         }
     }
@@ -311,21 +291,15 @@ impl SeriesBlock {
 /// One series of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'a> {
-    arena: &'a [u8],
-    from: Ends,
     bytes: &'a [u8],
-    labels: &'a [LabelAt],
+    labels: u32,
     samples: &'a [Sample],
 }
 
 impl<'a> Series<'a> {
     /// Names and values in the order in which they were added.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let arena = self.arena;
-        self.labels.iter().map(move |at| {
-            let text = |from: u32, len: u32| &arena[from as usize..from as usize + len as usize];
-            (text(at.name, at.name_len), text(at.value, at.value_len))
-        })
+        LabelMessages { rest: self.bytes, left: self.labels as usize }
     }
 
     /// At least one.
@@ -338,6 +312,30 @@ impl<'a> Series<'a> {
         self.bytes
     }
 }
+
+/// Reads messages as [`SeriesBlock::push_label`] writes them.
+#[derive(Clone, Debug)]
+struct LabelMessages<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl<'a> Iterator for LabelMessages<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let mut message = take_field(&mut self.rest, LABEL_TAG);
+        let name = take_field(&mut message, NAME_TAG);
+        Some((name, take_field(&mut message, VALUE_TAG)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for LabelMessages<'_> {}
 
 /// Field 1 of `TimeSeries`, length-delimited.
 const LABEL_TAG: u8 = 0x0a;
@@ -361,15 +359,28 @@ fn field_len(len: u32) -> u32 {
     header + len
 }
 
-/// Where the content begins.
-fn push_field(out: &mut Vec<u8>, tag: u8, content: &[u8]) -> u32 {
+fn push_field(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     if !content.is_empty() {
         out.push(tag);
         push_varint(out, content.len() as u32);
+        out.extend_from_slice(content);
     }
-    let at = out.len() as u32;
-    out.extend_from_slice(content);
-    at
+}
+
+/// The content of the field at the beginning, moving behind it; nothing if another field stands there.
+fn take_field<'a>(from: &mut &'a [u8], tag: u8) -> &'a [u8] {
+    let Some((_, field)) = from.split_first().filter(|(found, _)| **found == tag) else { return &[] };
+    let (mut len, mut used) = (0, 0);
+    for byte in field.iter().take(5) {
+        len |= usize::from(byte & 0x7f) << (7 * used);
+        used += 1;
+        if *byte < 0x80 {
+            break;
+        }
+    }
+    let (content, rest) = field.get(used..).and_then(|text| text.split_at_checked(len)).unwrap_or_default();
+    *from = rest;
+    content
 }
 
 fn push_varint(out: &mut Vec<u8>, mut value: u32) {
@@ -382,6 +393,8 @@ fn push_varint(out: &mut Vec<u8>, mut value: u32) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(block: &SeriesBlock) -> Vec<String> {
@@ -457,6 +470,28 @@ mod tests {
             assert!(to.end_series());
         }
         assert_eq!(text(&to), ["z=0 1@1", "a=1,d=4 5@5", "b=2,c=3,d=4 5@5"]);
+    }
+
+    proptest! {
+        #[test]
+        fn labels_of_any_length_come_back(
+            labels in prop::collection::vec((any::<u8>(), 0..300_usize, any::<u8>(), 0..300_usize), 0..5)
+        ) {
+            let text = |byte: u8, len: usize| vec![byte; len];
+            let want: Vec<_> = labels.iter().map(|&(n, nl, v, vl)| (text(n, nl), text(v, vl))).collect();
+            let mut block = SeriesBlock::new();
+            for _ in 0..2 {
+                block.begin_series();
+                want.iter().for_each(|(name, value)| block.push_label(name, value));
+                block.push_sample(1, 1.0);
+                prop_assert!(block.end_series());
+            }
+            for series in block.iter() {
+                prop_assert_eq!(series.labels().len(), want.len());
+                let got: Vec<_> = series.labels().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+                prop_assert_eq!(&got, &want);
+            }
+        }
     }
 
     #[test]
