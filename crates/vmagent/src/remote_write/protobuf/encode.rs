@@ -36,9 +36,17 @@ pub(crate) fn series_head_len(labels: usize) -> usize {
 pub(crate) fn push_series(out: &mut Vec<u8>, labels: [&[u8]; 2], samples: &[Sample]) {
     let len = labels.iter().map(|part| part.len()).sum::<usize>() + samples.iter().map(sample_len).sum::<usize>();
     out.reserve(series_head_len(len));
-    out.push(SERIES_TAG);
-    push_varint(out, len as u64);
-    labels.iter().for_each(|part| out.extend_from_slice(part));
+    if (0x80..0x4000).contains(&len) {
+        // Nearly all of them, in one piece.
+        out.extend_from_slice(&[SERIES_TAG, len as u8 | 0x80, (len >> 7) as u8]);
+    } else {
+        out.push(SERIES_TAG);
+        push_varint(out, len as u64);
+    }
+    out.extend_from_slice(labels[0]);
+    if !labels[1].is_empty() {
+        out.extend_from_slice(labels[1]);
+    }
     for sample in samples {
         push_sample(out, sample);
     }
