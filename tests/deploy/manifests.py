@@ -10,7 +10,10 @@ import program
 from packages import PROGRAMS, ROOT
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-GATEWAYS = ("mimir-gateway", "loki-gateway")
+# Ports of the Services that the charts make: `gateway.service.port`, and `legacyPort` of Mimir's.
+GATEWAYS = {"mimir-gateway": ["80", "8080"], "loki-gateway": ["80"]}
+# Keys of the charts' values.yaml that our files set, of victoria-metrics-auth and victoria-metrics-agent alike.
+CHART_KEYS = {"image": {"registry", "repository", "tag", "variant", "pullPolicy"}, "podSecurityContext": {"enabled"}, "securityContext": {"enabled"}}
 
 
 def container_arguments(text):
@@ -64,12 +67,21 @@ def kubernetes(out):
     for name in PROGRAMS:
         chart = (KUBERNETES / f"chart-victoria-metrics-{name.removeprefix('vm')}.yaml").read_text()
         kit.check(f"values of the chart of {name}: its image", f"repository: {name}\n" in chart, chart)
+        keys = {top: set(re.findall(r"(?m)^  (\w+):", text)) for top, text in re.findall(r"(?m)^(\w+):\n((?:  .*\n)+)", chart)}
+        # What goes into a security context is passed on as it is.
+        kit.check(f"values of the chart of {name}: keys that the chart reads",
+                  keys.keys() == CHART_KEYS.keys() and keys["image"] <= CHART_KEYS["image"] and all("enabled" in keys[each] for each in keys if each != "image"), keys)
 
 
 def gateways(out):
     """In place of the gateways of charts; what their configs do is checked by tests/book."""
-    for name in GATEWAYS:
+    for name, ports in GATEWAYS.items():
         text = (KUBERNETES / f"{name}.yaml").read_text()
+        service = next(part for part in text.split("\n---\n") if "\nkind: Service\n" in part)
+        targets = set(re.findall(r"targetPort: ([\w-]+)", service))
+        kit.check(f"manifest of {name}: the Service has name and ports of the chart's",
+                  re.findall(r" port: (\d+)", service) == ports and f"\n  name: {name}\n" in service and all(f"name: {each}, containerPort" in text for each in targets),
+                  service)
         place = kit.folder(name)
         (place / "auth.yml").write_text(config_of(text, "auth.yml"))
         secrets = dict(re.findall(r"(?m)^  ([A-Z_]+): (\S+)$", text))
