@@ -193,11 +193,11 @@ impl<H: Handler> Worker<H> {
         self.next_id.set(id.wrapping_add(1));
         let idle = Rc::new(Cell::new(true));
         let untrack = Untrack { connections: self.connections.clone(), id, _open: guard };
-        let (context, served_idle) = (self.context.clone(), idle.clone());
-        // Made inside the task: a future that is moved in has room there twice.
+        // Boxed: the runtime moves a task's future five times, and this one has kilobytes.
+        let serving = Box::pin(connection::serve(stream, addr, listener, self.context.clone(), idle.clone()));
         let task = tokio::task::spawn_local(async move {
             let _untrack = untrack;
-            connection::serve(stream, addr, listener, context, served_idle).await;
+            serving.await;
         });
         let tracked = Tracked { task: task.abort_handle(), idle, accepted: Instant::now() };
         if self.stopping.get() {
