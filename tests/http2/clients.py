@@ -1,4 +1,4 @@
-"""Clients of other implementations: h2spec, curl, Python's h2, Node's http2, Java's HttpClient."""
+"""Peers of other implementations: h2spec, curl, Python's h2, Node's http2 on both sides, Java's HttpClient."""
 
 import os
 import re
@@ -135,4 +135,28 @@ def java():
         program("java", [shutil.which("java"), HERE / "JavaClient.java", str(proxy.plain), str(proxy.tls), certificate])
 
 
-PARTS = (curl, python, node, java)
+def node_backend():
+    """A WebSocket from a client of HTTP/1 to a server of HTTP/2."""
+    with subprocess.Popen([shutil.which("node"), HERE / "node_backend.mjs"], stdout=subprocess.PIPE, text=True) as backend:
+        try:
+            with Proxy(backend=f"h2c://127.0.0.1:{int(backend.stdout.readline())}/") as proxy:
+                websocket_of_http1(proxy.plain)
+        finally:
+            backend.kill()
+
+
+def websocket_of_http1(port):
+    with socket.create_connection(("127.0.0.1", port), 30) as client, client.makefile("rb") as reader:
+        client.sendall(b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                       b"Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        head = b"".join(iter(reader.readline, b"\r\n")).lower()
+        check("node_backend.switches", head.startswith(b"http/1.1 101 ") and b"\r\nsec-websocket-protocol: chat\r\n" in head, head)
+        # The answer of RFC 6455 §1.3, in lower case.
+        check("node_backend.accepts", b"\r\nsec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n" in head, head)
+        pieces = [bytes([at]) * 50_000 for at in range(6)]
+        check("node_backend.sends_back", all(client.sendall(piece) or reader.read(len(piece)) == piece for piece in pieces))
+        client.shutdown(socket.SHUT_WR)
+        check("node_backend.ends", reader.read() == b"goodbye")
+
+
+PARTS = (curl, python, node, node_backend, java)

@@ -109,17 +109,17 @@ def free_port():
 
 
 class Proxy:
-    """One vmauth in front of a backend of its own: one plain listener with `-http2.h2c`, one with TLS."""
+    """One vmauth in front of a backend of its own, or of `backend`: one plain listener with `-http2.h2c`, one with TLS."""
 
     binary = None
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, backend=None):
         self.backend = Server()
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name)
         (path / "auth.yml").write_text(
             "unauthorized_user:\n"
-            f"  url_prefix: http://127.0.0.1:{self.backend.server_port}/\n"
+            f"  url_prefix: {backend or f'http://127.0.0.1:{self.backend.server_port}/'}\n"
             "  max_concurrent_requests: 2000\n")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", path / "key.pem", "-out", path / "cert.pem",
                         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],

@@ -323,7 +323,7 @@ impl Forward<'_, '_> {
                 target,
                 authority: authority(self.head, rules, upstream.url.host(), self.placeholders, room)
                     .map_err(ForwardError::BadHeaderValue)?,
-                upgrade: tunnel::wanted(self.head).filter(|_| upstream.peer.takes_upgrades()),
+                upgrade: tunnel::wanted(self.head).filter(|protocol| upstream.peer.takes_upgrade(protocol)),
                 wants_trailers: self.head.takes_trailers(),
             },
             source: Source {

@@ -102,3 +102,5 @@ mod unix_sockets;
 mod upgrade;
 #[path = "behaviour/vmauth.rs"]
 mod vmauth;
+#[path = "behaviour/websocket_backends.rs"]
+mod websocket_backends;

@@ -118,7 +118,7 @@ pub async fn attempt<'a>(
     body: &mut RequestBody<'_>,
     deadline: &mut Deadline,
 ) -> Result<(Pooled, Sent<'a>), TryError> {
-    let only_http1 = outgoing.line.upgrade.is_some();
+    let only_http1 = outgoing.line.upgrade.is_some() && peer.upgrades_over_http1();
     let mut pooled = match pool.take(peer, fresh, only_http1) {
         Some(pooled) => pooled,
         None => {

@@ -56,8 +56,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Whether a request may change to another protocol, such as WebSocket.
-    pub fn takes_upgrades(&self) -> bool {
+    /// Whether a request may change to this protocol. HTTP/2 knows no change but to a WebSocket (RFC 8441).
+    pub fn takes_upgrade(&self, protocol: &[u8]) -> bool {
+        !self.key.http2 || protocol.eq_ignore_ascii_case(b"websocket")
+    }
+
+    /// Whether requests that want to change the protocol go over HTTP/1.
+    pub fn upgrades_over_http1(&self) -> bool {
         !self.key.http2
     }
 

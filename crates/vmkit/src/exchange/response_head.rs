@@ -31,8 +31,8 @@ pub struct ResponseParts {
     pub to_head: bool,
     /// Whether bytes or trailers follow.
     pub has_body: bool,
-    /// Whether the stream now carries the protocol that was asked for.
-    pub upgraded: bool,
+    /// The protocol that the stream carries from now on, if it was asked for.
+    pub upgraded: Option<&'static [u8]>,
 }
 
 impl Default for ResponseHead {
@@ -54,7 +54,7 @@ impl ResponseHead {
     /// Fills the head with what another codec has read, replacing what was there; `to_head` as for HTTP/1.
     ///
     /// Fields come in order, pseudo fields left out; connection-specific ones are an error. `has_body` says whether
-    /// bytes or trailers follow, `upgraded` that the peer now speaks the protocol that was asked for.
+    /// bytes or trailers follow. With `upgraded` the head is that of a change of protocol, status 101, as HTTP/1 knows it.
     pub fn build<'a>(
         &mut self,
         parts: ResponseParts,
@@ -77,7 +77,13 @@ impl ResponseHead {
             let (name, value) = (self.append(name), self.append(value));
             self.lines.push(Line { id, name, value });
         }
-        (self.keep_alive, self.until_close, self.upgraded) = (true, false, parts.upgraded);
+        (self.keep_alive, self.until_close, self.upgraded) = (true, false, parts.upgraded.is_some());
+        if let Some(protocol) = parts.upgraded {
+            let (name, value) = (self.append(b"upgrade"), self.append(protocol));
+            self.lines.push(Line { id: HeaderId::Upgrade, name, value });
+            (self.status, self.content_length, self.body) = (101, None, BodyKind::None);
+            return Ok(());
+        }
         self.content_length = framing.length;
         let never_has_body = parts.to_head || matches!(self.status, 204 | 304);
         self.body = if never_has_body { BodyKind::None } else { framing.marked_body(parts.has_body)? };

@@ -30,6 +30,10 @@ pub trait SendStream: Debug {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_send(cx, &[], true).map_ok(drop)
     }
+    /// Whether the head asks for a tunnel: then nothing but the end of that ends the message.
+    fn asks_for_tunnel(&self) -> bool {
+        false
+    }
     /// The peer has taken nothing for too long; the stream is given up.
     fn stalled(&self) {}
 }

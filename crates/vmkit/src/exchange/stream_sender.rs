@@ -67,7 +67,7 @@ impl StreamSender {
             }
         };
         let ends = match left {
-            None => last,
+            None => last && !self.stream.asks_for_tunnel(),
             Some(left) => left == 0,
         };
         let mut stall = Stall::new(self.write_limit);
@@ -95,7 +95,10 @@ impl StreamSender {
         };
         let room = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let part = data.get(..room).unwrap_or(data);
-        let ends = left.map_or(last, |left| left <= data.len() as u64);
+        let ends = match left {
+            None => last && !self.stream.asks_for_tunnel(),
+            Some(left) => left <= data.len() as u64,
+        };
         let mut stall = Stall::new(self.write_limit);
         let taken = poll_fn(|cx| {
             let written = self.stream.poll_send(cx, part, ends);

@@ -2,6 +2,9 @@
 //!
 //! The request leaves with the first piece of its body, so that a small one is a single write. Both sides work at the same
 //! time: a backend may answer before the request has ended. Dropping both sides before the end resets the stream.
+//!
+//! The handshake of a WebSocket becomes an extended CONNECT where the backend takes that (RFC 8441), and its answer the
+//! one that HTTP/1 knows; elsewhere it is sent as the GET that it is, without the upgrade, and the backend says no.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,9 +16,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use http::header::{HOST, HeaderValue, TE};
+use h2::ext::Protocol;
+use http::header::{HOST, HeaderValue, SEC_WEBSOCKET_KEY, TE};
 use http::uri::{Authority, PathAndQuery};
-use http::{Request, Version};
+use http::{Method, Request, Version};
 
 use super::super::body_error::BodyError;
 use super::super::header_list::HeaderList;
@@ -25,6 +29,7 @@ use super::super::response_head::{ResponseHead, ResponseParts};
 use super::super::stream::{RecvReply, RecvStream, SendStream};
 use super::fields;
 use super::life::StreamClaim;
+use super::websocket::WebSocket;
 
 /// Largest piece that is copied at once.
 const MAX_PIECE: usize = 16 * 1024;
@@ -35,8 +40,8 @@ pub(super) fn new(
     is_tls: bool,
     claim: StreamClaim,
 ) -> (Box<dyn SendStream>, Box<dyn RecvReply>) {
-    let pair = Rc::new(Pair { claim, reply: RefCell::new(Reply::NotAsked(None)) });
-    let send = Send { pair: pair.clone(), is_tls, to_head: false, state: State::Idle(sender) };
+    let pair = Rc::new(Pair { claim, reply: RefCell::new(Reply::NotAsked(None)), websocket: RefCell::default() });
+    let send = Send { pair: pair.clone(), is_tls, to_head: false, is_tunnel: false, state: State::Idle(sender) };
     let receive = Receive { pair, body: None, piece: Bytes::new(), trailers: None, done: false };
     (Box::new(send), Box::new(receive))
 }
@@ -46,6 +51,8 @@ pub(super) fn new(
 struct Pair {
     claim: StreamClaim,
     reply: RefCell<Reply>,
+    /// The handshake that the request stands for.
+    websocket: RefCell<Option<WebSocket>>,
 }
 
 /// How far the reply is.
@@ -76,6 +83,7 @@ struct Send {
     pair: Rc<Pair>,
     is_tls: bool,
     to_head: bool,
+    is_tunnel: bool,
     state: State,
 }
 
@@ -113,16 +121,24 @@ impl Send {
 impl SendStream for Send {
     fn head(&mut self, head: &HeadOut<'_>, fields: &HeaderList) -> io::Result<()> {
         let HeadOut::Request { line, .. } = head else { return Err(io::ErrorKind::InvalidInput.into()) };
-        if line.upgrade.is_some() {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
         let State::Idle(sender) = std::mem::replace(&mut self.state, State::Failed) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         self.to_head = line.method == "HEAD";
-        let request = request(line, self.is_tls, fields)?;
+        let websocket = WebSocket::of_request(line.method, line.upgrade, fields)
+            .filter(|_| sender.is_extended_connect_protocol_enabled());
+        let mut request = request(line, self.is_tls, fields)?;
+        if websocket.is_some() {
+            connect(&mut request);
+        }
+        self.is_tunnel = websocket.is_some();
+        self.pair.websocket.replace(websocket);
         self.state = State::Head(sender, Box::new(request));
         Ok(())
+    }
+
+    fn asks_for_tunnel(&self) -> bool {
+        self.is_tunnel
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8], last: bool) -> Poll<io::Result<usize>> {
@@ -199,6 +215,13 @@ fn request(line: &RequestLine<'_>, is_tls: bool, list: &HeaderList) -> io::Resul
     Ok(request)
 }
 
+/// Makes the request of a handshake an extended CONNECT (RFC 8441 §5).
+fn connect(request: &mut Request<()>) {
+    *request.method_mut() = Method::CONNECT;
+    request.headers_mut().remove(SEC_WEBSOCKET_KEY);
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+}
+
 /// The target with bytes escaped that no URL holds, but some clients send (RFC 3986 §2).
 fn escaped(target: &[u8]) -> Cow<'_, [u8]> {
     let is_odd = |b: u8| matches!(b, b'#' | b'<' | b'>' | b'`' | b'"') || !(0x21..0x7F).contains(&b);
@@ -263,8 +286,15 @@ impl RecvReply for Receive {
         let (parts, body) = response.map_err(|error| life.reply_error(&error))?.into_parts();
         life.hear();
         self.done = body.is_end_stream();
-        let known = ResponseParts { to_head, has_body: !self.done, ..ResponseParts::default() };
-        fields::read_reply(head, parts.status, &parts.headers, known).map_err(ReplyError::Malformed)?;
+        let mut known = ResponseParts { to_head, has_body: !self.done, ..ResponseParts::default() };
+        let socket = self.pair.websocket.borrow();
+        let accept = socket.as_ref().filter(|_| parts.status.is_success()).map(WebSocket::accept);
+        let more = accept.as_ref().map(|(name, value)| (*name, value.as_bytes()));
+        if more.is_some() {
+            known.upgraded = Some(WebSocket::UPGRADE);
+        }
+        fields::read_reply(head, parts.status, &parts.headers, known, more.as_slice())
+            .map_err(ReplyError::Malformed)?;
         self.body = Some(body);
         Poll::Ready(Ok(()))
     }

@@ -75,15 +75,17 @@ pub(in super::super) fn read_request(
     head.build(&parts, fields.iter().chain(more.iter().copied()))
 }
 
-/// Fills `head` with a reply that `h2` has read; `parts.status` is taken from it.
+/// Fills `head` with a reply that `h2` has read; `parts.status` is taken from it. `more` are fields that the codec adds.
 pub(in super::super) fn read_reply(
     head: &mut ResponseHead,
     status: StatusCode,
     fields: &HeaderMap,
     parts: ResponseParts,
+    more: &[(&[u8], &[u8])],
 ) -> Result<(), HeadError> {
     let fields = ReceivedFields::new(fields)?;
-    head.build(ResponseParts { status: status.as_u16(), ..parts }, fields.iter().map(trimmed))
+    let all = fields.iter().map(trimmed).chain(more.iter().copied());
+    head.build(ResponseParts { status: status.as_u16(), ..parts }, all)
 }
 
 /// Trailers that `h2` has read.

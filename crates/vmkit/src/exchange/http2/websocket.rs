@@ -3,6 +3,8 @@
 //! Stages see the request that an HTTP/1 client would have sent, a GET that wants to upgrade, and a backend gets it with
 //! a key of ours; that the backend has understood it is checked here by its answer to the key (RFC 6455 §4.2.2), because
 //! the client has no key. No other protocol may be asked for.
+//!
+//! A backend that speaks HTTP/2 gets an extended CONNECT without the key, and the key is answered here.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::rand;
@@ -37,6 +39,16 @@ impl WebSocket {
         Ok(Self { key: STANDARD.encode(key) })
     }
 
+    /// The handshake of an HTTP/1 request for `upgrade`; `None` if that is no handshake for a WebSocket.
+    pub(super) fn of_request(method: &str, upgrade: Option<&[u8]>, fields: &HeaderList) -> Option<Self> {
+        if method != "GET" || !upgrade.is_some_and(|name| name.eq_ignore_ascii_case(Self::UPGRADE)) {
+            return None;
+        }
+        let mut keys = fields.iter().filter(|line| line.name.eq_ignore_ascii_case(KEY));
+        let key = String::from_utf8(keys.next()?.value.to_vec()).ok()?;
+        keys.next().is_none().then_some(Self { key })
+    }
+
     /// The field that the backend must answer.
     pub(super) fn field(&self) -> (&[u8], &[u8]) {
         (KEY, self.key.as_bytes())
@@ -49,9 +61,18 @@ impl WebSocket {
 
     /// Whether a backend that switches protocols with these fields has understood the handshake.
     pub(super) fn is_accepted_by(&self, fields: &HeaderList) -> bool {
-        let want = STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{}{SUFFIX}", self.key).as_bytes()));
+        let want = self.answer();
         let mut answers = fields.iter().filter(|line| line.name.eq_ignore_ascii_case(ACCEPT));
         answers.next().is_some_and(|line| line.value == want.as_bytes()) && answers.next().is_none()
+    }
+
+    /// The answer to the key, and the name of the field that holds it.
+    pub(super) fn accept(&self) -> (&[u8], String) {
+        (ACCEPT, self.answer())
+    }
+
+    fn answer(&self) -> String {
+        STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{}{SUFFIX}", self.key).as_bytes()))
     }
 }
 
@@ -70,6 +91,23 @@ mod tests {
         f("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", true);
         f("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", false);
         f("Sec-WebSocket-Key", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", false);
+    }
+
+    #[test]
+    fn handshakes_of_http1() {
+        let f = |method: &str, upgrade: Option<&str>, keys: &[&str], want: Option<&str>| {
+            let mut fields = HeaderList::default();
+            keys.iter().for_each(|key| fields.push("Sec-WebSocket-Key", key.as_bytes()));
+            let found = WebSocket::of_request(method, upgrade.map(str::as_bytes), &fields);
+            assert_eq!(found.map(|socket| socket.accept().1).as_deref(), want, "{method} {upgrade:?} {keys:?}");
+        };
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        f("GET", Some("WebSocket"), &[key], Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        f("POST", Some("websocket"), &[key], None);
+        f("GET", Some("websocket, x"), &[key], None);
+        f("GET", None, &[key], None);
+        f("GET", Some("websocket"), &[], None);
+        f("GET", Some("websocket"), &[key, key], None);
     }
 
     #[test]
