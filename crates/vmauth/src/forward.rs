@@ -259,8 +259,9 @@ impl Forward<'_, '_> {
         }
         let mut loan = ScratchLoan::take();
         let scratch = &mut loan.0;
+        let mut tried = Vec::new();
         for attempt in 1..=attempts {
-            let Some(lease) = backends.pick(key) else { break };
+            let Some(lease) = backends.pick(key, &tried) else { break };
             scratch.target.clear();
             let url = &lease.target().url;
             self.target.write_target(url, &mut scratch.target, self.head, self.path, self.placeholders);
@@ -268,7 +269,7 @@ impl Forward<'_, '_> {
                 Attempted::Replied(pooled, sent) => {
                     return self.deliver(&lease, scratch, pooled, sent, body, reply).await;
                 }
-                Attempted::NextBackend => {}
+                Attempted::NextBackend => tried.push(Arc::clone(&lease)),
             }
         }
         Err(ForwardError::AllBackendsFailed { attempts })

@@ -8,6 +8,9 @@
 //! Weights other than equal ones, and `hash_query`, need to know how the load is to be divided ([`Shares`]); routes without
 //! either go on without it.
 //!
+//! A request that has failed goes to a backend that it has not tried, while there is a sound one: a failure that says nothing about
+//! the backend leaves no mark, and without one the policy would choose the same again.
+//!
 //! It must never mark a backend as broken and never wait.
 
 mod hashed;
@@ -56,8 +59,7 @@ impl Policy {
 }
 
 /// What the next choice depends on besides the backends.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice<'s> {
+pub struct Choice<'s, T> {
     /// How backends are chosen.
     pub policy: Policy,
     /// How the load is divided, if not equally.
@@ -66,17 +68,29 @@ pub struct Choice<'s> {
     pub turn: &'s AtomicU32,
     /// What `hash_query` goes by.
     pub key: u64,
+    /// At what this request has failed.
+    pub tried: &'s [Arc<Backend<T>>],
+}
+
+impl<T> Choice<'_, T> {
+    /// Part of the load of the backend at this place.
+    fn weight(&self, at: usize) -> u16 {
+        self.shares.map_or(1, |shares| shares.weight(at))
+    }
+
+    fn has_tried(&self, backend: &Backend<T>) -> bool {
+        self.tried.iter().any(|tried| std::ptr::eq(&raw const **tried, backend))
+    }
 }
 
 /// Chooses an index of `backends` and counts it as in flight; `None` only for an empty list.
 ///
 /// With sequential requests `least_loaded` is a plain round robin.
-pub fn select<T>(choice: Choice<'_>, backends: &[Arc<Backend<T>>]) -> Option<usize> {
-    let Choice { policy, shares, turn, .. } = choice;
-    if let Some(shares) = shares {
-        return select_by_share(choice, shares, backends);
+pub fn select<T>(choice: &Choice<'_, T>, backends: &[Arc<Backend<T>>]) -> Option<usize> {
+    if (choice.shares.is_some() || !choice.tried.is_empty()) && !backends.is_empty() {
+        return select_with_care(choice, backends);
     }
-    let index = match (backends, policy) {
+    let index = match (backends, choice.policy) {
         ([], _) => return None,
         ([_], _) => 0,
         (_, Policy::FirstAvailable) => {
@@ -84,36 +98,70 @@ pub fn select<T>(choice: Choice<'_>, backends: &[Arc<Backend<T>>]) -> Option<usi
             first(is_next).or_else(|| first(is_sound)).or_else(|| first(may_be_tried)).unwrap_or(0)
         }
         // A list of `hash_query` has shares.
-        (_, Policy::LeastLoaded | Policy::HashQuery) => return Some(least_loaded(backends, turn)),
+        (_, Policy::LeastLoaded | Policy::HashQuery) => return Some(least_loaded(backends, choice.turn)),
     };
     backends.get(index)?.claim();
     Some(index)
 }
 
-/// The same where backends have different parts of the load. Those of weight 0 are never chosen.
-fn select_by_share<T>(choice: Choice<'_>, shares: &Shares, backends: &[Arc<Backend<T>>]) -> Option<usize> {
-    let first = |usable: &dyn Fn(&Backend<T>) -> bool| {
-        let index = backends.iter().enumerate().position(|(at, backend)| shares.weight(at) > 0 && usable(backend))?;
-        backends.get(index)?.claim();
-        Some(index)
-    };
-    let of = |usable: &dyn Fn(&Backend<T>) -> bool| match choice.policy {
-        Policy::FirstAvailable => first(usable),
-        Policy::HashQuery => hashed::preferred(backends, shares, choice.key, usable),
-        Policy::LeastLoaded => {
-            let start = choice.turn.fetch_add(1, Relaxed);
-            let (index, turns) = weighted::least_loaded(backends, shares, start, usable)?;
-            // Only if nobody moved the counter meanwhile.
-            let (now, next) = (start.wrapping_add(1), start.wrapping_add(turns));
-            let _ = choice.turn.compare_exchange(now, next, Relaxed, Relaxed);
-            Some(index)
-        }
-    };
+/// The same where backends have different parts of the load, or the request has failed at some. Those of weight 0 are
+/// never chosen.
+fn select_with_care<T>(choice: &Choice<'_, T>, backends: &[Arc<Backend<T>>]) -> Option<usize> {
+    let of = |usable: &dyn Fn(&Backend<T>) -> bool| by_policy(choice, backends, usable);
     // Chance decides once a choice, however often a backend is looked at. Nothing is allocated while all are warm.
     let refusing = backends.iter().filter(|backend| is_sound(backend) && !is_next(backend));
     let refusing: Vec<*const Backend<T>> = refusing.map(Arc::as_ptr).collect();
     let is_next = |backend: &Backend<T>| is_sound(backend) && !refusing.contains(&std::ptr::from_ref(backend));
-    of(&is_next).or_else(|| of(&is_sound)).or_else(|| of(&may_be_tried)).or_else(|| first(&|_| true))
+    let another = |usable: &dyn Fn(&Backend<T>) -> bool| {
+        if choice.tried.is_empty() { None } else { of(&|backend| usable(backend) && !choice.has_tried(backend)) }
+    };
+    another(&is_next)
+        .or_else(|| another(&is_sound))
+        .or_else(|| of(&is_next))
+        .or_else(|| of(&is_sound))
+        .or_else(|| another(&may_be_tried))
+        .or_else(|| of(&may_be_tried))
+        .or_else(|| first(choice, backends, &|_| true))
+}
+
+/// Claims the one of the usable backends that the policy prefers.
+fn by_policy<T>(
+    choice: &Choice<'_, T>,
+    backends: &[Arc<Backend<T>>],
+    usable: &dyn Fn(&Backend<T>) -> bool,
+) -> Option<usize> {
+    match (choice.policy, choice.shares) {
+        (Policy::HashQuery, Some(shares)) => hashed::preferred(backends, shares, choice.key, usable),
+        (Policy::FirstAvailable | Policy::HashQuery, _) => first(choice, backends, usable),
+        (Policy::LeastLoaded, None) => {
+            let start = choice.turn.fetch_add(1, Relaxed);
+            let index = least_loaded_of(backends, start, usable)?;
+            end_turn(choice.turn, start, (index as u32).wrapping_add(1));
+            Some(index)
+        }
+        (Policy::LeastLoaded, Some(shares)) => {
+            let start = choice.turn.fetch_add(1, Relaxed);
+            let (index, turns) = weighted::least_loaded(backends, shares, start, usable)?;
+            end_turn(choice.turn, start, start.wrapping_add(turns));
+            Some(index)
+        }
+    }
+}
+
+/// Claims the first one that has a weight.
+fn first<T>(
+    choice: &Choice<'_, T>,
+    backends: &[Arc<Backend<T>>],
+    usable: &dyn Fn(&Backend<T>) -> bool,
+) -> Option<usize> {
+    let index = backends.iter().enumerate().position(|(at, backend)| choice.weight(at) > 0 && usable(backend))?;
+    backends.get(index)?.claim();
+    Some(index)
+}
+
+/// Moves the counter on from the turn that began at `start`, unless somebody else moved it meanwhile.
+fn end_turn(turn: &AtomicU32, start: u32, next: u32) {
+    let _ = turn.compare_exchange(start.wrapping_add(1), next, Relaxed, Relaxed);
 }
 
 /// Whether it is sound, and warm or chosen by chance.
@@ -140,9 +188,8 @@ fn least_loaded<T>(backends: &[Arc<Backend<T>>], turn: &AtomicU32) -> usize {
         backends[0].claim();
         return 0;
     };
-    // Only if nobody moved the counter meanwhile: then the next one in turn is the one after the choice.
-    let next = (index as u32).wrapping_add(1);
-    let _ = turn.compare_exchange(start.wrapping_add(1), next, Relaxed, Relaxed);
+    // The next one in turn is the one after the choice.
+    end_turn(turn, start, (index as u32).wrapping_add(1));
     index
 }
 
@@ -190,11 +237,12 @@ impl<T> BackendSet<T> {
         self.backends.load().taking()
     }
 
-    /// The backend of the next try; `None` only when there is no backend at all. `key` is what `hash_query` goes by.
-    pub fn pick(&self, key: u64) -> Option<Lease<T>> {
+    /// The backend of the next try; `None` only when there is no backend at all. `key` is what `hash_query` goes by, `tried` are
+    /// those at which the same request has failed.
+    pub fn pick(&self, key: u64, tried: &[Arc<Backend<T>>]) -> Option<Lease<T>> {
         let backends = self.backends.load();
-        let choice = Choice { policy: self.policy, shares: backends.shares(), turn: &self.turn, key };
-        let index = select(choice, &backends)?;
+        let choice = Choice { policy: self.policy, shares: backends.shares(), turn: &self.turn, key, tried };
+        let index = select(&choice, &backends)?;
         backends.get(index).map(|backend| Lease::of_claimed(Arc::clone(backend)))
     }
 
@@ -205,9 +253,9 @@ impl<T> BackendSet<T> {
         let copies: Vec<_> = backends.iter().map(|backend| Arc::new(backend.state_copy())).collect();
         let turn = AtomicU32::new(self.turn.load(Relaxed));
         let mut order = Vec::with_capacity(backends.len());
-        let choice = Choice { policy: self.policy, shares: backends.shares(), turn: &turn, key };
+        let choice = Choice { policy: self.policy, shares: backends.shares(), turn: &turn, key, tried: &[] };
         for _ in 0..backends.taking() {
-            let Some(index) = select(choice, &copies) else { break };
+            let Some(index) = select(&choice, &copies) else { break };
             let (Some(copy), Some(backend)) = (copies.get(index), backends.get(index)) else { break };
             drop(Lease::of_claimed(Arc::clone(copy)));
             copy.set_broken();
@@ -249,7 +297,7 @@ mod tests {
     }
 
     fn pick(set: &BackendSet<usize>) -> usize {
-        *set.pick(0).unwrap().target()
+        *set.pick(0, &[]).unwrap().target()
     }
 
     fn mark(set: &BackendSet<usize>, broken: &[usize]) {
@@ -302,7 +350,7 @@ mod tests {
                 let before: Vec<_> = set.snapshot().iter().map(|backend| backend.is_broken()).collect();
                 let tried: Vec<_> = (0..4)
                     .map(|_| {
-                        let lease = set.pick(0).unwrap();
+                        let lease = set.pick(0, &[]).unwrap();
                         lease.set_broken();
                         *lease.target()
                     })
@@ -319,19 +367,22 @@ mod tests {
     }
 
     fn pick_all(set: &BackendSet<usize>, count: usize) -> Vec<Lease<usize>> {
-        (0..count).map(|_| set.pick(0).unwrap()).collect()
+        (0..count).map(|_| set.pick(0, &[]).unwrap()).collect()
     }
 
     #[test]
     fn empty_list_picks_nothing() {
-        let set = set(Policy::LeastLoaded, 0);
-        assert!(set.pick(0).is_none() && set.attempts() == 0);
+        let tried = [Arc::new(Backend::new(7))];
+        for policy in [Policy::LeastLoaded, Policy::FirstAvailable, Policy::HashQuery] {
+            let set = set(policy, 0);
+            assert!(set.pick(0, &[]).is_none() && set.pick(0, &tried).is_none() && set.attempts() == 0);
+        }
     }
 
     #[test]
     fn idle_before_busy() {
         let set = set(Policy::LeastLoaded, 2);
-        let slow = set.pick(0).unwrap();
+        let slow = set.pick(0, &[]).unwrap();
         assert_eq!(*slow.target(), 0);
         for _ in 0..4 {
             assert_eq!(pick(&set), 1);
@@ -343,7 +394,7 @@ mod tests {
     #[test]
     fn parallel_load_is_shared_equally() {
         let set = set(Policy::LeastLoaded, 3);
-        let leases: Vec<_> = (0..12).map(|_| set.pick(0).unwrap()).collect();
+        let leases: Vec<_> = (0..12).map(|_| set.pick(0, &[]).unwrap()).collect();
         assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 4));
         drop(leases);
         assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 0));
@@ -382,11 +433,37 @@ mod tests {
         }
     }
 
+    /// `tried`, backends that are broken and that are down, and who may be next.
+    #[test]
+    fn a_request_that_has_failed_goes_elsewhere() {
+        let f = |tried: &[usize], broken: &[usize], down: &[usize], want: &[usize]| {
+            for policy in [Policy::LeastLoaded, Policy::FirstAvailable, Policy::HashQuery] {
+                for key in 0..20 {
+                    let set = set(policy, 3);
+                    mark(&set, broken);
+                    down.iter().for_each(|at| assert!(set.snapshot()[*at].mark(Mark::Down)));
+                    let tried: Vec<_> = tried.iter().map(|at| Arc::clone(&set.snapshot()[*at])).collect();
+                    let got = *set.pick(key, &tried).unwrap().target();
+                    assert!(want.contains(&got), "{policy:?} broken {broken:?} down {down:?}: {got}");
+                    assert!(set.snapshot().iter().all(|backend| backend.in_flight() == 0));
+                }
+            }
+        };
+        f(&[0], &[], &[], &[1, 2]);
+        f(&[0, 1], &[], &[], &[2]);
+        f(&[0], &[1], &[], &[2]);
+        // A sound one that was tried is better than one that is known to be broken or down.
+        f(&[0], &[1], &[2], &[0]);
+        f(&[0], &[2], &[0, 1], &[1]);
+        f(&[0, 1], &[2], &[0, 1], &[0, 1]);
+        f(&[0, 1, 2], &[], &[], &[0, 1, 2]);
+    }
+
     #[test]
     fn ties_keep_the_earlier_in_turn() {
         let set = set(Policy::LeastLoaded, 3);
         // The counter stands at 1 when all have one in flight.
-        let _leases: Vec<_> = (0..3).map(|_| set.pick(0).unwrap()).collect();
+        let _leases: Vec<_> = (0..3).map(|_| set.pick(0, &[]).unwrap()).collect();
         set.turn.store(1, Relaxed);
         assert_eq!(pick(&set), 1);
         assert_eq!(set.turn.load(Relaxed), 2);
@@ -404,7 +481,7 @@ mod tests {
     #[test]
     fn replaced_list_keeps_shared_backends() {
         let set = set(Policy::FirstAvailable, 2);
-        let held = set.pick(0).unwrap();
+        let held = set.pick(0, &[]).unwrap();
         let kept = Arc::clone(&set.snapshot()[0]);
         set.replace(vec![(Arc::new(Backend::new(9)), Share::default()), (kept, Share::default())]);
         assert_eq!((set.attempts(), pick(&set), set.snapshot()[1].in_flight()), (2, 9, 1));
@@ -420,9 +497,9 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..1000 {
-                        drop(set.pick(0));
+                        drop(set.pick(0, &[]));
                     }
-                    let held: Vec<_> = (0..50).map(|_| set.pick(0).unwrap()).collect();
+                    let held: Vec<_> = (0..50).map(|_| set.pick(0, &[]).unwrap()).collect();
                     all_hold.wait();
                     let loads: Vec<_> = set.snapshot().iter().map(|backend| backend.in_flight()).collect();
                     all_hold.wait();
@@ -467,7 +544,7 @@ mod tests {
                         let sound: Vec<_> = backends.iter().filter(|backend| !backend.is_broken()).collect();
                         let least = sound.iter().map(|backend| backend.in_flight()).min();
                         let first_sound = sound.first().map_or(0, |backend| *backend.target());
-                        let lease = set.pick(0).unwrap();
+                        let lease = set.pick(0, &[]).unwrap();
                         let before = lease.in_flight() - 1;
                         match (policy, least) {
                             (_, None) => prop_assert_eq!(*lease.target(), 0),

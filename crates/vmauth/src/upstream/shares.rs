@@ -48,7 +48,8 @@ impl Shares {
         for share in shares {
             let mut identity = mixed(share.identity);
             while identities.contains(&identity) {
-                identity = mixed(identity);
+                // Not of the identity alone: 0 is mixed to 0.
+                identity = mixed(identity.wrapping_add(1));
             }
             identities.push(identity);
         }
@@ -158,6 +159,8 @@ mod tests {
             counts
         });
         assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");
+        let shares = Shares::of(&[share(1, 0), share(1, 0)], true).unwrap();
+        assert_ne!(shares.identities[0], shares.identities[1]);
     }
 
     proptest! {

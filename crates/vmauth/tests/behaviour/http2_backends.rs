@@ -246,6 +246,30 @@ fn a_reset_ends_one_request() {
     assert_eq!(server.connections(), 1);
 }
 
+/// A request that fails without a mark on its backend is next tried at another one, whatever the policy prefers.
+#[test]
+fn the_next_try_goes_to_another_backend() {
+    let refusing = FrameServer::start(&[], |_, peer| {
+        while let Some(stream) = peer.request() {
+            peer.reset(stream, REFUSED_STREAM);
+        }
+    });
+    let failing = FrameServer::start(&[], |_, peer| {
+        while let Some(stream) = peer.request() {
+            peer.reset(stream, INTERNAL_ERROR);
+        }
+    });
+    let sound = FrameServer::start(&[], |_, peer| peer.answer_all("sound"));
+    for policy in ["first_available", "hash_query", "least_loaded"] {
+        let flag = format!("-loadBalancingPolicy={policy}");
+        let proxy = start(&[&refusing, &failing, &sound], &[&flag]);
+        // Many queries, so that each backend is the preferred one of some.
+        for query in 0..20 {
+            assert_eq!(asking(&proxy, &format!("/?query={query}")).reply().expect(200).text(), "sound", "{policy}");
+        }
+    }
+}
+
 /// A backend that is silent and answers no ping is dead; what it was asked goes to another one.
 #[test]
 fn pings_find_a_dead_backend() {

@@ -13,7 +13,7 @@ fn set(policy: Policy, weights: &[u16]) -> BackendSet<u64> {
 }
 
 fn pick(set: &BackendSet<u64>, key: u64) -> u64 {
-    *set.pick(key).unwrap().target()
+    *set.pick(key, &[]).unwrap().target()
 }
 
 fn counts(set: &BackendSet<u64>, keys: impl IntoIterator<Item = u64>) -> Vec<usize> {
@@ -45,7 +45,7 @@ fn one_after_the_other_goes_round_by_weight() {
 #[test]
 fn requests_in_flight_are_divided_by_weight() {
     let set = set(Policy::LeastLoaded, &[4, 2, 1, 0]);
-    let held: Vec<_> = (0..70).map(|_| set.pick(0).unwrap()).collect();
+    let held: Vec<_> = (0..70).map(|_| set.pick(0, &[]).unwrap()).collect();
     let loads: Vec<_> = set.snapshot().iter().map(|backend| backend.in_flight()).collect();
     assert_eq!(loads, [40, 20, 10, 0]);
     drop(held);
@@ -96,7 +96,7 @@ fn a_key_stays_where_it_is_and_moves_only_while_its_backend_is_broken() {
 #[test]
 fn one_hot_query_is_lent_to_others() {
     let set = set(Policy::HashQuery, &[1; 4]);
-    let held: Vec<_> = (0..100).map(|_| set.pick(key(1)).unwrap()).collect();
+    let held: Vec<_> = (0..100).map(|_| set.pick(key(1), &[]).unwrap()).collect();
     let mut loads: Vec<_> = set.snapshot().iter().map(|backend| backend.in_flight()).collect();
     let home = loads[usize::try_from(*held[0].target()).unwrap()];
     loads.sort_unstable();
@@ -147,7 +147,7 @@ proptest! {
         for step in moves {
             match step {
                 Move::Pick(n) => {
-                    held.push(set.pick(key(n)).unwrap());
+                    held.push(set.pick(key(n), &[]).unwrap());
                     let Some(lease) = held.last() else { continue };
                     let part = held.len() as f64 * f64::from(weights[usize::try_from(*lease.target()).unwrap()]) / f64::from(all);
                     prop_assert!(f64::from(lease.in_flight()) <= (1.25 * part).ceil(), "{} of {part}", lease.in_flight());

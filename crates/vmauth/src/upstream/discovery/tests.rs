@@ -213,7 +213,7 @@ async fn addresses_that_stay_keep_their_state() {
     setup.discovery.ensure_fresh().await;
     let before = setup.discovery.backends().snapshot();
     before[1].set_broken();
-    let _lease = setup.discovery.backends().pick(0);
+    let _lease = setup.discovery.backends().pick(0, &[]);
     setup.names.set_ips("h", Ok(&["10.0.0.2", "10.0.0.1"]));
     setup.next_pass().await;
     assert!(Arc::ptr_eq(&before, &setup.discovery.backends().snapshot()));
