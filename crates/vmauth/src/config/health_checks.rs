@@ -3,7 +3,7 @@
 use super::header_lists::headers;
 use super::raw::RawHealthCheck;
 use super::stage::{Problems, Stage};
-use super::values::Values;
+use super::values::{DURATION, Values};
 use crate::rewrite::jwt_placeholders::Placeholder;
 use crate::upstream::active_check::CheckSpec;
 use std::ops::RangeInclusive;
@@ -37,13 +37,13 @@ pub(super) fn build(
     problems: &mut Problems,
 ) -> Option<Arc<CheckSpec>> {
     let At { value: raw, mark } = raw;
-    let mut values = Values { place, mark: *mark, stage, problems };
-    let interval = values.duration("interval", raw.interval, INTERVAL, SHORTEST_INTERVAL..=LONGEST_INTERVAL);
-    let timeout = values.duration("timeout", raw.timeout, TIMEOUT, SHORTEST_TIMEOUT..=LONGEST_TIMEOUT);
+    let mut values = Values { place, stage, problems };
+    let interval = values.duration("interval", raw.interval, SHORTEST_INTERVAL..=LONGEST_INTERVAL, DURATION);
+    let timeout = values.duration("timeout", raw.timeout, SHORTEST_TIMEOUT..=LONGEST_TIMEOUT, DURATION);
     let spec = CheckSpec {
         path: raw.path.map(|text| text.value.to_owned()).unwrap_or_default(),
-        interval,
-        timeout,
+        interval: interval.unwrap_or(INTERVAL),
+        timeout: timeout.unwrap_or(TIMEOUT),
         expected_status: statuses(&mut values, raw.expected_status.as_ref()),
         rise: values.count("rise", raw.rise, RISE, 1..=MOST_PROBES),
         fall: values.count("fall", raw.fall, FALL, 1..=MOST_PROBES),

@@ -133,20 +133,20 @@ pub(super) struct RawWatching<'t> {
 /// `retry_budget`.
 #[derive(Default)]
 pub(super) struct RawBudget {
-    pub(super) percent: Option<i64>,
-    pub(super) min_per_second: Option<i64>,
+    pub(super) percent: Option<At<i64>>,
+    pub(super) min_per_second: Option<At<i64>>,
 }
 
 /// `outlier_detection`.
 #[derive(Default)]
 pub(super) struct RawOutliers<'t> {
-    pub(super) consecutive_errors: Option<i64>,
-    pub(super) error_percent: Option<i64>,
-    pub(super) min_requests: Option<i64>,
+    pub(super) consecutive_errors: Option<At<i64>>,
+    pub(super) error_percent: Option<At<i64>>,
+    pub(super) min_requests: Option<At<i64>>,
     pub(super) interval: Option<Text<'t>>,
     pub(super) ejection_time: Option<Text<'t>>,
     pub(super) max_ejection_time: Option<Text<'t>>,
-    pub(super) max_ejection_percent: Option<i64>,
+    pub(super) max_ejection_percent: Option<At<i64>>,
 }
 
 /// `health_check`.
@@ -157,8 +157,8 @@ pub(super) struct RawHealthCheck<'t> {
     pub(super) interval: Option<Text<'t>>,
     pub(super) timeout: Option<Text<'t>>,
     pub(super) expected_status: Option<TextList<'t>>,
-    pub(super) rise: Option<i64>,
-    pub(super) fall: Option<i64>,
+    pub(super) rise: Option<At<i64>>,
+    pub(super) fall: Option<At<i64>>,
     pub(super) headers: Option<TextList<'t>>,
 }
 
@@ -344,6 +344,12 @@ impl<'t> Reader<'t, '_> {
         raw
     }
 
+    /// An integer and where it stands.
+    fn number(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<i64>> {
+        let mark = self.mark(id);
+        self.integer(id, place).map(|value| At { value, mark })
+    }
+
     /// An empty list for a `null` that must not count as absence.
     fn nothing(&self, id: NodeId) -> Option<TextList<'t>> {
         self.is_null(id).then(|| TextList { mark: self.mark(id), ..TextList::default() })
@@ -413,10 +419,7 @@ impl<'t> Reader<'t, '_> {
             let place = &place.field(name);
             match field {
                 BackendField::Url => url = self.text(value, place),
-                BackendField::Weight => {
-                    let mark = self.mark(value);
-                    weight = self.integer(value, place).map(|value| At { value, mark });
-                }
+                BackendField::Weight => weight = self.number(value, place),
             }
         }
         if url.is_none() && self.problems.count() == before {
@@ -463,8 +466,8 @@ impl<'t> Reader<'t, '_> {
                 HealthCheckField::Interval => raw.interval = self.text(value, place),
                 HealthCheckField::Timeout => raw.timeout = self.text(value, place),
                 HealthCheckField::ExpectedStatus => raw.expected_status = self.text_or_texts(value, place),
-                HealthCheckField::Rise => raw.rise = self.integer(value, place),
-                HealthCheckField::Fall => raw.fall = self.integer(value, place),
+                HealthCheckField::Rise => raw.rise = self.number(value, place),
+                HealthCheckField::Fall => raw.fall = self.number(value, place),
                 HealthCheckField::Headers => raw.headers = self.texts(value, place, "[]*main.Header"),
             }
         }
@@ -477,13 +480,13 @@ impl<'t> Reader<'t, '_> {
         for Member { field, name, value } in self.members(id, place, &OUTLIERS)? {
             let place = &place.field(name);
             match field {
-                OutliersField::ConsecutiveErrors => raw.consecutive_errors = self.integer(value, place),
-                OutliersField::ErrorPercent => raw.error_percent = self.integer(value, place),
-                OutliersField::MinRequests => raw.min_requests = self.integer(value, place),
+                OutliersField::ConsecutiveErrors => raw.consecutive_errors = self.number(value, place),
+                OutliersField::ErrorPercent => raw.error_percent = self.number(value, place),
+                OutliersField::MinRequests => raw.min_requests = self.number(value, place),
                 OutliersField::Interval => raw.interval = self.text(value, place),
                 OutliersField::EjectionTime => raw.ejection_time = self.text(value, place),
                 OutliersField::MaxEjectionTime => raw.max_ejection_time = self.text(value, place),
-                OutliersField::MaxEjectionPercent => raw.max_ejection_percent = self.integer(value, place),
+                OutliersField::MaxEjectionPercent => raw.max_ejection_percent = self.number(value, place),
             }
         }
         Some(At { value: raw, mark: self.mark(id) })
@@ -492,7 +495,7 @@ impl<'t> Reader<'t, '_> {
     fn budget(&mut self, id: NodeId, place: &Place<'_>) -> Option<At<RawBudget>> {
         let mut raw = RawBudget::default();
         for Member { field, name, value } in self.members(id, place, &BUDGET)? {
-            let number = self.integer(value, &place.field(name));
+            let number = self.number(value, &place.field(name));
             match field {
                 BudgetField::Percent => raw.percent = number,
                 BudgetField::MinPerSecond => raw.min_per_second = number,

@@ -4,14 +4,14 @@
 
 use super::raw::RawTimeouts;
 use super::stage::{Problems, Stage};
+use super::values::Values;
 use crate::upstream::timeouts::Timeouts;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
-use vmkit::go_text::quote;
-use vmkit::units::GoDuration;
-use vmkit::yaml::{Place, Text};
+use vmkit::yaml::Place;
 
-const HINT: &str = "write a duration such as 30s; 0 is no limit";
-const CONNECT_HINT: &str = "write a duration above zero, such as 2s";
+const HINT: &str = "write a duration such as 30s; 0s is no limit";
+const CONNECT_HINT: &str = "write a duration such as 2s";
 
 /// The limits of an object inside one that has those of `outer`. Zeros of `request` are kept: an inner object may have a
 /// limit again.
@@ -22,27 +22,12 @@ pub(super) fn inner(
     stage: Stage,
     problems: &mut Problems,
 ) -> Timeouts {
-    let mut read = |text: Option<Text<'_>>, field: &str, least: i64, hint: &'static str| -> Option<Duration> {
-        let Text { value, mark } = text?;
-        let parsed = value.parse::<GoDuration>();
-        if let Ok(span) = parsed
-            && span.0 >= least
-        {
-            return Some(span.as_std());
-        }
-        let message = match parsed {
-            Ok(_) => {
-                format!("{field} is {} and must be {}", quote(value), if least > 0 { "positive" } else { "at least 0" })
-            }
-            Err(error) => format!("cannot parse {field}: {error}"),
-        };
-        problems.push(stage, &place.field(field), mark, message, hint);
-        None
-    };
+    let mut values = Values { place, stage, problems };
+    let above_zero = (Excluded(Duration::ZERO), Unbounded);
     Timeouts {
-        connect: read(raw.connect, "connect_timeout", 1, CONNECT_HINT).or(outer.connect),
-        response: read(raw.response, "response_timeout", 0, HINT).or(outer.response),
-        request: read(raw.request, "request_timeout", 0, HINT).or(outer.request),
+        connect: values.duration("connect_timeout", raw.connect, above_zero, CONNECT_HINT).or(outer.connect),
+        response: values.duration("response_timeout", raw.response, Duration::ZERO.., HINT).or(outer.response),
+        request: values.duration("request_timeout", raw.request, Duration::ZERO.., HINT).or(outer.request),
     }
 }
 

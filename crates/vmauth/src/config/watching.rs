@@ -4,7 +4,7 @@ use super::health_checks;
 use super::model::Watching;
 use super::raw::{RawBudget, RawOutliers, RawWatching};
 use super::stage::{Problems, Stage};
-use super::values::Values;
+use super::values::{DURATION, Values};
 use crate::upstream::outliers::OutlierSpec;
 use crate::upstream::retry_budget::BudgetSpec;
 use std::sync::Arc;
@@ -38,22 +38,20 @@ pub(super) fn inner(
     if let Some(check) = &raw.health_check {
         watching.check = health_checks::build(check, &place.field("health_check"), stage, problems);
     }
-    if let Some(At { value, mark }) = &raw.outlier_detection {
+    if let Some(At { value, .. }) = &raw.outlier_detection {
         let place = &place.field("outlier_detection");
-        let spec = outliers(value, &mut Values { place, mark: *mark, stage, problems });
+        let spec = outliers(value, &mut Values { place, stage, problems });
         watching.outliers = (spec.consecutive_errors > 0 || spec.error_percent > 0).then(|| Arc::new(spec));
     }
     if let Some(text) = raw.slow_start {
         let is_off = text.value.parse::<GoDuration>().is_ok_and(|time| time.0 == 0);
-        let mut values = Values { place, mark: text.mark, stage, problems };
-        let read = |values: &mut Values<'_>| {
-            values.duration("slow_start", Some(text), SHORTEST_TIME, SHORTEST_TIME..=LONGEST_TIME)
-        };
-        watching.slow_start = (!is_off).then(|| read(&mut values));
+        let mut values = Values { place, stage, problems };
+        let mut read = || values.duration("slow_start", Some(text), SHORTEST_TIME..=LONGEST_TIME, DURATION);
+        watching.slow_start = if is_off { None } else { read() };
     }
-    if let Some(At { value, mark }) = &raw.retry_budget {
+    if let Some(At { value, .. }) = &raw.retry_budget {
         let place = &place.field("retry_budget");
-        watching.retry_budget = Some(budget(value, &mut Values { place, mark: *mark, stage, problems }));
+        watching.retry_budget = Some(budget(value, &mut Values { place, stage, problems }));
     }
 }
 
@@ -65,8 +63,8 @@ fn budget(raw: &RawBudget, values: &mut Values<'_>) -> BudgetSpec {
 }
 
 fn outliers(raw: &RawOutliers<'_>, values: &mut Values<'_>) -> OutlierSpec {
-    let ejection_time =
-        values.duration("ejection_time", raw.ejection_time, USUAL.ejection_time, SHORTEST_TIME..=LONGEST_TIME);
+    let ejection_time = values.duration("ejection_time", raw.ejection_time, SHORTEST_TIME..=LONGEST_TIME, DURATION);
+    let ejection_time = ejection_time.unwrap_or(USUAL.ejection_time);
     let longest = USUAL.max_ejection_time.max(ejection_time);
     OutlierSpec {
         consecutive_errors: values.count(
@@ -77,14 +75,13 @@ fn outliers(raw: &RawOutliers<'_>, values: &mut Values<'_>) -> OutlierSpec {
         ),
         error_percent: values.count("error_percent", raw.error_percent, USUAL.error_percent, 0..=100),
         min_requests: values.count("min_requests", raw.min_requests, USUAL.min_requests, 1..=MOST_ERRORS),
-        interval: values.duration("interval", raw.interval, USUAL.interval, SHORTEST_TIME..=LONGEST_TIME),
+        interval: values
+            .duration("interval", raw.interval, SHORTEST_TIME..=LONGEST_TIME, DURATION)
+            .unwrap_or(USUAL.interval),
         ejection_time,
-        max_ejection_time: values.duration(
-            "max_ejection_time",
-            raw.max_ejection_time,
-            longest,
-            ejection_time..=LONGEST_TIME,
-        ),
+        max_ejection_time: values
+            .duration("max_ejection_time", raw.max_ejection_time, ejection_time..=LONGEST_TIME, DURATION)
+            .unwrap_or(longest),
         max_ejection_percent: values.count(
             "max_ejection_percent",
             raw.max_ejection_percent,
