@@ -150,6 +150,40 @@ pub(super) fn shadowed_route(rule: &'static Rule, input: &Input<'_>, findings: &
     }
 }
 
+pub(super) fn never_ejects(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
+    let own = |object: &str| Some(format!("{object}.outlier_detection")).filter(|place| input.source.has(place));
+    let mut find = |place: &str, targets: &[&TargetSpec]| {
+        if !targets.is_empty() && targets.iter().all(|target| is_too_small_to_eject(target)) {
+            let message = "max_ejection_percent lets none of so few backends be left out, so none ever is";
+            findings.push(
+                rule,
+                input.source,
+                place,
+                message,
+                "give url_prefix more backends, or raise max_ejection_percent, or take it out",
+            );
+        }
+    };
+    for user in users(input) {
+        let mut inheriting: Vec<_> = user.url_prefix.iter().collect();
+        for route in &user.routes {
+            match own(&route.place) {
+                Some(place) => find(&place, &[&route.target]),
+                None => inheriting.push(&route.target),
+            }
+        }
+        if let Some(place) = own(&user.place) {
+            find(&place, &inheriting);
+        }
+    }
+}
+
+/// How many backends are discovered is not known.
+fn is_too_small_to_eject(target: &TargetSpec) -> bool {
+    let most = target.watching.outliers.as_ref().map(|spec| spec.most_of(target.urls.len()));
+    most == Some(0) && !target.discover_backend_ips
+}
+
 pub(super) fn unreached_timeout(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
     for (place, target) in users(input).flat_map(targets) {
         let Some(request) = target.timeouts.request else { continue };

@@ -68,6 +68,7 @@ pub static RULES: &[Rule] = &[
         routes::narrow_pattern,
     ),
     mistake("negative-limit", "A negative limit is the same as none given.", texts::negative_limit),
+    warning("never-ejects", "`outlier_detection` of so few backends that none may be left out.", routes::never_ejects),
     mistake("never-matches", "An entry or pattern of `url_map` that no request can match.", routes::never_matches),
     note(
         "no-audience",

@@ -50,6 +50,11 @@ impl<'t> Source<'t> {
         self.deepest(place).map_or(Mark { line: 1, column: 1 }, |found| found.tree().node(found.id).mark)
     }
 
+    /// Whether there is a value at a place.
+    pub(super) fn has(&self, place: &str) -> bool {
+        self.deepest(place).is_some_and(|found| found.is_whole)
+    }
+
     /// The scalar at a place.
     pub(super) fn scalar(&self, place: &str) -> Option<Scalar<'_>> {
         let found = self.deepest(place).filter(|found| found.is_whole)?;

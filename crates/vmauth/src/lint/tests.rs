@@ -171,6 +171,25 @@ fn timeouts_that_another_one_ends() {
 }
 
 #[test]
+fn ejection_of_too_few() {
+    let user = |urls: &str, fields: &str| {
+        format!("unauthorized_user:\n  outlier_detection: {{{fields}}}\n  url_prefix: [{urls}]\n")
+    };
+    check(&user("http://a/", ""), &[("never-ejects", 2)]);
+    check(&user("http://a/", "max_ejection_percent: 100"), &[]);
+    check(&user("http://a/", "consecutive_errors: 0, error_percent: 0"), &[]);
+    check(&user("http://a/, http://b/", ""), &[]);
+    check(&user("http://a/, http://b/", "max_ejection_percent: 49"), &[("never-ejects", 2)]);
+    check(&format!("{}  discover_backend_ips: true\n", user("http://a/", "")), &[]);
+    let routes = "  url_map:\n  - src_paths: [/x]\n    url_prefix: http://c/\n";
+    check(&format!("{}{routes}", user("http://a/", "")), &[("never-ejects", 2)]);
+    // What a user says is for those of its routes that have enough.
+    check(&format!("{}{routes}", user("http://a/, http://b/", "")), &[]);
+    let own = format!("{}{routes}    outlier_detection: {{}}\n", user("http://a/, http://b/", ""));
+    check(&own, &[("never-ejects", 7)]);
+}
+
+#[test]
 fn weights_that_say_nothing() {
     let routes = |policy: &str| {
         format!(

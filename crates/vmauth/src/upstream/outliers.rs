@@ -35,7 +35,7 @@ pub struct OutlierSpec {
 
 impl OutlierSpec {
     /// How many of so many backends may be ejected.
-    pub(super) fn most_of(&self, backends: usize) -> usize {
+    pub fn most_of(&self, backends: usize) -> usize {
         backends * self.max_ejection_percent as usize / 100
     }
 }
