@@ -8,6 +8,7 @@
 use smallvec::SmallVec;
 
 use super::head_lines::{HeaderId, HeaderLine, Line};
+use super::request_head::USUAL_HEAD;
 
 /// Header fields in order; small lists take one allocation.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,11 @@ pub struct HeaderList {
 }
 
 impl HeaderList {
+    /// An empty list with room for the fields of a usual head.
+    pub(super) fn for_head() -> Self {
+        Self { text: Vec::with_capacity(USUAL_HEAD), lines: SmallVec::new() }
+    }
+
     /// Appends a field. Control bytes that could end the line are left out of the value.
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: &[u8]) {
         let value_at = self.begin(name.as_ref());

@@ -12,7 +12,7 @@ use super::head_lines::{HeaderId, HeaderLine, Line, Lines, slice, tokens};
 pub const MAX_HEADERS: usize = 1024;
 
 /// Storage for a head whose size is not known before.
-const USUAL_HEAD: usize = 512;
+pub(super) const USUAL_HEAD: usize = 512;
 
 /// Storage of a head that a connection keeps for the next one.
 pub(super) const MAX_KEPT: usize = 16 * 1024;

@@ -7,7 +7,7 @@
 use super::framing::{BodyKind, Framing, Version};
 use super::head_error::HeadError;
 use super::head_lines::{HeaderId, HeaderLine, Line, Lines, slice};
-use super::request_head::{MAX_HEADERS, MAX_KEPT, check_field};
+use super::request_head::{MAX_HEADERS, MAX_KEPT, USUAL_HEAD, check_field};
 
 /// A checked reply head; reused for all replies of a connection.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ impl ResponseHead {
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<(), HeadError> {
         self.raw.clear();
+        self.raw.reserve(USUAL_HEAD);
         self.lines.clear();
         if !(100..1000).contains(&parts.status) || parts.status == 101 {
             return Err(HeadError::Malformed);

@@ -34,7 +34,7 @@ pub(super) struct StreamSender {
 
 impl StreamSender {
     pub(super) fn new(stream: Box<dyn SendStream>, write_limit: Option<Duration>) -> Self {
-        Self { stream, fields: HeaderList::default(), state: State::Idle, write_limit }
+        Self { stream, fields: HeaderList::for_head(), state: State::Idle, write_limit }
     }
 
     pub(super) fn is_finished(&self) -> bool {
