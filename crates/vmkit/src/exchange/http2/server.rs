@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection: many exchanges at once, each a task of the worker.
+//! A client's HTTP/2 connection: many exchanges at once, each in a task of the worker.
 //!
 //! The task of the connection reads frames, opens streams and decides when the connection ends: by its age or idleness,
 //! when the worker drains, or because the client has done too much. It says so by GOAWAY, serves what was begun, and
@@ -15,7 +15,6 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream as H2Body};
 use http::Request;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::super::deadline::Deadline;
@@ -26,6 +25,7 @@ use super::super::request_head::{RequestHead, RequestParts};
 use super::super::server_codec::{Exchanges, ServerCodec};
 use super::super::stream::RecvStream;
 use super::super::wire::Wire;
+use super::exchange_tasks::{ExchangeTasks, Serve};
 use super::fields::read_request;
 use super::frame_meter::FrameMeter;
 use super::metered_io::MeteredIo;
@@ -118,8 +118,8 @@ impl Http2Server {
         let driver = Driver {
             settings: self.settings,
             connection,
+            streams: ExchangeTasks::new(Serving(exchanges.clone())),
             exchanges,
-            streams: JoinSet::new(),
             link,
             held: Rc::default(),
             window: None,
@@ -158,7 +158,7 @@ struct Driver {
     settings: Http2Settings,
     connection: Connection<MeteredIo, Bytes>,
     exchanges: Rc<dyn Exchanges>,
-    streams: JoinSet<()>,
+    streams: ExchangeTasks<Opened, Serving>,
     link: Rc<Link>,
     /// Bytes of all heads that are in use.
     held: Rc<Cell<usize>>,
@@ -186,14 +186,14 @@ impl Driver {
         // Exchanges see that the connection has ended; what they count and log is theirs to do.
         let Self { mut streams, connection, .. } = self;
         drop(connection);
-        let _ = timeout(EXCHANGES_END, async { while streams.join_next().await.is_some() {} }).await;
+        let _ = timeout(EXCHANGES_END, streams.ended()).await;
     }
 
     /// Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let mut again = false;
-            while let Poll::Ready(Some(_)) = self.streams.poll_join_next(cx) {
+            if self.streams.poll_ended(cx) {
                 self.note_idle();
             }
             match self.connection.poll_accept(cx) {
@@ -314,13 +314,7 @@ impl Driver {
         let read = read_head(&mut head, &parts, &mut body, &mut reply);
         let held = read.and_then(|()| self.hold(head.size()));
         let reply = ReplyWriter::stream(Box::new(reply), &head, self.link.write_limit);
-        let exchanges = self.exchanges.clone();
-        self.streams.spawn_local(async move {
-            match held {
-                Ok(held) => serve(&*exchanges, &head, body, reply, held).await,
-                Err(error) => refuse(&*exchanges, error, body, reply).await,
-            }
-        });
+        self.streams.begin(Opened { head, body, reply, held });
     }
 
     /// The first body of the connection: a larger window, if there is memory for it.
@@ -345,7 +339,31 @@ impl Driver {
     }
 }
 
+/// An exchange that a client has begun.
+#[derive(Debug)]
+struct Opened {
+    head: RequestHead,
+    body: Http2Body,
+    reply: ReplyWriter,
+    /// Or why it is refused.
+    held: Result<HeldHead, HeadError>,
+}
+
+/// Where exchanges are brought.
+struct Serving(Rc<dyn Exchanges>);
+
+impl Serve<Opened> for Serving {
+    async fn serve(&self, exchange: Opened) {
+        let Opened { head, body, reply, held } = exchange;
+        match held {
+            Ok(held) => serve(&*self.0, &head, body, reply, held).await,
+            Err(error) => refuse(&*self.0, error, body, reply).await,
+        }
+    }
+}
+
 /// A head that is counted until its exchange ends.
+#[derive(Debug)]
 struct HeldHead {
     held: Rc<Cell<usize>>,
     size: usize,
