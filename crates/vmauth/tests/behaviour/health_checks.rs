@@ -3,13 +3,14 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use testkit::backend::Request;
 use testkit::certs::Authority;
 use testkit::{Backend, Metrics, Reply, eventually};
 
+use crate::frames::{END_HEADERS, END_STREAM, FrameServer, HEADERS};
 use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
 const LOADED: &str = "loaded information about 1 users from -auth.config=";
@@ -201,6 +202,38 @@ fn probes_use_the_tls_settings_of_the_user_and_headers_of_the_check() {
     proxy.reload(&user_of_urls(&url, check), LOADED);
     let (_, line) = proxy.program.wait_log(0, "is down by its health check GET /ping");
     assert!(line.contains("certificate"), "{line}");
+}
+
+/// A server that knows frames of HTTP/2 alone.
+#[test]
+fn backends_that_speak_http2_are_asked_by_http2() {
+    let is_failing = Arc::new(AtomicBool::new(false));
+    let fails = is_failing.clone();
+    let a = FrameServer::start(&[], move |_, peer| {
+        while let Some(stream) = peer.request() {
+            if fails.load(Relaxed) {
+                // `:status: 500` of HPACK's static table.
+                peer.send(HEADERS, END_HEADERS | END_STREAM, stream, &[0x8e]);
+            } else {
+                peer.reply(stream, "a");
+            }
+        }
+    });
+    let b = FrameServer::start(&[], |_, peer| peer.answer_all("b"));
+    let check = "health_check: {path: /ping, interval: 100ms, rise: 2, fall: 2}";
+    let proxy = Vmauth::start(&user_of_urls(&format!("\"{}\", \"{}\"", a.url(), b.url()), check), &[]);
+    assert_eq!(answers(&proxy, 4), ["a", "b"]);
+    is_failing.store(true, Relaxed);
+    let (_, line) = proxy.program.wait_log(0, "is down by its health check GET /ping");
+    assert!(line.contains("status 500"), "{line}");
+    assert_eq!(answers(&proxy, 4), ["b"]);
+    is_failing.store(false, Relaxed);
+    proxy.program.wait_log(0, "is up again by its health check");
+    eventually("both are used", || {
+        let all = answers(&proxy, 4);
+        if all == ["a", "b"] { Ok(()) } else { Err(all) }
+    });
+    assert_eq!(proxy.program.matching(0, "is down by its health check").len(), 1);
 }
 
 #[test]
