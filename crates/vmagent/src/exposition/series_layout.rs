@@ -15,7 +15,7 @@ pub struct SeriesLayout<'a> {
 }
 
 impl<'a> SeriesLayout<'a> {
-    /// What [`Self::write`] has appended; `None` if that was nothing.
+    /// What `write` has appended; `None` if that was nothing.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (&name_len, labels) = bytes.split_first()?;
         Some(Self { name_len, labels })
