@@ -34,7 +34,7 @@ impl Checked {
         let probes = Arc::new(Mutex::new(Vec::new()));
         let (now, seen) = (status.clone(), probes.clone());
         backend.set_handler(move |request| {
-            if request.fields.get("User-Agent") == Some("vmauth-health-check") {
+            if request.fields.get("User-Agent") == Some("vmauth-health-check") || request.target == "/probed" {
                 seen.lock().expect("no panic before").push(request.clone());
                 return Reply::message(now.load(Relaxed), &[], "probed");
             }
@@ -234,6 +234,29 @@ fn backends_that_speak_http2_are_asked_by_http2() {
         if all == ["a", "b"] { Ok(()) } else { Err(all) }
     });
     assert_eq!(proxy.program.matching(0, "is down by its health check").len(), 1);
+}
+
+#[test]
+fn backends_at_unix_sockets_are_asked_there() {
+    let (a, b) = (Checked::new("a", 200), Checked::new("b", 200));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let socket = folder.path().join("backend.sock").display().to_string();
+    // What listens at the socket is another proxy: it passes on what it is asked, under its own User-Agent, except for /ping.
+    let behind = one_user(&[&a.backend], "");
+    let _behind = Vmauth::start(&behind, &[&format!("-httpListenAddr=unix:{socket}")]);
+    let urls = format!("\"http+unix://{}/\", \"http://{}/\"", socket.replace('/', "%2F"), b.address());
+    let fields = "headers: [\"Authorization: Basic dTpw\"]\nhealth_check: {path: /probed, interval: 100ms, rise: 2, fall: 2, headers: [\"Authorization: Basic dTpw\"]}";
+    let proxy = Vmauth::start(&user_of_urls(&urls, fields), &[]);
+    a.wait_probes(2);
+    assert_eq!(a.probes.lock().expect("no panic before")[0].target, "/probed");
+    assert_eq!(answers(&proxy, 4), ["a", "b"]);
+    a.status.store(503, Relaxed);
+    let (_, line) = proxy.program.wait_log(0, "is down by its health check GET /probed");
+    assert!(line.contains("backend.sock") && line.contains("status 503"), "{line}");
+    assert_eq!(answers(&proxy, 4), ["b"]);
+    a.status.store(200, Relaxed);
+    let (_, line) = proxy.program.wait_log(0, "is up again by its health check");
+    assert!(line.contains("backend.sock"), "{line}");
 }
 
 #[test]
