@@ -3,6 +3,7 @@
 use vmauth::options::Options;
 
 /// Remembers who holds memory, for `/debug/pprof/heap`; how much it remembers is set in `.cargo/config.toml`.
+#[cfg(feature = "heap-profile")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

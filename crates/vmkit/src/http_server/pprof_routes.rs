@@ -81,7 +81,7 @@ async fn heap(request: &mut Request<'_>, shared: &Shared) {
         Ok(Err(error)) => {
             let status = match error {
                 HeapProfileError::Busy => 503,
-                HeapProfileError::Off => 501,
+                HeapProfileError::Absent | HeapProfileError::Off => 501,
                 HeapProfileError::Failed(_) => 500,
             };
             request.plain_error(status, &error.to_string(), &[]).await;
