@@ -80,7 +80,7 @@ def run(out):
     buildah("add", "--quiet", start, str(base(place)), "/")
     folder = context(place, out / "programs")
     buildah("commit", "--quiet", start, re.search(r"(?m)^FROM (\S+) AS build$", (folder / "deploy/Containerfile").read_text())[1])
-    for name in image.ARGUMENTS:
+    for name in image.CONFIGS:
         buildah("bud", "--isolation", "chroot", "--pull-never", "--target", name, "--tag", name, "--file", str(folder / "deploy/Containerfile"), str(folder))
         path = place / f"{name}.tar"
         buildah("push", "--quiet", name, f"oci-archive:{path}")
