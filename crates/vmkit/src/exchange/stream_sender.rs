@@ -66,10 +66,7 @@ impl StreamSender {
                 (data, Some(left - data.len() as u64))
             }
         };
-        let ends = match left {
-            None => last && !self.stream.asks_for_tunnel(),
-            Some(left) => left == 0,
-        };
+        let ends = self.ends(left, last);
         let mut stall = Stall::new(self.write_limit);
         loop {
             let taken = poll_fn(|cx| {
@@ -86,6 +83,11 @@ impl StreamSender {
         Ok(())
     }
 
+    /// Whether the message ends with bytes behind which `left` are announced; without an announcement `last` says so.
+    fn ends(&self, left: Option<u64>, last: bool) -> bool {
+        left.map_or_else(|| last && !self.stream.asks_for_tunnel(), |left| left == 0)
+    }
+
     /// As much as the stream takes at once, and how much that was; has sent nothing when the future is dropped.
     pub(super) async fn send_some(&mut self, data: &[u8], last: bool) -> io::Result<usize> {
         let left = match self.state {
@@ -95,10 +97,7 @@ impl StreamSender {
         };
         let room = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let part = data.get(..room).unwrap_or(data);
-        let ends = match left {
-            None => last && !self.stream.asks_for_tunnel(),
-            Some(left) => left <= data.len() as u64,
-        };
+        let ends = self.ends(left.map(|left| left.saturating_sub(data.len() as u64)), last);
         let mut stall = Stall::new(self.write_limit);
         let taken = poll_fn(|cx| {
             let written = self.stream.poll_send(cx, part, ends);
