@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts an image together as an OCI layout in a tar file, without a container engine; `podman load`, `skopeo copy oci-archive:…` read it.
+"""Puts an image together as an OCI layout in a tar file, without a container engine; `podman load`, `docker load`, `skopeo copy oci-archive:…` read it.
 
     image.py vmauth|vmagent PROGRAM --arch amd64 --version X --out FILE.tar
 
@@ -60,12 +60,16 @@ class Layout:
         self.files = {"oci-layout": json.dumps({"imageLayoutVersion": "1.0.0"}).encode()}
 
     def add(self, media_type, content):
-        digest = hashlib.sha256(content).hexdigest()
-        self.files[f"blobs/sha256/{digest}"] = content
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+        entry = {"mediaType": media_type, "digest": "sha256:" + hashlib.sha256(content).hexdigest(), "size": len(content)}
+        self.files[self.path(entry)] = content
+        return entry
 
     def add_json(self, media_type, value):
         return self.add(media_type, json.dumps(value, sort_keys=True).encode())
+
+    @staticmethod
+    def path(entry):
+        return "blobs/" + entry["digest"].replace(":", "/")
 
     def write(self, path):
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -110,11 +114,15 @@ def main():
     manifest = layout.add_json("application/vnd.oci.image.manifest.v1+json", {
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": settings, "layers": [packed],
     })
-    manifest["annotations"] = {"org.opencontainers.image.ref.name": options.version}
+    # The name that engines give the image when they load it: podman and containerd read the first, tools for OCI layouts want the tag alone.
+    name = f"localhost/{options.name}:{options.version}"
+    manifest["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": options.version}
     manifest["platform"] = {"architecture": options.arch, "os": "linux"}
     layout.files["index.json"] = json.dumps({
         "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [manifest],
     }, sort_keys=True).encode()
+    # Docker without containerd's image store reads this in place of the index.
+    layout.files["manifest.json"] = json.dumps([{"Config": layout.path(settings), "RepoTags": [name], "Layers": [layout.path(packed)]}]).encode()
     layout.write(options.out)
 
 

@@ -12,6 +12,7 @@ import tarfile
 
 import kit
 import program
+from packages import version
 
 ROOT = kit.HERE.parents[1]
 CONFIGS = {
@@ -42,8 +43,8 @@ def described(name):
 def documented(name):
     """Where docs/deploy.md mounts the config, and the arguments that it gives the image, with an address where nothing listens for other hosts."""
     commands = [shlex.split(line) for line in (ROOT / "docs/deploy.md").read_text().replace("\\\n", "").splitlines() if line.startswith("podman run ")]
-    [command] = [command for command in commands if name in command]
-    at = command.index(name)
+    [(command, at)] = [(command, at) for command in commands for at, word in enumerate(command) if word.startswith(f"{name}:")]
+    kit.check(f"image of {name}: docs/deploy.md runs the one that was built", command[at] == f"{name}:{version()}", command[at])
     [config] = [mount.split(":")[1] for option, mount in zip(command[:at], command[1:at]) if option == "-v" and mount.endswith(":ro")]
     return config, [re.sub(r"http://[a-z]+:\d+/", "http://127.0.0.1:1/", argument) for argument in command[at + 1:]]
 
@@ -57,6 +58,17 @@ def unpacked_by_umoci(path):
     done = subprocess.run(["umoci", "raw", "unpack", "--rootless", "--image", f"{place}/layout:{tag}", str(place / "root")],
                           capture_output=True, text=True, check=False)
     return done.returncode == 0, done.stderr
+
+
+def named(name, path):
+    """An engine that loads the file knows the image by its name, whichever of the two formats in it is read."""
+    for transport in ("oci-archive", "docker-archive"):
+        place = kit.folder("store")
+        buildah = ["buildah", "--root", str(place / "store"), "--runroot", str(place / "run"), "--storage-driver", "vfs"]
+        pulled = subprocess.run([*buildah, "pull", "--quiet", f"{transport}:{path}"], capture_output=True, text=True, check=False)
+        names = subprocess.run([*buildah, "images", "--format", "{{.Name}}:{{.Tag}}"], capture_output=True, text=True, check=False)
+        kit.check(f"image of {name}: its name after loading, {transport}", names.stdout.split() == [f"localhost/{name}:{version()}"],
+                  (pulled.stderr, names.stdout, names.stderr))
 
 
 def started(name, entrypoint, root):
@@ -103,6 +115,8 @@ def run(out):
         kit.note(f"image of {name}: {len(layer) >> 20} MiB")
         if shutil.which("umoci"):
             kit.check(f"image of {name}: umoci reads it", *unpacked_by_umoci(path))
+        if os.geteuid() == 0 and shutil.which("buildah"):
+            named(name, path)
         if os.geteuid() == 0 and shutil.which("unshare"):
             started(name, settings["Entrypoint"], root)
         else:
