@@ -4,6 +4,7 @@ tool makes, reloads as the tool asks for it, and ends in order. Single traits of
 
 import kit
 import program
+from packages import ROOT
 
 CONFIG = '# tls-assets-hash: 1f0e\nusers:\n- username: u\n  password: p\n  url_prefix: http://127.0.0.1:1\n'
 SCRAPE = "scrape_configs:\n- job_name: a\n  static_configs: [{targets: ['127.0.0.1:1']}]\n"
@@ -45,6 +46,18 @@ def chart_vmauth(out):
     ], f"http://127.0.0.1:{port}", {"VM_loggerLevel": "WARN"})
     kit.check("chart, vmauth: flags from the environment", "loaded information" not in process.log(), process.log())
     kit.check("chart, vmauth: ends in order", process.stop() == 0, process.log()[-1500:])
+
+    # Two items of the chart's `http`, the second with TLS: a list for each of its keys, filled up to the item's place with empty items, or with `false`.
+    keys = ROOT / "tests/conformance/keys"
+    for filler in ("", "false"):
+        ports = kit.free_port(), kit.free_port()
+        process = program.start("vmauth", [
+            out / "programs/vmauth-prod", f"--auth.config={place}/auth.yml", "--envflag.enable", "--envflag.prefix=VM_", f"--httpListenAddr=127.0.0.1:{ports[0]}",
+            f"--httpListenAddr=127.0.0.1:{ports[1]}", "--loggerFormat=json", f"--tls={filler}", "--tls", "--tlsCertFile=", f"--tlsCertFile={keys}/server1.crt",
+            "--tlsKeyFile=", f"--tlsKeyFile={keys}/server1.key",
+        ], f"http://127.0.0.1:{ports[0]}")
+        kit.check(f"chart, vmauth: a second listener with TLS, filled with {filler or 'nothing'}", program.speaks_tls(ports[1]), process.log())
+        process.stop()
 
 
 def operator_vmagent(out):

@@ -1,6 +1,7 @@
 """A program started with somebody's arguments: does it serve, answer probes, and end in order?"""
 
 import socket
+import ssl
 
 import kit
 
@@ -15,6 +16,13 @@ def serves(url, path="/health"):
 def connects(port):
     with socket.create_connection(("127.0.0.1", port), timeout=5):
         return True
+
+
+def speaks_tls(port):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain, context.wrap_socket(plain) as secured:
+        return secured.version() is not None
 
 
 def start(name, command, url, environment=None, path="/health"):
