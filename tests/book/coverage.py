@@ -30,6 +30,8 @@ ELSEWHERE = [
     ("docs/deploy.md", "vmauth-prod -dryRun", "tests/deploy/packages.py", "-dryRun"),
     # A chart of Grafana and a cluster are needed; what takes the gateway's place is loaded and compared.
     ("docs/howto/mimir-and-loki.md", "helm upgrade mimir", "tests/deploy/manifests.py", "def gateways"),
+    # Dex itself takes minutes to build; by hand.
+    ("docs/providers/dex.md", "oauth2:", "tests/dex/run.py", '"text"'),
     ("docs/reference/explain.md", "curl -d", "crates/vmauth/tests/behaviour/status.rs", "/vmauth/explain"),
     ("docs/reference/metrics.md", "… ended=", "crates/vmauth/tests/behaviour/causes.rs", "ended="),
     ("docs/reference/metrics.md", "access_log request_host", "crates/vmauth/tests/behaviour/access_log.rs", "access_log request_host="),
