@@ -1,10 +1,12 @@
 //! A user of a config that serves: limits, routes, backends and counters, immutable after the build.
 
+pub mod series;
+
 use std::sync::Arc;
 
 use jwt::VmAccess;
 use vmkit::exchange::RequestHead;
-use vmkit::metrics::{Counter, Set, Summary};
+use vmkit::metrics::{Counter, Summary};
 
 use crate::admission::concurrency::Limiter;
 use crate::admission::ip_filter::IpFilter;
@@ -212,46 +214,21 @@ impl HealthTarget for Upstream {
 #[derive(Debug, Default)]
 pub struct UserMetrics {
     /// Requests that entered the user's pipeline.
-    pub requests: Arc<Counter>,
+    pub requests: Counter,
     /// 502 and 503 made here, and replies that broke off.
-    pub request_errors: Arc<Counter>,
+    pub request_errors: Counter,
     /// Tries on the wire.
-    pub backend_requests: Arc<Counter>,
+    pub backend_requests: Counter,
     /// Failed attempts.
-    pub backend_errors: Arc<Counter>,
+    pub backend_errors: Counter,
     /// Duration of the whole pipeline.
-    pub duration: Arc<Summary>,
+    pub duration: Summary,
     /// 429 of the user's own limit.
-    pub limit_reached: Arc<Counter>,
+    pub limit_reached: Counter,
     /// Requests denied by an IP filter.
-    pub ip_denies: Arc<Counter>,
+    pub ip_denies: Counter,
     /// Requests denied by `deny_paths`.
-    pub path_denies: Arc<Counter>,
+    pub path_denies: Counter,
     /// Retries that were not made because of `retry_budget`.
-    pub retries_over_budget: Arc<Counter>,
-}
-
-impl UserMetrics {
-    /// Puts the counter of users with a `retry_budget` into the set.
-    pub fn register_budget(&self, set: &Set, prefix: &str, labels: &str) {
-        set.register(&format!("{prefix}_retries_over_budget_total{labels}"), self.retries_over_budget.clone());
-    }
-
-    /// Puts the counters and the gauges of the limit into the set of a generation, under the given labels.
-    ///
-    /// Users with equal labels share all series; the gauges show the first of them.
-    pub fn register(&self, set: &Set, prefix: &str, labels: &str, limiter: &Arc<Limiter>) {
-        let name = |suffix: &str| format!("{prefix}_{suffix}{labels}");
-        set.register(&name("requests_total"), self.requests.clone());
-        set.register(&name("request_errors_total"), self.request_errors.clone());
-        set.register(&name("request_backend_requests_total"), self.backend_requests.clone());
-        set.register(&name("request_backend_errors_total"), self.backend_errors.clone());
-        set.register(&name("request_duration_seconds"), self.duration.clone());
-        set.register(&name("concurrent_requests_limit_reached_total"), self.limit_reached.clone());
-        set.register(&name("ip_denies_total"), self.ip_denies.clone());
-        set.register(&name("path_denies_total"), self.path_denies.clone());
-        let (capacity, current) = (limiter.clone(), limiter.clone());
-        set.callback_gauge(&name("concurrent_requests_capacity"), move || capacity.capacity() as f64);
-        set.callback_gauge(&name("concurrent_requests_current"), move || current.current() as f64);
-    }
+    pub retries_over_budget: Counter,
 }

@@ -13,6 +13,7 @@ pub mod clock;
 mod counter;
 mod gauge;
 pub mod go_runtime;
+mod group;
 mod histogram;
 pub mod process;
 pub mod prometheus_text;
@@ -24,6 +25,7 @@ mod summary;
 
 pub use counter::Counter;
 pub use gauge::{CallbackGauge, Gauge};
+pub use group::{GroupFamily, Reading, SeriesGroup};
 pub use histogram::{Histogram, HistogramCounts};
 pub use prometheus_text::{Kind, Page};
 pub use registry::{CachedPage, Registry};

@@ -37,6 +37,7 @@ use crate::upstream::health_check::{self, HealthChecker};
 use crate::upstream::peer::PeerRegistry;
 use crate::upstream::retry_budget::RetryBudget;
 use crate::upstream::shares::Share;
+use crate::user::series;
 use crate::user::{AccessLog, Backends, DeniedPaths, Route, Target, Upstream, User, UserIpFilter};
 
 impl Generation {
@@ -121,15 +122,14 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn user(&mut self, spec: UserSpec, is_anonymous: bool) -> User {
-        let prefix = if is_anonymous { "vmauth_unauthorized_user" } else { "vmauth_user" };
-        let labels = label_text(&spec.metric_labels);
-        let key = format!("{prefix}{labels}");
-        let metrics = self.carried.metrics(&key);
-        let owner = self.carried.owner(&key);
-        let limiter = self.carried.limiter(&owner, spec.max_concurrent_requests.min(self.slots_of_one));
-        metrics.register(&self.metrics, prefix, &labels, &limiter);
+        let labels: Arc<str> = label_text(&spec.metric_labels).into();
+        // Labels begin with a brace, so that nobody else is called like that.
+        let key = if is_anonymous { format!("unauthorized_user{labels}").into() } else { labels.clone() };
+        let slots = spec.max_concurrent_requests.min(self.slots_of_one);
+        let (owner, metrics, limiter) = self.carried.user(key, slots);
+        series::register(&self.metrics, is_anonymous, &labels, &metrics, &limiter);
         if spec.targets().any(|target| target.watching.retry_budget.is_some()) {
-            metrics.register_budget(&self.metrics, prefix, &labels);
+            series::register_budget(&self.metrics, is_anonymous, &labels, &metrics);
         }
         let tls_options = &*spec.tls;
         let mut matchers = Vec::with_capacity(spec.routes.len());

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::admission::concurrency::Limiter;
 use crate::config::Watching;
 use crate::upstream::backend::{Backend, Watch};
@@ -19,19 +21,22 @@ use vmkit::tls::client_config::ClientTls;
 #[derive(Default)]
 pub(super) struct CarriedOver {
     /// By label text.
-    metrics: HashMap<String, Arc<UserMetrics>>,
-    limiters: HashMap<LimiterKey, Arc<Limiter>>,
+    users: HashMap<Arc<str>, Labelled>,
     /// By a hash of owner and URL, which is shorter than both; whether they are the same is looked at.
-    backends: HashMap<u64, Vec<Arc<Backend<Upstream>>>>,
+    backends: HashMap<u64, SmallVec<[Arc<Backend<Upstream>>; 1]>>,
     discoveries: HashMap<u64, Vec<Found>>,
 }
 
-/// Whose something is: label text, and place among the users with these labels.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Owner(String, usize);
+/// The users with the same labels.
+struct Labelled {
+    metrics: Arc<UserMetrics>,
+    /// The slots of each of them.
+    limiters: SmallVec<[Arc<Limiter>; 1]>,
+}
 
-/// Owner, and limit.
-type LimiterKey = (Owner, usize);
+/// Whose something is: label text, and place among the users with these labels.
+#[derive(Hash)]
+pub(super) struct Owner(Arc<str>, usize);
 
 /// What must not differ for the backends behind names to be the same.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,40 +70,27 @@ impl<T> Eq for ByAddress<T> {}
 pub(super) struct Collector<'a> {
     before: Option<&'a CarriedOver>,
     now: CarriedOver,
-    /// How many users had these labels so far.
-    seen: HashMap<String, usize>,
 }
 
 impl<'a> Collector<'a> {
     pub(super) fn new(before: Option<&'a CarriedOver>) -> Self {
-        Self { before, now: CarriedOver::default(), seen: HashMap::new() }
+        Self { before, now: CarriedOver::default() }
     }
 
-    /// Counters with these labels: of another user of this config, of the previous one, or new ones.
-    pub(super) fn metrics(&mut self, key: &str) -> Arc<UserMetrics> {
-        if let Some(metrics) = self.now.metrics.get(key) {
-            return metrics.clone();
-        }
-        let before = self.before.and_then(|before| before.metrics.get(key));
-        let metrics = before.cloned().unwrap_or_default();
-        self.now.metrics.insert(key.to_owned(), metrics.clone());
-        metrics
-    }
-
-    /// The next user with these labels.
-    pub(super) fn owner(&mut self, key: &str) -> Owner {
-        let position = self.seen.entry(key.to_owned()).or_default();
-        *position += 1;
-        Owner(key.to_owned(), *position)
-    }
-
-    /// The slots of a user with this limit.
-    pub(super) fn limiter(&mut self, owner: &Owner, capacity: usize) -> Arc<Limiter> {
-        let key = (owner.clone(), capacity);
-        let before = self.before.and_then(|before| before.limiters.get(&key));
-        let limiter = before.cloned().unwrap_or_else(|| Limiter::new(u32::try_from(capacity).unwrap_or(u32::MAX)));
-        self.now.limiters.insert(key, limiter.clone());
-        limiter
+    /// The next user with these labels: its counters are those of another user of this config, of the previous one, or new
+    /// ones; its slots those of the same user before, if there were as many.
+    pub(super) fn user(&mut self, labels: Arc<str>, slots: usize) -> (Owner, Arc<UserMetrics>, Arc<Limiter>) {
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let before = self.before.and_then(|before| before.users.get(&labels));
+        let now = self.now.users.entry(labels.clone()).or_insert_with(|| Labelled {
+            metrics: before.map(|before| before.metrics.clone()).unwrap_or_default(),
+            limiters: SmallVec::new(),
+        });
+        let place = now.limiters.len();
+        let kept = before.and_then(|before| before.limiters.get(place)).filter(|kept| kept.capacity() == slots);
+        let limiter = kept.cloned().unwrap_or_else(|| Limiter::new(slots));
+        now.limiters.push(limiter.clone());
+        (Owner(labels, place), now.metrics.clone(), limiter)
     }
 
     /// The user's next backend of this URL, which is `url` as text: the one of before, or a new one.

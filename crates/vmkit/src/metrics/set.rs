@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::group::{GroupFamily, GroupKind, Groups, SeriesGroup};
 use super::prometheus_text::{Kind, Page, split_name};
 use super::{CallbackGauge, Counter, Gauge, Histogram, Summary};
 
@@ -58,12 +59,26 @@ macro_rules! metric_from {
 }
 metric_from!(Counter, Gauge, CallbackGauge, Summary, Histogram);
 
-type Families = BTreeMap<Box<str>, BTreeMap<Box<str>, Metric>>;
+type Families = BTreeMap<Box<str>, Family>;
+type Family = BTreeMap<Box<str>, Metric>;
 
 /// A set of named metrics.
 #[derive(Debug, Default)]
 pub struct Set {
-    families: Mutex<Families>,
+    content: Mutex<Content>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    families: Families,
+    groups: Groups,
+}
+
+/// Where the series of a family are.
+enum Series<'s> {
+    Single(&'s Family),
+    /// And its place among the families of the groups.
+    OfGroups(&'s GroupKind, usize),
 }
 
 macro_rules! get_or_create {
@@ -112,8 +127,8 @@ impl Set {
     /// Puts an existing metric under a full name. The first one registered wins: false if the name is taken.
     pub fn register(&self, name: &str, metric: impl Into<Metric>) -> bool {
         let (family, labels) = split_name(name);
-        let mut families = self.lock();
-        match family_of(&mut families, family).entry(labels.into()) {
+        let mut content = self.lock();
+        match family_of(&mut content.families, family).entry(labels.into()) {
             Entry::Vacant(place) => {
                 place.insert(metric.into());
                 true
@@ -122,10 +137,21 @@ impl Set {
         }
     }
 
+    /// Puts the series of a group on the page, one of each family; false if the same families have these labels already.
+    /// The labels have their braces, or are empty. No other series may have the name of such a family.
+    pub fn register_group(
+        &self,
+        families: &'static [GroupFamily],
+        labels: Arc<str>,
+        group: impl SeriesGroup + 'static,
+    ) -> bool {
+        self.lock().groups.add(families, labels, group)
+    }
+
     /// Takes a series off the page; true if it was there.
     pub fn unregister(&self, name: &str) -> bool {
         let (family, labels) = split_name(name);
-        let mut families = self.lock();
+        let families = &mut self.lock().families;
         let Some(series) = families.get_mut(family) else { return false };
         let removed = series.remove(labels).is_some();
         if series.is_empty() {
@@ -137,48 +163,61 @@ impl Set {
     /// The metric of a full name, if any: lets the next generation keep what it counted.
     pub fn get(&self, name: &str) -> Option<Metric> {
         let (family, labels) = split_name(name);
-        self.lock().get(family)?.get(labels).cloned()
+        self.lock().families.get(family)?.get(labels).cloned()
     }
 
     /// Number of registered metrics.
     pub fn len(&self) -> usize {
-        self.lock().values().map(BTreeMap::len).sum()
+        let content = self.lock();
+        content.families.values().map(BTreeMap::len).sum::<usize>() + content.groups.len()
     }
 
     /// Whether nothing is registered.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.len() == 0
     }
 
     /// Appends all metrics to the page.
     pub fn write(&self, page: &mut Page) {
         let mut scratch = Vec::new();
-        for (family, series) in self.lock().iter() {
-            if let Some(first) = series.values().next() {
-                page.family(family, first.kind());
-            }
-            for (labels, metric) in series {
-                metric.write(page, family, labels, &mut scratch);
+        let content = self.lock();
+        let single = content
+            .families
+            .iter()
+            .filter_map(|(name, series)| Some((&**name, series.values().next()?.kind(), Series::Single(series))));
+        let of_groups =
+            content.groups.families().map(|(kind, at, family)| (family.name, family.kind, Series::OfGroups(kind, at)));
+        let mut families: Vec<_> = single.chain(of_groups).collect();
+        families.sort_by_key(|(name, ..)| *name);
+        for (family, kind, series) in families {
+            page.family(family, kind);
+            match series {
+                Series::OfGroups(kind, at) => kind.write(at, family, page, &mut scratch),
+                Series::Single(series) => {
+                    for (labels, metric) in series {
+                        metric.write(page, family, labels, &mut scratch);
+                    }
+                }
             }
         }
     }
 
     fn get_or_insert(&self, name: &str, create: impl FnOnce() -> Metric) -> Metric {
         let (family, labels) = split_name(name);
-        let mut families = self.lock();
-        let series = family_of(&mut families, family);
+        let mut content = self.lock();
+        let series = family_of(&mut content.families, family);
         if let Some(metric) = series.get(labels) {
             return metric.clone();
         }
         series.entry(labels.into()).or_insert_with(create).clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Families> {
-        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn family_of<'a>(families: &'a mut Families, family: &str) -> &'a mut BTreeMap<Box<str>, Metric> {
+fn family_of<'a>(families: &'a mut Families, family: &str) -> &'a mut Family {
     if !families.contains_key(family) {
         families.insert(family.into(), BTreeMap::new());
     }
@@ -187,6 +226,7 @@ fn family_of<'a>(families: &'a mut Families, family: &str) -> &'a mut BTreeMap<B
 
 #[cfg(test)]
 mod tests {
+    use super::super::Reading;
     use super::*;
 
     fn text(set: &Set, metadata: bool) -> String {
@@ -230,6 +270,45 @@ mod tests {
         assert!(!set.register("a", Arc::new(Gauge::new())));
         assert!(matches!(set.get("a"), Some(Metric::Counter(same)) if Arc::ptr_eq(&same, &first)));
         assert_eq!(text(&set, false), "a 1\n");
+    }
+
+    #[test]
+    fn groups_stand_among_the_other_families() {
+        static PETS: &[GroupFamily] = &[
+            GroupFamily { name: "pets_fed_total", kind: Kind::Counter },
+            GroupFamily { name: "pets", kind: Kind::Gauge },
+            GroupFamily { name: "pets_nap_seconds", kind: Kind::Summary },
+        ];
+        struct Pets(Counter, f64, Summary);
+        impl SeriesGroup for Pets {
+            fn read(&self, family: usize) -> Reading<'_> {
+                match family {
+                    0 => Reading::Counter(&self.0),
+                    1 => Reading::Gauge(self.1),
+                    _ => Reading::Summary(&self.2),
+                }
+            }
+        }
+        let set = Set::new();
+        let add = |labels: &str, number| {
+            let pets = Pets(Counter::new(), number, Summary::new());
+            pets.0.inc();
+            set.register_group(PETS, labels.into(), pets)
+        };
+        set.counter("pets_bought");
+        assert!(add(r#"{kind="dog"}"#, 2.0));
+        assert!(add("", 7.0));
+        assert!(add(r#"{kind="cat"}"#, 0.5));
+        assert!(!add(r#"{kind="dog"}"#, 3.0));
+        assert_eq!((set.len(), set.is_empty()), (10, false));
+        assert_eq!(
+            text(&set, true),
+            "# HELP pets\n# TYPE pets gauge\npets 7\npets{kind=\"cat\"} 0.5\npets{kind=\"dog\"} 2\n\
+             # HELP pets_bought\n# TYPE pets_bought counter\npets_bought 0\n\
+             # HELP pets_fed_total\n# TYPE pets_fed_total counter\n\
+             pets_fed_total 1\npets_fed_total{kind=\"cat\"} 1\npets_fed_total{kind=\"dog\"} 1\n\
+             # HELP pets_nap_seconds\n# TYPE pets_nap_seconds summary\n"
+        );
     }
 
     #[test]
