@@ -87,7 +87,7 @@ impl Fault {
             Self::WrongTenant => "the next token writes to another tenant",
             Self::NoTenant => "the proxy refuses, the agent queues",
             Self::WrongSecret => "the provider refuses, the agent queues",
-            Self::StoreDown => "the proxy answers 502, the agent queues",
+            Self::StoreDown => "the proxy answers 502 or 503, the agent queues",
             Self::ProxyDown => "the agent queues",
             Self::AgentDown => "what was queued is on disk and arrives after the restart",
         }
