@@ -165,6 +165,10 @@ impl Drop for ScratchLoan {
     }
 }
 
+/// How often a request goes to a further connection because its backend ends the one before and has not taken it: where
+/// many wait, the few that a connection takes may be others.
+const MOST_MOVES: u32 = 10;
+
 /// What went wrong, for log and client.
 enum FailureText {
     Cause(Fault, String),
@@ -355,6 +359,7 @@ impl Forward<'_, '_> {
             only_once: false,
             repeated: false,
         };
+        let mut repeats = 0;
         loop {
             metrics.backend_requests.inc();
             if let Some(limited) = &self.limited {
@@ -362,46 +367,47 @@ impl Forward<'_, '_> {
             }
             self.record.attempt(upstream.url.shown_host());
             let mut lives = false;
-            let (outcome, text) =
-                match attempt(self.pool, &upstream.peer, situation.repeated, &outgoing, body, deadline).await {
-                    Ok((pooled, sent)) => {
-                        let head = pooled.exchange.reply.head();
-                        let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
-                        upstream.peer.replies.iter().for_each(|replies| replies.replied(status));
-                        // Without a budget for another try, what is there goes to the client.
-                        let retried = !harms_twice
-                            && self.target.retry_status_codes.contains(&status)
-                            && (attempts_left == 0 || !self.is_replayable() || self.may_retry());
-                        if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
-                            situation.only_once = harms_twice;
-                            let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
-                            (Outcome::Failed(Failure::Other), FailureText::Cause(Fault::Malformed, cause))
-                        } else if retried {
-                            (Outcome::RetriedStatus, FailureText::Status(status))
-                        } else {
-                            return Ok(Attempted::Replied(pooled, sent));
-                        }
+            let (outcome, text) = match attempt(self.pool, &upstream.peer, repeats > 0, &outgoing, body, deadline).await
+            {
+                Ok((pooled, sent)) => {
+                    let head = pooled.exchange.reply.head();
+                    let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
+                    upstream.peer.replies.iter().for_each(|replies| replies.replied(status));
+                    // Without a budget for another try, what is there goes to the client.
+                    let retried = !harms_twice
+                        && self.target.retry_status_codes.contains(&status)
+                        && (attempts_left == 0 || !self.is_replayable() || self.may_retry());
+                    if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
+                        situation.only_once = harms_twice;
+                        let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
+                        (Outcome::Failed(Failure::Other), FailureText::Cause(Fault::Malformed, cause))
+                    } else if retried {
+                        (Outcome::RetriedStatus, FailureText::Status(status))
+                    } else {
+                        return Ok(Attempted::Replied(pooled, sent));
                     }
-                    Err(TryError::ClientGone) => return Err(ForwardError::ClientGone),
-                    Err(TryError::ClientBody(error)) => return Err(ForwardError::of_body(error)),
-                    Err(TryError::Token(error)) => return Err(ForwardError::BadHeaderValue(error)),
-                    Err(TryError::Own(cause)) => return Err(ForwardError::NoConnection { cause }),
-                    Err(TryError::Backend { cause, fault, trivial, stale, reached, refused, alive }) => {
-                        lives = alive;
-                        situation.body_replayable = self.is_replayable();
-                        situation.only_once = harms_twice && reached && !refused;
-                        situation.stale_connection =
-                            stale && situation.body_replayable || refused && self.has_lost_nothing();
-                        let failure = if trivial { Failure::Cut } else { Failure::Other };
-                        (Outcome::Failed(failure), FailureText::Cause(fault, cause))
-                    }
-                };
+                }
+                Err(TryError::ClientGone) => return Err(ForwardError::ClientGone),
+                Err(TryError::ClientBody(error)) => return Err(ForwardError::of_body(error)),
+                Err(TryError::Token(error)) => return Err(ForwardError::BadHeaderValue(error)),
+                Err(TryError::Own(cause)) => return Err(ForwardError::NoConnection { cause }),
+                Err(TryError::Backend { cause, fault, trivial, stale, reached, refused, moved, alive }) => {
+                    lives = alive;
+                    situation.repeated = repeats >= if moved && attempts_left == 0 { MOST_MOVES } else { 1 };
+                    situation.body_replayable = self.is_replayable();
+                    situation.only_once = harms_twice && reached && !refused;
+                    situation.stale_connection =
+                        stale && situation.body_replayable || refused && self.has_lost_nothing();
+                    let failure = if trivial { Failure::Cut } else { Failure::Other };
+                    (Outcome::Failed(failure), FailureText::Cause(fault, cause))
+                }
+            };
             self.no_longer_waits();
             self.record.failed(&text.shown());
             lease.failed(text.fault(), &text.shown());
             let mut step = next_step(outcome, situation);
             if step == Step::Repeat {
-                situation.repeated = true;
+                repeats += 1;
                 continue;
             }
             if step == Step::NextAttempt(Cause::Transport) && !self.may_retry() {

@@ -83,6 +83,8 @@ pub enum TryError {
         reached: bool,
         /// The backend has said that it did not take the request.
         refused: bool,
+        /// The same, because it ends the connection: another one may well take it.
+        moved: bool,
         /// The connection goes on: the backend lives, whatever became of this request.
         alive: bool,
     },
@@ -92,7 +94,8 @@ impl TryError {
     /// A failed try before there was a connection.
     fn unreached(error: &ConnectError) -> Self {
         let (cause, fault) = (error.to_string(), error.fault());
-        Self::Backend { cause, fault, trivial: false, stale: false, reached: false, refused: false, alive: false }
+        let (trivial, stale, reached, refused, moved, alive) = (false, false, false, false, false, false);
+        Self::Backend { cause, fault, trivial, stale, reached, refused, moved, alive }
     }
 }
 
@@ -166,6 +169,7 @@ impl Failure {
                 stale: false,
                 reached: true,
                 refused: false,
+                moved: false,
                 alive: false,
             },
             Self::Reply(error) => TryError::Backend {
@@ -180,6 +184,7 @@ impl Failure {
                 stale: reused && error.is_before_reply(),
                 reached: true,
                 refused: matches!(error, ReplyError::Refused { .. }),
+                moved: matches!(error, ReplyError::Refused { connection_ends: true, .. }),
                 alive: matches!(error, ReplyError::Refused { .. } | ReplyError::Reset { .. }),
                 cause: error.to_string(),
             },

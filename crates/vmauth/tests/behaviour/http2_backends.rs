@@ -125,6 +125,28 @@ fn what_was_not_taken_before_goaway_is_sent_again() {
     ]);
 }
 
+/// A backend that ends each connection after a few requests, as nginx does after `keepalive_requests`: those that were not
+/// among the few go on to the next connection, more than once.
+#[test]
+fn backends_may_end_connections_after_a_few_requests() {
+    let server = FrameServer::start(&[], |_, peer| {
+        let taken: Vec<_> = (0..4).map_while(|_| peer.request()).collect();
+        peer.go_away(taken.last().copied().unwrap_or_default());
+        taken.into_iter().for_each(|stream| peer.reply(stream, "taken"));
+        assert_eq!(peer.request(), None, "no request follows on a connection that ends");
+    });
+    let proxy = start(&[&server], &["-retryOnlyIdempotent"]);
+    let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.request("POST", "/", &[AUTH], Some(b"body"));
+    }
+    for mut client in clients {
+        assert_eq!(client.reply().expect(200).text(), "taken");
+    }
+    assert_eq!(server.connections(), 5);
+    proxy.expect_metrics(&[("user.request_backend_errors_total", 0.0)]);
+}
+
 #[test]
 fn refused_streams_are_sent_again() {
     let server = FrameServer::start(&[], |number, peer| {

@@ -27,6 +27,8 @@ pub enum ReplyError {
     Refused {
         /// What has happened.
         text: String,
+        /// Whether that is because its connection ends; another one may well take it.
+        connection_ends: bool,
     },
     /// The peer has given up this stream; its connection goes on.
     #[error("{text}")]

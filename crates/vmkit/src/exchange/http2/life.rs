@@ -152,13 +152,15 @@ impl Life {
             // Streams that the peer has taken before are not failed by its GOAWAY (RFC 9113 §6.8).
             return ReplyError::Refused {
                 text: "http2: the backend ends the connection and has not taken the request".to_owned(),
+                connection_ends: true,
             };
         }
         if error.is_reset() && error.is_remote() {
             if error.reason() == Some(h2::Reason::REFUSED_STREAM) {
                 self.rest();
                 self.stats.refused.inc();
-                return ReplyError::Refused { text: "http2: the backend has refused the stream".to_owned() };
+                let text = "http2: the backend has refused the stream".to_owned();
+                return ReplyError::Refused { text, connection_ends: false };
             }
             return ReplyError::Reset { text: self.text(error) };
         }
