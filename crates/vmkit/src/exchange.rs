@@ -65,7 +65,7 @@ pub use request_head::{MAX_HEADERS, RequestHead, RequestParts};
 pub use response_head::{ResponseHead, ResponseParts};
 pub use server_codec::{Exchanges, ServerCodec};
 pub use status::reason;
-pub use stream::{ClientCodec, RecvReply, RecvStream, SendStream, SharedConnection};
+pub use stream::{ClientCodec, PeerWatch, RecvReply, RecvStream, SendStream, SharedConnection};
 pub use wire::{Stream, Wire, WireStats};
 
 /// Appends decimal digits.

@@ -3,13 +3,15 @@
 //! The rest of a body that was not buffered is streamed while the reply is already awaited, so a backend may answer
 //! early. Whatever happens here says who is at fault; what to do about it is decided by the caller.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use vmkit::exchange::{
-    BodyError, BodyKind, ClientExchange, Deadline, HeaderList, ReplyError, ReplyReader, RequestBody, RequestLine,
-    RequestWriter,
+    BodyError, BodyKind, ClientExchange, Deadline, HeaderList, PeerWatch, ReplyError, ReplyReader, RequestBody,
+    RequestLine, RequestWriter,
 };
 use vmkit::units::GoDuration;
 
@@ -54,6 +56,7 @@ impl Outgoing<'_, '_> {
             }
         }
         exchange.request.end_head(kind);
+        exchange.request.limit_writes(Some(self.response_timeout).filter(|limit| !limit.is_zero()));
         Ok(())
     }
 }
@@ -96,6 +99,12 @@ impl TryError {
         let (cause, fault) = (error.to_string(), error.fault());
         let (trivial, stale, reached, refused, moved, alive) = (false, false, false, false, false, false);
         Self::Backend { cause, fault, trivial, stale, reached, refused, moved, alive }
+    }
+
+    /// The backend took too long.
+    fn timeout(cause: String) -> Self {
+        let (trivial, stale, reached, refused, moved, alive) = (false, false, true, false, false, false);
+        Self::Backend { cause, fault: Fault::Timeout, trivial, stale, reached, refused, moved, alive }
     }
 }
 
@@ -146,6 +155,8 @@ pub async fn attempt<'a>(
         true => Box::pin(exchange_on_stream(&mut pooled, outgoing, body, deadline)).await,
     };
     let sent = sent.map_err(|error| error.on(reused))?;
+    // Whoever has answered may take the rest as slowly as it likes.
+    pooled.exchange.request.limit_writes(None);
     outgoing.source.record.answered(began);
     Ok((pooled, sent))
 }
@@ -154,6 +165,8 @@ pub async fn attempt<'a>(
 enum Failure {
     Client(TryError),
     Reply(ReplyError),
+    /// The backend has taken nothing of the request for so long.
+    Stalled(Duration),
     /// With the limit of the route, if it was that.
     Timeout(Option<Duration>),
 }
@@ -162,16 +175,11 @@ impl Failure {
     fn on(self, reused: bool) -> TryError {
         match self {
             Self::Client(error) => error,
-            Self::Timeout(limit) => TryError::Backend {
-                cause: timeout_text(limit),
-                fault: Fault::Timeout,
-                trivial: false,
-                stale: false,
-                reached: true,
-                refused: false,
-                moved: false,
-                alive: false,
-            },
+            Self::Timeout(limit) => TryError::timeout(timeout_text(limit)),
+            Self::Stalled(limit) => {
+                let limit = GoDuration::from(limit);
+                TryError::timeout(format!("the backend has taken nothing of the request for {limit}"))
+            }
             Self::Reply(error) => TryError::Backend {
                 trivial: is_trivial(&error),
                 fault: match error {
@@ -262,7 +270,7 @@ async fn exchange<'a>(
         }
     }
     if let Err(source) = written {
-        return after_failed_write(reply, source).await;
+        return after_failed_write(outgoing, reply, source).await;
     }
     await_head(outgoing, reply, body, deadline).await
 }
@@ -292,12 +300,19 @@ async fn exchange_on_stream<'a>(
     match written {
         Ok(()) => await_head(outgoing, reply, body, deadline).await,
         Err(UploadError::Client(error)) => Err(Failure::Client(TryError::ClientBody(error))),
-        Err(UploadError::Backend(error)) => after_failed_write(reply, error).await,
+        Err(UploadError::Backend(error)) => after_failed_write(outgoing, reply, error).await,
     }
 }
 
 /// A backend that stops reading may have answered already, such as 413: its reply says more than the failed write.
-async fn after_failed_write<'a>(reply: &mut ReplyReader, source: std::io::Error) -> Result<Sent<'a>, Failure> {
+async fn after_failed_write<'a>(
+    outgoing: &Outgoing<'_, '_>,
+    reply: &mut ReplyReader,
+    source: std::io::Error,
+) -> Result<Sent<'a>, Failure> {
+    if source.kind() == std::io::ErrorKind::TimedOut && source.raw_os_error().is_none() {
+        return Err(Failure::Stalled(outgoing.response_timeout));
+    }
     match tokio::time::timeout(Duration::from_secs(1), reply.read_head()).await {
         Ok(Ok(())) => Ok(Sent::Partly),
         Ok(Err(error @ (ReplyError::Refused { .. } | ReplyError::Reset { .. }))) => Err(Failure::Reply(error)),
@@ -316,12 +331,12 @@ async fn await_head<'a>(
     let now = (!timeout.is_zero() || outgoing.is_timed).then(Instant::now);
     outgoing.source.record.sent_whole(now);
     deadline.set(now.filter(|_| !timeout.is_zero()).map(|now| now + timeout));
-    let head = std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(head) = reply.poll_head(cx) {
-            return std::task::Poll::Ready(head.map_err(Failure::Reply));
+    let head = poll_fn(|cx| {
+        if let Poll::Ready(head) = reply.poll_head(cx) {
+            return Poll::Ready(head.map_err(Failure::Reply));
         }
         if body.poll_gone(cx).is_ready() {
-            return std::task::Poll::Ready(Err(Failure::Client(TryError::ClientGone)));
+            return Poll::Ready(Err(Failure::Client(TryError::ClientGone)));
         }
         deadline.poll_passed(cx).map(|()| Err(Failure::Timeout(outgoing.timeouts.response)))
     });
@@ -339,6 +354,7 @@ async fn send_rest(
     request: &mut RequestWriter,
     source: &Source<'_>,
 ) -> Result<(), RestError> {
+    let client = body.watch();
     loop {
         match body.chunk().await.map_err(RestError::Client)? {
             Some(chunk) => {
@@ -347,7 +363,7 @@ async fn send_rest(
                 if let Some(kept) = source.kept {
                     kept.borrow_mut().push(chunk.data);
                 }
-                request.send(chunk.data, last).await.map_err(RestError::Backend)?;
+                while_there(client.as_deref(), request.send(chunk.data, last)).await?;
                 if last {
                     return Ok(());
                 }
@@ -360,6 +376,19 @@ async fn send_rest(
     }
 }
 
+/// Waits for a write, unless the client leaves: a backend may take nothing for long.
+async fn while_there(
+    client: Option<&dyn PeerWatch>,
+    write: impl Future<Output = std::io::Result<()>>,
+) -> Result<(), RestError> {
+    let gone = poll_fn(|cx| client.map_or(Poll::Pending, |client| client.poll_gone(cx)));
+    tokio::select! {
+        biased;
+        written = write => written.map_err(RestError::Backend),
+        () = gone => Err(RestError::Client(BodyError::UnexpectedEof)),
+    }
+}
+
 /// Streams the rest of a form without the args that the route enforces.
 async fn send_form(
     body: &mut RequestBody<'_>,
@@ -368,6 +397,7 @@ async fn send_form(
     record: &Record,
 ) -> Result<(), RestError> {
     let mut out = Vec::new();
+    let client = body.watch();
     while let Some(chunk) = body.chunk().await.map_err(RestError::Client)? {
         let last = chunk.last;
         record.received(chunk.data.len());
@@ -376,10 +406,10 @@ async fn send_form(
             break;
         }
         if !out.is_empty() {
-            request.send(&out, false).await.map_err(RestError::Backend)?;
+            while_there(client.as_deref(), request.send(&out, false)).await?;
             out.clear();
         }
     }
     form.finish(&mut out);
-    request.send(&out, true).await.map_err(RestError::Backend)
+    while_there(client.as_deref(), request.send(&out, true)).await
 }

@@ -158,7 +158,12 @@ impl<'a> Upload<'a> {
         self.send_at_hand(request).await?;
         while let Stage::Piece(last) = self.stage {
             if self.taken < self.piece.len() || last {
-                send(request, &self.piece, &mut self.taken, last).await?;
+                tokio::select! {
+                    biased;
+                    sent = send(request, &self.piece, &mut self.taken, last) => sent?,
+                    // A backend may take nothing for long.
+                    () = body.gone() => return Err(UploadError::Client(BodyError::UnexpectedEof)),
+                }
             }
             if last {
                 self.stage = Stage::Done;

@@ -1,15 +1,17 @@
 //! HTTP/2 towards clients: the rules of HTTP/1 hold for each stream, and a stream that fails leaves the others alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, Request};
 use testkit::certs::Authority;
-use testkit::{Backend, Client, Gate, Reply, Step};
+use testkit::{Backend, Client, Gate, Metrics, Reply, Step, eventually};
 
+use crate::frames::FrameServer;
 use crate::http2_client::{Http2, request};
-use crate::vmauth::{AUTH, Vmauth, one_user};
+use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
 const H2C: &str = "-http2.h2c";
 
@@ -194,6 +196,44 @@ fn a_reset_stream_is_a_client_that_has_left() {
     proxy.expect_metrics(&[("reason.client_canceled", 1.0), ("user.concurrent_requests_current", 0.0)]);
     assert_eq!(client.get("/next").expect(200).body, "next");
     proxy.expect_access("/left", 0);
+}
+
+/// Nobody reads what the client goes on sending: that it has left must be seen all the same.
+#[test]
+fn a_client_leaves_while_its_backend_takes_nothing() {
+    let gate = Gate::new();
+    let http1 = Backend::replying(Reply::nothing().before_body().then(Step::Wait(gate.clone())));
+    let until = gate.clone();
+    let http2 = FrameServer::start(&[], move |_, peer| {
+        peer.request();
+        until.wait(Duration::from_secs(60));
+    });
+    for url in [http1.url(), http2.url()] {
+        let config = user_of_urls(&format!("\"{url}\""), "max_concurrent_requests: 1");
+        let proxy = Vmauth::start(&config, &[H2C, "-responseTimeout=1h"]);
+        let mut client = Http2::connect(proxy.address);
+        let mut begun = client.begin(request("POST", "/left", &[]), false);
+        begun.body.send_data(vec![b'x'; 16 << 20].into(), false).expect("sent");
+        wait_until_nothing_is_read(&proxy);
+        begun.body.send_reset(Reason::CANCEL);
+        proxy.expect_metrics(&[
+            ("reason.client_canceled", 1.0),
+            ("user.concurrent_requests_current", 0.0),
+            ("user.request_backend_errors_total", 0.0),
+        ]);
+    }
+    gate.open();
+}
+
+/// Until the listener reads no more than the scrapes themselves.
+fn wait_until_nothing_is_read(proxy: &Vmauth) {
+    let mut before = 0.0;
+    eventually("a body that gets stuck", || {
+        let lines = Metrics::scrape(proxy.address).containing("vm_tcplistener_read_bytes_total");
+        let read: f64 = lines.iter().map(|(_, value)| value).sum();
+        let grown = read - std::mem::replace(&mut before, read);
+        if read > 65_536.0 && grown < 4096.0 { Ok(()) } else { Err((read, grown)) }
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use testkit::client::End;
 use testkit::{Backend, BlackHole, Gate, Reply, Step};
 
+use crate::frames::FrameServer;
 use crate::http2_client::{Http2, request};
 use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
@@ -50,6 +51,30 @@ fn a_head_that_is_late_sends_the_request_to_another_backend() {
     assert_eq!(silent.request_count(), 1);
     let timeouts = format!("vmauth_backend_failures_total{{backend=\"{}\", cause=\"timeout\"}}", silent.address());
     proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0), (&timeouts, 1.0)]);
+}
+
+/// A body that is larger than what is read ahead, so that it cannot go to another backend.
+#[test]
+fn a_backend_that_takes_nothing_of_a_body_is_given_up() {
+    let gate = Gate::new();
+    let http1 = Backend::replying(Reply::nothing().before_body().then(Step::Wait(gate.clone())));
+    let until = gate.clone();
+    let http2 = FrameServer::start(&[], move |_, peer| {
+        peer.request();
+        until.wait(Duration::from_secs(60));
+    });
+    for (url, address) in [(http1.url(), http1.address()), (http2.url(), http2.address)] {
+        let config = user_of_urls(&format!("\"{url}\""), "response_timeout: 200ms");
+        let proxy = Vmauth::start(&config, &["-http2.h2c"]);
+        let mut client = Http2::connect(proxy.address);
+        let mut begun = client.begin(request("POST", "/", &[]), false);
+        begun.body.send_data(vec![b'x'; 16 << 20].into(), true).expect("sent");
+        client.answer(begun).expect("an answer").expect(503);
+        proxy.program.wait_log(0, "the backend has taken nothing of the request for 200ms");
+        let timeouts = format!("vmauth_backend_failures_total{{backend=\"{address}\", cause=\"timeout\"}}");
+        proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0), (&timeouts, 1.0)]);
+    }
+    gate.open();
 }
 
 #[test]

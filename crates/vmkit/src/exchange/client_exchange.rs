@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::body_error::BodyError;
 use super::framing::BodyKind;
@@ -137,6 +138,14 @@ impl RequestWriter {
         match &mut self.0 {
             Sender::Http1(request) => request.end_head(body),
             Sender::Stream(request) => request.end_head(body),
+        }
+    }
+
+    /// Gives up writes that make no progress for this long: an error of kind `TimedOut`.
+    pub fn limit_writes(&mut self, limit: Option<Duration>) {
+        match &mut self.0 {
+            Sender::Http1(request) => request.limit_writes(limit),
+            Sender::Stream(request) => request.sender.write_limit = limit,
         }
     }
 

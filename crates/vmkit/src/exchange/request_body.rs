@@ -4,6 +4,7 @@
 //! is seen here too: by the stream, not by the connection.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::body_error::BodyError;
@@ -11,7 +12,7 @@ use super::framing::BodyKind;
 use super::header_list::HeaderList;
 use super::http1::body::Http1Body;
 use super::message::Chunk;
-use super::stream::RecvStream;
+use super::stream::{PeerWatch, RecvStream};
 
 /// The body of a request.
 #[derive(Debug)]
@@ -87,6 +88,14 @@ impl<'c> RequestBody<'c> {
     /// Waits until the client leaves.
     pub async fn gone(&mut self) {
         poll_fn(|cx| self.poll_gone(cx)).await;
+    }
+
+    /// Who knows whether the client has left while a piece of its body is in use; `None` where nobody does.
+    pub fn watch(&self) -> Option<Rc<dyn PeerWatch>> {
+        match &self.0 {
+            Kind::Http1(_) => None,
+            Kind::Stream { stream, .. } => stream.watch(),
+        }
     }
 
     /// From now on everything the client sends is the body, up to the end of the stream: for tunnels.

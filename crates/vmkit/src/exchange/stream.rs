@@ -38,6 +38,12 @@ pub trait SendStream: Debug {
     fn stalled(&self) {}
 }
 
+/// Knows whether a peer has left, whatever else is going on with its stream.
+pub trait PeerWatch: Debug {
+    /// Resolves when the peer has left or reset the stream.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
 /// Receives the body of one message.
 pub trait RecvStream: Debug {
     /// Finds the next piece, at least one byte; says whether the message is known to end with it. `None` at the end.
@@ -50,6 +56,10 @@ pub trait RecvStream: Debug {
     fn trailers(&self) -> Option<&HeaderList>;
     /// Resolves when the peer has left or reset the stream.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Who knows whether the peer has left while a piece is in use; `None` where nobody does.
+    fn watch(&self) -> Option<Rc<dyn PeerWatch>> {
+        None
+    }
     /// The piece that was found last is no longer used.
     fn release(&mut self) {}
     /// From now on what comes is the other protocol; until then there was no body.

@@ -29,7 +29,7 @@ pub(super) struct StreamSender {
     stream: Box<dyn SendStream>,
     pub(super) fields: HeaderList,
     state: State,
-    write_limit: Option<Duration>,
+    pub(super) write_limit: Option<Duration>,
 }
 
 impl StreamSender {

@@ -4,7 +4,7 @@
 //! no lock, no split overhead, and reading can go on while a write waits. Bytes and calls are counted here, because
 //! this is the only place that sees all of them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -88,25 +88,30 @@ pub struct Wire {
     io: RefCell<Stream>,
     stats: Arc<WireStats>,
     /// How long a write may make no progress.
-    write_limit: Option<Duration>,
+    write_limit: Cell<Option<Duration>>,
 }
 
 impl Wire {
     /// Takes over a connected stream.
     pub fn new(stream: Stream, stats: Arc<WireStats>) -> Self {
         stats.open.inc();
-        Self { io: RefCell::new(stream), stats, write_limit: None }
+        Self { io: RefCell::new(stream), stats, write_limit: Cell::new(None) }
     }
 
     /// Gives up writes that make no progress for this long.
-    pub fn with_write_limit(mut self, limit: Option<Duration>) -> Self {
-        self.write_limit = limit;
+    pub fn with_write_limit(self, limit: Option<Duration>) -> Self {
+        self.limit_writes(limit);
         self
+    }
+
+    /// The same from now on.
+    pub(super) fn limit_writes(&self, limit: Option<Duration>) {
+        self.write_limit.set(limit);
     }
 
     /// How long a write may make no progress; for codecs that watch their streams by themselves.
     pub fn write_limit(&self) -> Option<Duration> {
-        self.write_limit
+        self.write_limit.get()
     }
 
     /// Where its bytes and calls are counted.
@@ -187,7 +192,7 @@ impl Wire {
     pub async fn write_all(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         // A leading empty part would look like a write of nothing.
         IoSlice::advance_slices(&mut parts, 0);
-        let mut stall = Stall::new(self.write_limit);
+        let mut stall = Stall::new(self.write_limit.get());
         while !parts.is_empty() {
             let written = poll_fn(|cx| {
                 let written = self.poll_write_parts(cx, parts);

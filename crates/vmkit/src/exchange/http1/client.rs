@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::super::body_error::BodyError;
 use super::super::framing::BodyKind;
@@ -107,6 +108,11 @@ impl Http1Request {
             BodyKind::None => {}
         }
         self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Gives up writes that make no progress for this long.
+    pub(in super::super) fn limit_writes(&self, limit: Option<Duration>) {
+        self.wire.limit_writes(limit);
     }
 
     /// Whether the request was sent to its end.

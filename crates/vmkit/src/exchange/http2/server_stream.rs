@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::super::body_error::BodyError;
 use super::super::header_list::HeaderList;
 use super::super::message::{HeadOut, ReplyBody};
-use super::super::stream::{RecvStream, SendStream};
+use super::super::stream::{PeerWatch, RecvStream, SendStream};
 use super::super::wire::WireStats;
 use super::fields::{read_trailers, write_fields, write_reply};
 use super::frame_meter::FrameMeter;
@@ -63,6 +63,12 @@ struct Stream {
     sender: Sender,
     /// Whether the head of the reply is decided: nothing may be sent before it any more.
     replies: bool,
+}
+
+impl PeerWatch for RefCell<Stream> {
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.borrow_mut().sender.poll_reset(cx)
+    }
 }
 
 /// The reply.
@@ -274,7 +280,11 @@ impl RecvStream for Http2Body {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.borrow_mut().sender.poll_reset(cx)
+        self.stream.poll_gone(cx)
+    }
+
+    fn watch(&self) -> Option<Rc<dyn PeerWatch>> {
+        Some(self.stream.clone())
     }
 
     fn release(&mut self) {
