@@ -97,6 +97,10 @@ def units(place):
     texts = {name: (place / "lib/systemd/system" / name).read_text() for name in names}
     for name in PROGRAMS:
         user = (place / "usr/lib/sysusers.d/vmutils.conf").read_text()
+        # The package depends on nothing, and a small Debian has a shell and no /bin/kill; see systemd.py, which runs the units.
+        programs = set(re.findall(r"(?m)^Exec\w+=(\S+)", texts[f"{name}.service"]))
+        kit.check(f"{name}.service: runs nothing but the program and the shell", programs == {f"/usr/bin/{name}-prod", "/bin/sh"}, programs)
+        kit.check(f"{name}.service: is never given up", "\nRestart=always\n" in texts[f"{name}.service"] and "\nStartLimitIntervalSec=0\n" in texts[f"{name}.service"])
         kit.check(f"{name}.service: its user is made", f"User={name}\n" in texts[f"{name}.service"] and f"u {name} " in user, user)
     if not shutil.which("systemd-analyze"):
         kit.note("systemd-analyze is not there: units were not verified")
