@@ -6,8 +6,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime, RuntimeMetrics};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 use super::connection::Context;
 use super::connection_limits::ConnectionLimits;
@@ -95,10 +95,12 @@ pub(super) fn start<H: Handler>(
     let mut accepting = Some(listeners);
     let options = &shared.options;
     let limits = Arc::new(ConnectionLimits::new(options.max_connections, options.max_connections_per_address));
-    let runtimes = (0..count).map(|_| tokio::runtime::Builder::new_current_thread().enable_all().build());
-    let runtimes = runtimes.collect::<std::io::Result<Vec<_>>>()?;
-    let busy: Vec<_> = runtimes.iter().map(|runtime| runtime.metrics()).collect();
-    for (index, (receiver, runtime)) in receivers.into_iter().zip(runtimes).enumerate() {
+    let mut threads = Vec::with_capacity(count);
+    for index in 0..count {
+        threads.push(Thread::start(index)?);
+    }
+    let busy = threads.iter().map(Thread::metrics).collect::<std::io::Result<Vec<_>>>()?;
+    for (index, (receiver, thread)) in receivers.into_iter().zip(threads).enumerate() {
         let peers = Peers {
             loads: handles.iter().map(|handle| handle.load.clone()).collect(),
             orders: handles.iter().map(|handle| handle.orders.clone()).collect(),
@@ -107,18 +109,55 @@ pub(super) fn start<H: Handler>(
         };
         let (shared, make_handler) = (shared.clone(), make_handler.clone());
         let listeners = accepting.take().unwrap_or_default();
-        let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-        thread.spawn(move || {
+        thread.run(move |runtime| {
             let load = peers.loads[index].clone();
-            let work = async move {
+            runtime.block_on(async move {
                 let handler = make_handler(WorkerPlan { index, count });
                 let worker = Worker::new(Rc::new(Context::new(shared, handler)), load);
                 run(Rc::new(worker), receiver, listeners, peers).await;
-            };
-            LocalSet::new().block_on(&runtime, work);
-        })?;
+            });
+        });
     }
     Ok(handles)
+}
+
+/// What a worker's thread does with its runtime.
+type Job = Box<dyn FnOnce(&LocalRuntime) + Send>;
+
+/// A thread with a runtime of its own, which waits for its job. The runtime is bound to its thread: tasks are woken by
+/// a push to its queue, where a `LocalSet` would put a second scheduler on top of the first.
+struct Thread {
+    metrics: std::sync::mpsc::Receiver<std::io::Result<RuntimeMetrics>>,
+    job: std::sync::mpsc::SyncSender<Job>,
+}
+
+impl Thread {
+    fn start(index: usize) -> std::io::Result<Self> {
+        let (built, metrics) = std::sync::mpsc::sync_channel(1);
+        let (job, jobs) = std::sync::mpsc::sync_channel::<Job>(1);
+        let body = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => {
+                let _ = built.send(Ok(runtime.metrics()));
+                // Nobody has a job when another worker could not be started.
+                if let Ok(job) = jobs.recv() {
+                    job(&runtime);
+                }
+            }
+            Err(error) => drop(built.send(Err(error))),
+        };
+        std::thread::Builder::new().name(format!("worker-{index}")).spawn(body)?;
+        Ok(Self { metrics, job })
+    }
+
+    /// Waits for the runtime.
+    fn metrics(&self) -> std::io::Result<RuntimeMetrics> {
+        self.metrics.recv().unwrap_or_else(|_| Err(std::io::Error::other("a worker has ended at its start")))
+    }
+
+    fn run(self, job: impl FnOnce(&LocalRuntime) + Send + 'static) {
+        // The thread waits for exactly this.
+        let _ = self.job.send(Box::new(job));
+    }
 }
 
 async fn run<H: Handler>(
