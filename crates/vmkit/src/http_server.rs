@@ -15,6 +15,8 @@ mod auth_key;
 mod builtin_routes;
 mod connection;
 mod connection_limits;
+mod connection_tasks;
+mod load;
 mod metrics;
 mod options;
 mod pages;
@@ -24,7 +26,7 @@ mod request_text;
 mod threads;
 mod worker;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -86,8 +88,6 @@ pub struct Request<'c> {
 pub struct Client {
     /// Address of the TCP peer, or the one announced by the PROXY protocol; stands for nothing when `is_local`.
     pub addr: SocketAddr,
-    /// `addr` as text, `ip:port`; `unix:` when `is_local`.
-    pub addr_text: String,
     /// `addr` without the port; empty when `is_local`.
     pub ip_text: String,
     /// Whether it is at a unix socket and has no address.
@@ -103,37 +103,37 @@ impl Client {
     pub fn new(addr: SocketAddr) -> Self {
         // An IPv4 client of a dual-stack socket is an IPv4 client.
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        let (addr_text, ip_text) = texts(addr);
-        Self { addr, addr_text, ip_text, is_local: false, subject: None, tls: false }
+        Self { addr, ip_text: ip_text(addr.ip()), is_local: false, subject: None, tls: false }
     }
 
     /// A client in plain text at a unix socket.
     pub fn local() -> Self {
         let addr = SocketAddr::from(([0; 4], 0));
-        let addr_text = crate::net::unix::PREFIX.to_owned();
-        Self { addr, addr_text, ip_text: String::new(), is_local: true, subject: None, tls: false }
+        Self { addr, ip_text: String::new(), is_local: true, subject: None, tls: false }
+    }
+
+    /// Its address and port as text; `unix:` for one at a unix socket.
+    pub fn addr_text(&self) -> String {
+        if self.is_local { crate::net::unix::PREFIX.to_owned() } else { self.addr.to_string() }
     }
 
     /// Its address, if it has one.
-    pub fn ip(&self) -> Option<std::net::IpAddr> {
+    pub fn ip(&self) -> Option<IpAddr> {
         (!self.is_local).then(|| self.addr.ip())
     }
 }
 
-/// An address with and without its port. Written by hand for IPv4: the formatter costs more than all else that is done
-/// here for a new connection.
-fn texts(addr: SocketAddr) -> (String, String) {
-    let SocketAddr::V4(v4) = addr else { return (addr.to_string(), addr.ip().to_string()) };
+/// An address as text. Written by hand for IPv4: the formatter costs more than all else that is done here for a new
+/// connection.
+fn ip_text(ip: IpAddr) -> String {
+    let IpAddr::V4(v4) = ip else { return ip.to_string() };
     let mut digits = itoa::Buffer::new();
-    let mut text = String::with_capacity("255.255.255.255:65535".len());
-    for (at, octet) in v4.ip().octets().into_iter().enumerate() {
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (at, octet) in v4.octets().into_iter().enumerate() {
         text.push_str(if at == 0 { "" } else { "." });
         text.push_str(digits.format(octet));
     }
-    let ip_text = text.clone();
-    text.push(':');
-    text.push_str(digits.format(v4.port()));
-    (text, ip_text)
+    text
 }
 
 /// A running server. Dropping it leaves the workers to the process; call [`stop`](Self::stop).
@@ -270,8 +270,8 @@ mod tests {
     fn texts_of_addresses_are_those_of_the_formatter() {
         for addr in ["0.0.0.0:0", "255.255.255.255:65535", "10.0.20.3:8427", "[::1]:80", "[2001:db8::a]:443"] {
             let addr: SocketAddr = addr.parse().unwrap();
-            assert_eq!(texts(addr), (addr.to_string(), addr.ip().to_string()));
+            assert_eq!(ip_text(addr.ip()), addr.ip().to_string());
         }
-        assert_eq!(Client::new("[::ffff:1.2.3.4]:5".parse().unwrap()).addr_text, "1.2.3.4:5");
+        assert_eq!(Client::new("[::ffff:1.2.3.4]:5".parse().unwrap()).addr_text(), "1.2.3.4:5");
     }
 }

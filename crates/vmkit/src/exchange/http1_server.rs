@@ -81,10 +81,9 @@ impl Http1Server {
     }
 
     /// Heads must fit into this budget, which other connections may share.
-    pub fn with_head_budget(mut self, budget: HeadBudget) -> Self {
+    pub fn set_head_budget(&mut self, budget: HeadBudget) {
         self.reader.set_budget(budget.clone());
         self.budget = budget;
-        self
     }
 
     /// Whether bytes of the next request have arrived.

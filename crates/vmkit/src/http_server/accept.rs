@@ -1,6 +1,7 @@
 //! The accept loop of one listener. It runs on the first worker and never gives up: when descriptors run out it
 //! waits a little and goes on, so that the service recovers by itself.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,7 +77,8 @@ impl Socket {
     /// The next connection. At a unix socket the address stands for none.
     async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
         match self {
-            Self::Tcp(socket) => socket.accept().await,
+            // One task accepts: it needs no place in a list of waiting ones.
+            Self::Tcp(socket) => poll_fn(|cx| socket.poll_accept(cx)).await,
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
                 Ok((unix::into_stream(stream.into_std()?)?, SocketAddr::from(([0; 4], 0))))

@@ -99,8 +99,8 @@ impl<H: Handler> Connection<H> {
         if http2.on_tls && wire.speaks(b"h2") {
             return self.serve_http2(wire, Vec::new()).await;
         }
-        let budget = self.context.shared.heads.clone();
-        let mut http = Http1Server::new(wire, self.context.draining.clone()).with_head_budget(budget);
+        let mut http = Http1Server::new(wire, self.context.draining.clone());
+        http.set_head_budget(self.context.shared.heads.clone());
         if http2.on_plain && !self.client.tls {
             match tokio::time::timeout(HEAD_TIMEOUT, poll_fn(|cx| http.poll_is_http2(cx))).await {
                 Ok(Some(false)) => {}

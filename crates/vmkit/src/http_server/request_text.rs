@@ -28,9 +28,9 @@ pub fn log_text(head: &RequestHead, client: &Client, form: Option<&[u8]>, messag
 /// A JSON string of the peer, with the first `X-Forwarded-For` line if there is one.
 pub fn push_remote_addr(out: &mut Vec<u8>, head: &RequestHead, client: &Client) {
     match head.first(HeaderId::XForwardedFor) {
-        None => go_text::push_json_string(out, client.addr_text.as_bytes()),
+        None => go_text::push_json_string(out, client.addr_text().as_bytes()),
         Some(value) => {
-            let mut text = client.addr_text.clone().into_bytes();
+            let mut text = client.addr_text().into_bytes();
             text.extend_from_slice(b", X-Forwarded-For: ");
             text.extend_from_slice(value);
             go_text::push_json_string(out, &text);

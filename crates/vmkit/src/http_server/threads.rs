@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 
 use super::connection::Context;
 use super::connection_limits::ConnectionLimits;
+use super::load::Load;
 use super::placement::Busy;
-use super::worker::{Load, Order, Peers, Worker};
+use super::worker::{Order, Peers, Worker};
 use super::{Handler, Listener, Shared, accept};
 
 /// Where a worker stands among the others.

@@ -4,26 +4,20 @@
 //! Only counters are shared. A new connection goes to the worker with the smallest share of the load (`placement.rs`);
 //! that choice is made when it is accepted, and never again.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
-use super::connection::{self, Context};
+use super::connection::Context;
 use super::connection_limits::{ConnectionLimits, Counted};
+use super::connection_tasks::{Arrival, ConnectionTasks};
+use super::load::{Load, OpenGuard};
 use super::placement::{self, Busy};
 use super::{Handler, Listener};
-
-/// How long a connection that was accepted just before the end may take for its first request.
-const NEW_CONNECTION_GRACE: Duration = Duration::from_secs(1);
 
 /// Orders to a worker.
 pub(super) enum Order {
@@ -33,49 +27,6 @@ pub(super) enum Order {
     Drain,
     Cut,
     Exit,
-}
-
-/// Connections of a worker that count for draining, and for the choice of the next one.
-#[derive(Debug, Default)]
-pub(super) struct Load {
-    open: AtomicUsize,
-    closed: Notify,
-}
-
-impl Load {
-    /// Counts a connection from now until the guard is dropped, on whatever thread that happens.
-    fn claim(self: &Arc<Self>, counted: Counted) -> OpenGuard {
-        self.open.fetch_add(1, Ordering::SeqCst);
-        OpenGuard { load: self.clone(), _counted: counted }
-    }
-
-    pub(super) fn open(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
-    }
-
-    /// Waits until there are no connections.
-    pub(super) async fn drained(&self) {
-        loop {
-            let closed = self.closed.notified();
-            if self.open() == 0 {
-                return;
-            }
-            closed.await;
-        }
-    }
-}
-
-/// A connection that is counted as open.
-pub(super) struct OpenGuard {
-    load: Arc<Load>,
-    _counted: Counted,
-}
-
-impl Drop for OpenGuard {
-    fn drop(&mut self) {
-        self.load.open.fetch_sub(1, Ordering::SeqCst);
-        self.load.closed.notify_waiters();
-    }
 }
 
 /// What the acceptor needs to hand a connection over.
@@ -96,43 +47,15 @@ impl Peers {
 /// A worker as its acceptor sees it.
 pub(super) struct Worker<H> {
     context: Rc<Context<H>>,
-    connections: Connections,
-    next_id: Cell<u64>,
+    tasks: ConnectionTasks<H>,
     load: Arc<Load>,
     /// New connections are not served any more.
     stopping: Cell<bool>,
 }
 
-/// The connections of a worker, so that they can be ended.
-type Connections = Rc<RefCell<HashMap<u64, Tracked>>>;
-
-struct Tracked {
-    task: AbortHandle,
-    idle: Rc<Cell<bool>>,
-    accepted: Instant,
-}
-
-impl Tracked {
-    /// Ends the connection if it is idle, a new one after a moment: its request may be on the way.
-    fn end_if_idle(&self) {
-        let until = self.accepted + NEW_CONNECTION_GRACE;
-        if Instant::now() < until {
-            let (task, idle) = (self.task.clone(), self.idle.clone());
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep_until(until).await;
-                if idle.get() {
-                    task.abort();
-                }
-            });
-        } else if self.idle.get() {
-            self.task.abort();
-        }
-    }
-}
-
 impl<H: Handler> Worker<H> {
     pub(super) fn new(context: Rc<Context<H>>, load: Arc<Load>) -> Self {
-        Self { context, connections: Rc::default(), next_id: Cell::new(0), load, stopping: Cell::new(false) }
+        Self { tasks: ConnectionTasks::new(context.clone()), context, load, stopping: Cell::new(false) }
     }
 
     /// No connection is kept after its current reply; clients are told so.
@@ -144,12 +67,12 @@ impl<H: Handler> Worker<H> {
     pub(super) fn drain(&self) {
         self.announce_end();
         self.stopping.set(true);
-        self.connections.borrow().values().for_each(Tracked::end_if_idle);
+        self.tasks.end_idle();
     }
 
     /// Ends all connections.
     pub(super) fn cut(&self) {
-        self.connections.borrow().values().for_each(|tracked| tracked.task.abort());
+        self.tasks.cut();
     }
 
     /// Serves a new connection here or hands it to a less loaded worker.
@@ -188,35 +111,8 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    fn serve(&self, stream: TcpStream, addr: SocketAddr, listener: Arc<Listener>, guard: OpenGuard) {
-        let id = self.next_id.get();
-        self.next_id.set(id.wrapping_add(1));
-        let idle = Rc::new(Cell::new(true));
-        let untrack = Untrack { connections: self.connections.clone(), id, _open: guard };
-        // Boxed: the runtime moves a task's future five times, and this one has kilobytes.
-        let serving = Box::pin(connection::serve(stream, addr, listener, self.context.clone(), idle.clone()));
-        let task = tokio::task::spawn_local(async move {
-            let _untrack = untrack;
-            serving.await;
-        });
-        let tracked = Tracked { task: task.abort_handle(), idle, accepted: Instant::now() };
-        if self.stopping.get() {
-            tracked.end_if_idle();
-        }
-        self.connections.borrow_mut().insert(id, tracked);
-    }
-}
-
-/// Forgets a connection when its task ends, however it ends.
-struct Untrack {
-    connections: Connections,
-    id: u64,
-    _open: OpenGuard,
-}
-
-impl Drop for Untrack {
-    fn drop(&mut self) {
-        self.connections.borrow_mut().remove(&self.id);
+    fn serve(&self, stream: TcpStream, addr: SocketAddr, listener: Arc<Listener>, open: OpenGuard) {
+        self.tasks.begin(Arrival { stream, addr, listener, open }, self.stopping.get());
     }
 }
 

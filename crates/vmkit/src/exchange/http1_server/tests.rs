@@ -441,7 +441,8 @@ async fn large_heads_share_a_budget_and_give_it_back() {
     let head = format!("GET /large HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let connect = async || {
         let (server, mut client) = sockets().await;
-        let half = Http1Server::new(wire(server), Rc::default()).with_head_budget(budget.clone());
+        let mut half = Http1Server::new(wire(server), Rc::default());
+        half.set_head_budget(budget.clone());
         let bytes = head.clone();
         tokio::spawn(async move {
             let _ = client.write_all(bytes.as_bytes()).await;
@@ -463,7 +464,8 @@ async fn large_heads_share_a_budget_and_give_it_back() {
 async fn the_largest_head_can_be_set() {
     let (server, mut client) = sockets().await;
     let wire = Wire::new(Stream::Plain(server), Arc::new(WireStats::default()));
-    let mut half = Http1Server::new(wire, Rc::default()).with_head_budget(HeadBudget::new(1000, 1 << 20));
+    let mut half = Http1Server::new(wire, Rc::default());
+    half.set_head_budget(HeadBudget::new(1000, 1 << 20));
     client.write_all(format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1000)).as_bytes()).await.unwrap();
     assert!(matches!(next_path(&mut half).await, Err(NoRequest::Refused(HeadError::TooLarge))));
 }

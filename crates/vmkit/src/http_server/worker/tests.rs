@@ -1,10 +1,13 @@
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use testkit::client::{Client, End};
 use testkit::deadline::{PATIENCE, eventually};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::{LocalSet, spawn_blocking};
+use tokio::time::Instant;
 
+use super::super::connection_tasks::NEW_CONNECTION_GRACE;
 use super::super::test_rig::{Told, connected, context, listener, options};
 use super::super::{Server, ServerMetrics, ServerOptions};
 use super::*;
