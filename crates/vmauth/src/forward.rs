@@ -256,7 +256,6 @@ impl Forward<'_, '_> {
             self.kept = Some(RefCell::new(kept));
         }
         let backends = self.target.backends.fresh().await;
-        let attempts = backends.attempts();
         let key = if backends.policy() == Policy::HashQuery { self.query_key() } else { 0 };
         if let Some(budget) = &self.target.retry_budget {
             budget.request(self.waited_since);
@@ -264,8 +263,10 @@ impl Forward<'_, '_> {
         let mut loan = ScratchLoan::take();
         let scratch = &mut loan.0;
         let mut tried = Vec::new();
+        let Some((mut lease, attempts)) = backends.begin(key) else {
+            return Err(ForwardError::AllBackendsFailed { attempts: 0 });
+        };
         for attempt in 1..=attempts {
-            let Some(lease) = backends.pick(key, &tried) else { break };
             scratch.target.clear();
             let url = &lease.target().url;
             self.target.write_target(url, &mut scratch.target, self.head, self.path, self.placeholders);
@@ -274,6 +275,10 @@ impl Forward<'_, '_> {
                     return self.deliver(&lease, scratch, pooled, sent, body, reply).await;
                 }
                 Attempted::NextBackend => tried.push(Arc::clone(&lease)),
+            }
+            if attempt < attempts {
+                let Some(next) = backends.pick(key, &tried) else { break };
+                lease = next;
             }
         }
         Err(ForwardError::AllBackendsFailed { attempts })

@@ -77,10 +77,13 @@ pub fn escape_at(text: &[u8]) -> Option<u8> {
 
 /// Decodes; with `plus` a `+` is a blank. `None` when a `%` begins no escape.
 pub fn decode_strict(text: &[u8], plus: bool) -> Option<Cow<'_, [u8]>> {
-    if !is_valid(text) {
-        return None;
+    if plus {
+        return is_valid(text).then(|| decode_arg_leniently(text));
     }
-    Some(if plus { decode_arg_leniently(text) } else { decode_path(text) })
+    if memchr::memchr(b'%', text).is_none() {
+        return Some(Cow::Borrowed(text));
+    }
+    is_valid(text).then(|| decode_path(text))
 }
 
 /// First value of an arg in a query or form; `None` also when its value has a bad escape.

@@ -42,7 +42,7 @@ pub fn write_request_headers(
         out.line(name.as_bytes(), id.as_bytes());
     }
     let is_replaced = |name: &[u8]| request_id.is_some_and(|(own, _)| own.as_bytes().eq_ignore_ascii_case(name));
-    let nominated = Nominated::of(head.headers());
+    let nominated = head.first(HeaderId::Connection).and_then(|_| Nominated::of(head.headers()));
     let is_nominated = |name: &[u8]| nominated.as_ref().is_some_and(|nominated| nominated.contains(name));
     let mut has_xff = false;
     for line in head.headers() {

@@ -55,9 +55,11 @@ pub(super) enum Nominated<'a> {
 impl<'a> Nominated<'a> {
     /// Reads all `Connection` lines of a head; `None` when nothing is nominated, as nearly always.
     pub(super) fn of(lines: impl Iterator<Item = HeaderLine<'a>>) -> Option<Self> {
+        let mut lines = lines.filter(|line| line.id == HeaderId::Connection && !is_option(line.value));
+        let first = lines.next()?;
         let mut few: SmallVec<[&[u8]; FEW]> = SmallVec::new();
         let mut many: HashSet<Vec<u8>, RandomState> = HashSet::default();
-        for line in lines.filter(|line| line.id == HeaderId::Connection && !is_option(line.value)) {
+        for line in std::iter::once(first).chain(lines) {
             // `close` and `keep-alive` are options, and names that end here anyway need no second reason.
             for name in tokens(line.value).filter(|name| !is_option(name)) {
                 if few.len() < FEW {

@@ -108,6 +108,11 @@ pub(super) fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// A leading slash, no empty segment but the last, and neither `.` nor `..`.
 fn is_normal(path: &[u8]) -> bool {
+    // Nearly every path is told by this alone.
+    let is_suspect = |pair: &[u8]| pair[0] == b'/' && matches!(pair[1], b'/' | b'.');
+    if !path.windows(2).any(is_suspect) {
+        return path.first() == Some(&b'/');
+    }
     path.first() == Some(&b'/')
         && memchr::memchr_iter(b'/', path).all(|at| {
             !matches!(

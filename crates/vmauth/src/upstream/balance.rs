@@ -232,17 +232,26 @@ impl<T> BackendSet<T> {
         )
     }
 
-    /// Backends that take requests right now: how many attempts a request has that reaches this stage now.
-    pub fn attempts(&self) -> usize {
-        self.backends.load().taking()
+    /// The backend of the first try, and how many tries a request has that begins now: as many as backends take
+    /// requests. `None` when none does. `key` as for [`pick`](Self::pick).
+    pub fn begin(&self, key: u64) -> Option<(Lease<T>, usize)> {
+        let backends = self.backends.load();
+        let attempts = backends.taking();
+        if attempts == 0 {
+            return None;
+        }
+        Some((self.pick_of(&backends, key, &[])?, attempts))
     }
 
     /// The backend of the next try; `None` only when there is no backend at all. `key` is what `hash_query` goes by, `tried` are
     /// those at which the same request has failed.
     pub fn pick(&self, key: u64, tried: &[Arc<Backend<T>>]) -> Option<Lease<T>> {
-        let backends = self.backends.load();
+        self.pick_of(&self.backends.load(), key, tried)
+    }
+
+    fn pick_of(&self, backends: &BackendList<T>, key: u64, tried: &[Arc<Backend<T>>]) -> Option<Lease<T>> {
         let choice = Choice { policy: self.policy, shares: backends.shares(), turn: &self.turn, key, tried };
-        let index = select(&choice, &backends)?;
+        let index = select(&choice, backends)?;
         backends.get(index).map(|backend| Lease::of_claimed(Arc::clone(backend)))
     }
 
@@ -375,7 +384,7 @@ mod tests {
         let tried = [Arc::new(Backend::new(7))];
         for policy in [Policy::LeastLoaded, Policy::FirstAvailable, Policy::HashQuery] {
             let set = set(policy, 0);
-            assert!(set.pick(0, &[]).is_none() && set.pick(0, &tried).is_none() && set.attempts() == 0);
+            assert!(set.pick(0, &[]).is_none() && set.pick(0, &tried).is_none() && set.snapshot().taking() == 0);
         }
     }
 
@@ -484,7 +493,7 @@ mod tests {
         let held = set.pick(0, &[]).unwrap();
         let kept = Arc::clone(&set.snapshot()[0]);
         set.replace(vec![(Arc::new(Backend::new(9)), Share::default()), (kept, Share::default())]);
-        assert_eq!((set.attempts(), pick(&set), set.snapshot()[1].in_flight()), (2, 9, 1));
+        assert_eq!((set.snapshot().taking(), pick(&set), set.snapshot()[1].in_flight()), (2, 9, 1));
         drop(held);
         assert_eq!(set.snapshot()[1].in_flight(), 0);
     }

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::body_error::BodyError;
@@ -116,9 +116,8 @@ impl ClientExchange {
 
     /// Whether an idle connection is still good: open, and silent. Costs no system call unless something happened.
     pub fn is_idle_and_open(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
         match &mut self.reply.0 {
-            Receiver::Http1(reply) => reply.poll_more(&mut cx).is_pending(),
+            Receiver::Http1(reply) => reply.is_silent(),
             Receiver::Stream(_) => false,
         }
     }

@@ -122,10 +122,14 @@ impl Persistence {
 /// Decimal digits only (RFC 9110 §8.6); no sign, list or blank, and nothing beyond 63 bits, which a backend with
 /// signed lengths would read as something else.
 fn parse_length(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+    if value.is_empty() {
         return None;
     }
-    str::from_utf8(value).ok()?.parse().ok().filter(|length| i64::try_from(*length).is_ok())
+    let length = value.iter().try_fold(0_i64, |length, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        length.checked_mul(10)?.checked_add(digit)
+    })?;
+    u64::try_from(length).ok()
 }
 
 #[cfg(test)]

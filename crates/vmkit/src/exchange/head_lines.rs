@@ -40,30 +40,29 @@ pub enum HeaderId {
 impl HeaderId {
     /// Identity of a header name; case does not matter (RFC 9110 §5.1).
     pub fn of(name: &[u8]) -> Self {
-        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
         match name.len() {
-            2 if is("te") => Self::Te,
-            4 if is("host") => Self::Host,
-            4 if is("date") => Self::Date,
-            6 if is("expect") => Self::Expect,
-            7 if is("trailer") => Self::Trailer,
-            7 if is("upgrade") => Self::Upgrade,
-            7 if is("referer") => Self::Referer,
-            10 if is("connection") => Self::Connection,
-            10 if is("user-agent") => Self::UserAgent,
-            10 if is("keep-alive") => Self::KeepAlive,
-            12 if is("content-type") => Self::ContentType,
-            13 if is("authorization") => Self::Authorization,
-            14 if is("content-length") => Self::ContentLength,
-            14 if is("http2-settings") => Self::Http2Settings,
-            15 if is("x-forwarded-for") => Self::XForwardedFor,
-            15 if is("accept-encoding") => Self::AcceptEncoding,
-            16 if is("www-authenticate") => Self::WwwAuthenticate,
-            16 if is("content-encoding") => Self::ContentEncoding,
-            16 if is("proxy-connection") => Self::ProxyConnection,
-            17 if is("transfer-encoding") => Self::TransferEncoding,
-            18 if is("proxy-authenticate") => Self::ProxyAuthenticate,
-            19 if is("proxy-authorization") => Self::ProxyAuthorization,
+            2 if is(name, b"te") => Self::Te,
+            4 if is(name, b"host") => Self::Host,
+            4 if is(name, b"date") => Self::Date,
+            6 if is(name, b"expect") => Self::Expect,
+            7 if is(name, b"trailer") => Self::Trailer,
+            7 if is(name, b"upgrade") => Self::Upgrade,
+            7 if is(name, b"referer") => Self::Referer,
+            10 if is(name, b"connection") => Self::Connection,
+            10 if is(name, b"user-agent") => Self::UserAgent,
+            10 if is(name, b"keep-alive") => Self::KeepAlive,
+            12 if is(name, b"content-type") => Self::ContentType,
+            13 if is(name, b"authorization") => Self::Authorization,
+            14 if is(name, b"content-length") => Self::ContentLength,
+            14 if is(name, b"http2-settings") => Self::Http2Settings,
+            15 if is(name, b"x-forwarded-for") => Self::XForwardedFor,
+            15 if is(name, b"accept-encoding") => Self::AcceptEncoding,
+            16 if is(name, b"www-authenticate") => Self::WwwAuthenticate,
+            16 if is(name, b"content-encoding") => Self::ContentEncoding,
+            16 if is(name, b"proxy-connection") => Self::ProxyConnection,
+            17 if is(name, b"transfer-encoding") => Self::TransferEncoding,
+            18 if is(name, b"proxy-authenticate") => Self::ProxyAuthenticate,
+            19 if is(name, b"proxy-authorization") => Self::ProxyAuthorization,
             _ => Self::Other,
         }
     }
@@ -94,6 +93,14 @@ impl HeaderId {
     pub const fn bit(self) -> u32 {
         1 << self as u32
     }
+}
+
+/// Whether a name is `text`, which is in lower case. Compares all bytes, whatever it finds: the compiler knows how many
+/// there are and what each may be, so that there is nothing to branch on.
+#[inline(always)]
+fn is<const N: usize>(name: &[u8], text: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
+    name.iter().zip(text).fold(true, |same, (a, b)| same & (*a == *b || *a == b.to_ascii_uppercase()))
 }
 
 /// Whether two names are the same for a server that takes `_` for `-`; case does not matter.

@@ -22,7 +22,9 @@ pub(super) const MAX_KEPT: usize = 16 * 1024;
 pub struct RequestHead {
     pub(super) raw: Vec<u8>,
     pub(super) lines: Lines,
-    pub(super) method: (u32, u32),
+    method: (u32, u32),
+    /// The method again, if it is one of the usual ones: asked for many times a request.
+    usual_method: Option<&'static str>,
     pub(super) target: (u32, u32),
     userinfo: (u32, u32),
     authority: (u32, u32),
@@ -58,6 +60,7 @@ impl Default for RequestHead {
             raw: Vec::new(),
             lines: Lines::default(),
             method: (0, 0),
+            usual_method: None,
             target: (0, 0),
             userinfo: (0, 0),
             authority: (0, 0),
@@ -91,7 +94,8 @@ impl RequestHead {
         if !is_token(parts.method.as_bytes()) || !parts.target.iter().all(|b| (b'!'..0x7F).contains(b) || *b >= 0x80) {
             return Err(HeadError::Malformed);
         }
-        self.method = self.append(parts.method.as_bytes());
+        let method = self.append(parts.method.as_bytes());
+        self.set_method(method, parts.method);
         self.target = self.append(parts.target);
         let authority = self.append(parts.authority);
         let upgrade = parts.upgrade.map(|protocol| self.append(protocol));
@@ -113,6 +117,12 @@ impl RequestHead {
         self.upgrade = upgrade;
         self.body = framing.marked_body(parts.has_body)?;
         Ok(())
+    }
+
+    /// The method, which stands in this range of the raw bytes.
+    pub(super) fn set_method(&mut self, range: (u32, u32), method: &str) {
+        self.method = range;
+        self.usual_method = usual_method(method);
     }
 
     fn append(&mut self, bytes: &[u8]) -> (u32, u32) {
@@ -155,7 +165,7 @@ impl RequestHead {
         self.userinfo = (0, 0);
         self.authority = (0, 0);
         self.absolute = false;
-        if slice(&self.raw, self.method) == b"CONNECT" {
+        if self.usual_method.is_none() && slice(&self.raw, self.method) == b"CONNECT" {
             return Err(HeadError::BadTarget);
         }
         let mut path_at = 0;
@@ -251,7 +261,7 @@ impl RequestHead {
             self.raw = Vec::new();
             self.lines = Lines::default();
             (self.method, self.target, self.userinfo, self.authority, self.path) = Default::default();
-            (self.query, self.upgrade) = (None, None);
+            (self.usual_method, self.query, self.upgrade) = (None, None, None);
         }
     }
 
@@ -262,7 +272,7 @@ impl RequestHead {
 
     /// Method in the client's letter case, such as `GET`.
     pub fn method(&self) -> &str {
-        str::from_utf8(slice(&self.raw, self.method)).unwrap_or_default()
+        self.usual_method.unwrap_or_else(|| str::from_utf8(slice(&self.raw, self.method)).unwrap_or_default())
     }
 
     /// The request target as it came, byte for byte.
@@ -349,14 +359,26 @@ impl RequestHead {
     }
 }
 
+/// The method as a text that outlives its head.
+fn usual_method(method: &str) -> Option<&'static str> {
+    ["GET", "POST", "HEAD", "PUT", "OPTIONS", "DELETE", "PATCH"].into_iter().find(|usual| *usual == method)
+}
+
 /// Characters that may stand in `host[:port]` (RFC 3986 §3.2.2), without deciding whether the name makes sense.
 fn is_host(host: &[u8]) -> bool {
-    !host.is_empty()
-        && host.iter().all(|b| {
-            b.is_ascii_alphanumeric()
+    const ALLOWED: [bool; 256] = {
+        let mut allowed = [false; 256];
+        let mut byte = 0;
+        while byte < 128 {
+            let b = byte as u8;
+            allowed[byte] = b.is_ascii_alphanumeric()
                 || matches!(b, b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
-                || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
-        })
+                || matches!(b, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
+            byte += 1;
+        }
+        allowed
+    };
+    !host.is_empty() && host.iter().all(|b| ALLOWED[usize::from(*b)])
 }
 
 /// `name[:port]` or `[address][:port]` of a target; stricter than for `Host`, because it wins over it.

@@ -150,12 +150,28 @@ impl Wire {
             let mut io = self.io.borrow_mut();
             ready!(tokio_util::io::poll_read_buf(Pin::new(&mut *io), cx, buf))
         };
+        self.count_read(&result);
+        Poll::Ready(result)
+    }
+
+    /// Whether the connection is open and nothing has come that was not read; `None` when only reading can tell. Nobody
+    /// is woken when that changes.
+    pub(super) fn is_silent(&self) -> Option<bool> {
+        let Stream::Plain(tcp) = &*self.io.borrow() else { return None };
+        let result = tcp.try_read(&mut [0]);
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            return Some(true);
+        }
+        self.count_read(&result);
+        Some(false)
+    }
+
+    fn count_read(&self, result: &io::Result<usize>) {
         self.stats.reads.inc();
         match result {
             Ok(0) | Err(_) => self.stats.read_errors.inc(),
-            Ok(n) => self.stats.read_bytes.add(n as u64),
+            Ok(n) => self.stats.read_bytes.add(*n as u64),
         };
-        Poll::Ready(result)
     }
 
     fn poll_write_parts(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -192,6 +208,20 @@ impl Wire {
     pub async fn write_all(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         // A leading empty part would look like a write of nothing.
         IoSlice::advance_slices(&mut parts, 0);
+        // The socket of a peer that reads takes everything at once: nothing to watch.
+        if !parts.is_empty() {
+            let written = poll_fn(|cx| Poll::Ready(self.poll_write_parts(cx, parts))).await;
+            if let Poll::Ready(written) = written {
+                IoSlice::advance_slices(&mut parts, written.inspect_err(|error| self.count_timeout(error))?);
+            }
+        }
+        if parts.is_empty() && !self.is_tls() {
+            return Ok(());
+        }
+        self.write_rest(parts).await
+    }
+
+    async fn write_rest(&self, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut stall = Stall::new(self.write_limit.get());
         while !parts.is_empty() {
             let written = poll_fn(|cx| {

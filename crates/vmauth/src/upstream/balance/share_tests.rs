@@ -49,7 +49,7 @@ fn requests_in_flight_are_divided_by_weight() {
     let loads: Vec<_> = set.snapshot().iter().map(|backend| backend.in_flight()).collect();
     assert_eq!(loads, [40, 20, 10, 0]);
     drop(held);
-    assert_eq!(set.attempts(), 3);
+    assert_eq!(set.snapshot().taking(), 3);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::super::body_error::BodyError;
@@ -168,9 +168,10 @@ impl Http1ReplyReader {
         self.reader.unread().is_empty()
     }
 
-    /// Reads what nobody asked for; pending as long as the connection is open and silent.
-    pub(in super::super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.reader.poll_more(cx)
+    /// Whether the connection is open and nothing has come that nobody asked for.
+    pub(in super::super) fn is_silent(&mut self) -> bool {
+        let silent = self.reader.wire().is_silent();
+        silent.unwrap_or_else(|| self.reader.poll_more(&mut Context::from_waker(Waker::noop())).is_pending())
     }
 
     /// The head, once [`poll_head`](Self::poll_head) was ready.

@@ -42,14 +42,14 @@ impl RequestHead {
     }
 
     fn fill(&mut self, bytes: &[u8], request: &httparse::Request<'_, '_>) -> Result<(), HeadError> {
-        if memchr::memchr_iter(b'\n', bytes).any(|at| at == 0 || bytes[at - 1] != b'\r') {
+        if has_bare_lf(bytes) {
             return Err(HeadError::BareLf);
         }
         self.raw.clear();
         self.raw.extend_from_slice(bytes);
         let method = request.method.ok_or(HeadError::Malformed)?;
         let target = request.path.ok_or(HeadError::Malformed)?;
-        self.method = range_in(bytes, method.as_bytes());
+        self.set_method(range_in(bytes, method.as_bytes()), method);
         self.target = range_in(bytes, target.as_bytes());
         self.version = match request.version {
             Some(0) => Version::Http10,
@@ -107,6 +107,13 @@ impl ResponseHead {
         self.lines.refill(bytes, response.headers);
         self.check_http1(version, to_head)
     }
+}
+
+/// Looks at all bytes, whatever it finds: without a way out the compiler compares many at once.
+fn has_bare_lf(bytes: &[u8]) -> bool {
+    let is_bare = |(before, byte): (&u8, &u8)| *byte == b'\n' && *before != b'\r';
+    let behind_first = bytes.get(1..).unwrap_or_default();
+    bytes.first() == Some(&b'\n') || bytes.iter().zip(behind_first).fold(false, |found, pair| found | is_bare(pair))
 }
 
 fn head_error(error: httparse::Error) -> HeadError {
