@@ -91,7 +91,7 @@ impl RequestHead {
         self.raw.reserve(USUAL_HEAD);
         self.lines.clear();
         self.version = Version::Http2;
-        if !is_token(parts.method.as_bytes()) || !parts.target.iter().all(|b| (b'!'..0x7F).contains(b) || *b >= 0x80) {
+        if !is_token(parts.method.as_bytes()) || any(parts.target, |b| b <= b' ' || b == 0x7F) {
             return Err(HeadError::Malformed);
         }
         let method = self.append(parts.method.as_bytes());
@@ -100,12 +100,12 @@ impl RequestHead {
         let authority = self.append(parts.authority);
         let upgrade = parts.upgrade.map(|protocol| self.append(protocol));
         for (name, value) in fields {
-            check_field(name, value)?;
+            let id = check_field(name, value)?;
             if self.lines.len() == MAX_HEADERS {
                 return Err(HeadError::TooManyHeaders);
             }
-            let (name_at, value_at) = (self.append(name), self.append(value));
-            self.lines.push(Line { id: HeaderId::of(name), name: name_at, value: value_at });
+            let (name, value) = (self.append(name), self.append(value));
+            self.lines.push(Line { id, name, value });
         }
         self.split_target()?;
         if self.absolute {
@@ -416,16 +416,31 @@ fn has_bad_escape(path: &[u8]) -> bool {
 
 /// Token characters (RFC 9110 §5.6.2), at least one.
 fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b))
+    const IS_TOKEN: [bool; 256] = {
+        let (mut table, mut b) = ([false; 256], 0);
+        while b < 256 {
+            let byte = b as u8;
+            table[b] = byte.is_ascii_alphanumeric()
+                || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+            b += 1;
+        }
+        table
+    };
+    !text.is_empty() && text.iter().all(|b| IS_TOKEN[usize::from(*b)])
 }
 
-/// Whether another codec may hand over this field.
-pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
+/// Whether a byte is among them; looks at all of them, which is quicker for what is seldom found.
+fn any(text: &[u8], is: impl Fn(u8) -> bool) -> bool {
+    text.iter().fold(false, |found, b| found | is(*b))
+}
+
+/// Whether another codec may hand over this field; the identity of its name.
+pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<HeaderId, HeadError> {
     if !is_token(name) {
         return Err(HeadError::BadHeaderName);
     }
     let is_blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) || is_blank(value.first()) || is_blank(value.last()) {
+    if any(value, |b| matches!(b, b'\r' | b'\n' | 0)) || is_blank(value.first()) || is_blank(value.last()) {
         return Err(HeadError::BadHeaderValue);
     }
     match HeaderId::of(name) {
@@ -436,7 +451,7 @@ pub(super) fn check_field(name: &[u8], value: &[u8]) -> Result<(), HeadError> {
         | HeaderId::TransferEncoding
         | HeaderId::Upgrade => Err(HeadError::ConnectionHeader),
         HeaderId::Te if !value.eq_ignore_ascii_case(b"trailers") => Err(HeadError::ConnectionHeader),
-        _ => Ok(()),
+        id => Ok(id),
     }
 }
 

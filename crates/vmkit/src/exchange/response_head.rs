@@ -69,11 +69,10 @@ impl ResponseHead {
         self.status = parts.status;
         let mut framing = Framing::default();
         for (name, value) in fields {
-            check_field(name, value)?;
+            let id = check_field(name, value)?;
             if self.lines.len() == MAX_HEADERS {
                 return Err(HeadError::TooManyHeaders);
             }
-            let id = HeaderId::of(name);
             framing.read(id, value)?;
             let (name, value) = (self.append(name), self.append(value));
             self.lines.push(Line { id, name, value });

@@ -7,7 +7,7 @@
 use std::io;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use http::header::{self, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 
@@ -124,9 +124,7 @@ fn belongs_to_http1(line: &HeaderLine<'_>) -> bool {
 pub(in super::super) fn write_fields(fields: &HeaderList) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(fields.len());
     for line in fields.iter().filter(|line| !belongs_to_http1(line)) {
-        let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(line.name), HeaderValue::from_bytes(line.value)) else {
-            continue;
-        };
+        let (Some(name), Ok(mut value)) = (name_of(&line), HeaderValue::from_bytes(line.value)) else { continue };
         // Credentials must not get into a table that other requests of the connection are compressed with
         // (RFC 7541 §7.1.3): many users may share it.
         if name == AUTHORIZATION || name == PROXY_AUTHORIZATION || name == COOKIE {
@@ -135,6 +133,24 @@ pub(in super::super) fn write_fields(fields: &HeaderList) -> HeaderMap {
         let _ = map.try_append(name, value);
     }
     map
+}
+
+/// The name as `h2` takes it. Known ones are not looked for among all those that the `http` crate knows.
+fn name_of(line: &HeaderLine<'_>) -> Option<HeaderName> {
+    Some(match line.id {
+        HeaderId::AcceptEncoding => header::ACCEPT_ENCODING,
+        HeaderId::Authorization => AUTHORIZATION,
+        HeaderId::ContentEncoding => header::CONTENT_ENCODING,
+        HeaderId::ContentLength => header::CONTENT_LENGTH,
+        HeaderId::ContentType => header::CONTENT_TYPE,
+        HeaderId::Date => header::DATE,
+        HeaderId::ProxyAuthenticate => header::PROXY_AUTHENTICATE,
+        HeaderId::ProxyAuthorization => PROXY_AUTHORIZATION,
+        HeaderId::Referer => header::REFERER,
+        HeaderId::UserAgent => header::USER_AGENT,
+        HeaderId::WwwAuthenticate => header::WWW_AUTHENTICATE,
+        _ => return HeaderName::from_bytes(line.name).ok(),
+    })
 }
 
 /// The head of a reply on its way out.
