@@ -38,12 +38,12 @@ pub fn utf8_of<'a, S: Stage>(root: &Place<'_>, bytes: &'a [u8], problems: &mut P
 }
 
 /// The first document of `text`; reports why it is none.
-pub fn parse<'t, S: Stage>(text: &'t str, problems: &mut Problems<S>) -> Option<Tree<'t>> {
+pub fn parse<S: Stage>(text: &str, problems: &mut Problems<S>) -> Option<Tree> {
     parse_of(&Place::root(), text, problems)
 }
 
 /// The same for one of several files.
-pub fn parse_of<'t, S: Stage>(root: &Place<'_>, text: &'t str, problems: &mut Problems<S>) -> Option<Tree<'t>> {
+pub fn parse_of<S: Stage>(root: &Place<'_>, text: &str, problems: &mut Problems<S>) -> Option<Tree> {
     match Tree::parse(text) {
         Ok(tree) => Some(tree),
         Err(error) => {

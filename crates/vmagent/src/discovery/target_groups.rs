@@ -44,7 +44,7 @@ pub(super) fn from_yaml(text: &str) -> Result<Vec<TargetGroup>, String> {
 }
 
 fn read_yaml(text: &str, problems: &mut Problems<FileStage>) -> Option<Vec<TargetGroup>> {
-    let tree: Tree<'_> = vmkit::yaml::parse(text, problems)?;
+    let tree: Tree = vmkit::yaml::parse(text, problems)?;
     let root = tree.root()?;
     let mut decoder = Decoder { tree: &tree, problems };
     let place = Place::root();

@@ -31,20 +31,20 @@ pub fn api_yaml(yaml: &str) -> PageReply {
 
 /// The config as YAML; jobs of other files stand behind those of the main file.
 pub fn yaml(sources: &[Source]) -> String {
-    let trees: Vec<Tree<'_>> = sources.iter().filter_map(|source| Tree::parse(&source.text).ok()).collect();
+    let trees: Vec<Tree> = sources.iter().filter_map(|source| Tree::parse(&source.text).ok()).collect();
     let Some((main, others)) = trees.split_first() else { return String::new() };
     let mut out = String::new();
-    let mut more: Vec<(&Tree<'_>, NodeId)> = Vec::new();
+    let mut more: Vec<(&Tree, NodeId)> = Vec::new();
     for tree in others {
-        if let Some(Kind::Sequence(items)) = tree.root().map(|root| &tree.node(root).kind) {
+        if let Some(Kind::Sequence(items)) = tree.root().map(|root| tree.node(root).kind) {
             more.extend(items.iter().map(|&item| (tree, item)));
         }
     }
-    if let Some(Kind::Mapping(pairs)) = main.root().map(|root| &main.node(root).kind) {
+    if let Some(Kind::Mapping(pairs)) = main.root().map(|root| main.node(root).kind) {
         let mut printer = Printer { tree: main, out: &mut out };
         for &(key, value) in pairs {
             if printer.key_text(key) == "scrape_configs" && !more.is_empty() {
-                if let Kind::Sequence(items) = &main.node(value).kind {
+                if let Kind::Sequence(items) = main.node(value).kind {
                     more.splice(0..0, items.iter().map(|&item| (main, item)));
                 }
                 continue;
@@ -70,14 +70,14 @@ struct Context {
 }
 
 struct Printer<'p> {
-    tree: &'p Tree<'p>,
+    tree: &'p Tree,
     out: &'p mut String,
 }
 
 impl Printer<'_> {
     fn key_text(&self, key: NodeId) -> String {
-        match &self.tree.node(key).kind {
-            Kind::Scalar { text, .. } => text.to_string(),
+        match self.tree.node(key).kind {
+            Kind::Scalar { text, .. } => text.to_owned(),
             Kind::Sequence(_) | Kind::Mapping(_) => String::new(),
         }
     }
@@ -101,14 +101,14 @@ impl Printer<'_> {
 
     /// A value behind its key.
     fn value(&mut self, value: NodeId, indent: usize, context: Context) {
-        match &self.tree.node(value).kind {
+        match self.tree.node(value).kind {
             Kind::Scalar { .. } => {
                 self.out.push(' ');
                 self.push_scalar(value, context);
                 self.out.push('\n');
             }
-            Kind::Sequence(items) if items.is_empty() => self.out.push_str(" []\n"),
-            Kind::Mapping(pairs) if pairs.is_empty() => self.out.push_str(" {}\n"),
+            Kind::Sequence([]) => self.out.push_str(" []\n"),
+            Kind::Mapping([]) => self.out.push_str(" {}\n"),
             Kind::Sequence(items) => {
                 self.out.push('\n');
                 items.iter().for_each(|&item| self.item(item, indent, context));
@@ -123,7 +123,7 @@ impl Printer<'_> {
     fn item(&mut self, item: NodeId, indent: usize, context: Context) {
         self.pad(indent);
         self.out.push('-');
-        match &self.tree.node(item).kind {
+        match self.tree.node(item).kind {
             Kind::Mapping(pairs) if !pairs.is_empty() => {
                 self.out.push(' ');
                 for (at, &(key, value)) in pairs.iter().enumerate() {

@@ -50,7 +50,7 @@ pub(super) struct FileTree<'t> {
     pub(super) number: usize,
     /// Its name; empty if it is the only one.
     pub(super) name: &'t str,
-    pub(super) tree: Tree<'t>,
+    pub(super) tree: Tree,
 }
 
 /// State that all users of one config share while it is built.

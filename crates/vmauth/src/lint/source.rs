@@ -17,7 +17,7 @@ struct File<'t> {
     lines: Vec<&'t str>,
     /// Ids of rules that its comments switch off.
     off: Vec<&'t str>,
-    tree: Tree<'t>,
+    tree: Tree,
 }
 
 /// A scalar of a file.
@@ -64,7 +64,7 @@ impl<'t> Source<'t> {
     /// Number of items of the list at a place.
     pub(super) fn len(&self, place: &str) -> Option<usize> {
         let found = self.deepest(place).filter(|found| found.is_whole)?;
-        match &found.tree().node(found.id).kind {
+        match found.tree().node(found.id).kind {
             Kind::Sequence(items) => Some(items.len()),
             Kind::Scalar { .. } | Kind::Mapping(_) => None,
         }
@@ -118,7 +118,7 @@ impl<'t> Source<'t> {
         let (number, file, rest) = self.split(place)?;
         let mut found = Found { number, file, id: file.tree.root()?, is_whole: true };
         for step in rest.split(['.', '[']).filter(|step| !step.is_empty()) {
-            let next = match (&file.tree.node(found.id).kind, step.strip_suffix(']')) {
+            let next = match (file.tree.node(found.id).kind, step.strip_suffix(']')) {
                 (Kind::Sequence(items), Some(index)) => index.parse().ok().and_then(|index: usize| items.get(index)),
                 (Kind::Mapping(pairs), None) => {
                     let is_named = |key: NodeId| scalar_of(number, &file.tree, key).is_some_and(|key| key.text == step);
@@ -144,7 +144,7 @@ struct Found<'s, 't> {
 }
 
 impl<'s, 't> Found<'s, 't> {
-    fn tree(&self) -> &'s Tree<'t> {
+    fn tree(&self) -> &'s Tree {
         &self.file.tree
     }
 }
@@ -158,14 +158,14 @@ fn switched_off<'t>(lines: &[&'t str]) -> Vec<&'t str> {
 
 /// `top` is how much of the place is the name of the file.
 fn walk(
-    (number, tree): (usize, &Tree<'_>),
+    (number, tree): (usize, &Tree),
     id: NodeId,
     place: &mut String,
     top: usize,
     f: &mut impl FnMut(&str, Scalar<'_>),
 ) {
     let length = place.len();
-    match &tree.node(id).kind {
+    match tree.node(id).kind {
         Kind::Scalar { .. } => {
             if let Some(scalar) = scalar_of(number, tree, id) {
                 f(place, scalar);
@@ -194,10 +194,10 @@ fn walk(
     }
 }
 
-fn scalar_of<'s>(file: usize, tree: &'s Tree<'_>, id: NodeId) -> Option<Scalar<'s>> {
+fn scalar_of<'s>(file: usize, tree: &'s Tree, id: NodeId) -> Option<Scalar<'s>> {
     let node = tree.node(id);
-    match &node.kind {
-        Kind::Scalar { text, plain } => Some(Scalar { file, text, is_plain: *plain, mark: node.mark }),
+    match node.kind {
+        Kind::Scalar { text, plain } => Some(Scalar { file, text, is_plain: plain, mark: node.mark }),
         Kind::Sequence(_) | Kind::Mapping(_) => None,
     }
 }

@@ -40,7 +40,7 @@ pub type Field = (&'static str, NodeId);
 /// Reads nodes of one tree.
 pub struct Decoder<'t, 'p, S> {
     /// What is read.
-    pub tree: &'t Tree<'t>,
+    pub tree: &'t Tree,
     /// Where mismatches go.
     pub problems: &'p mut Problems<S>,
 }
@@ -144,14 +144,14 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
         if self.is_null(id) {
             return None;
         }
-        let Kind::Mapping(pairs) = &node.kind else {
+        let Kind::Mapping(pairs) = node.kind else {
             self.mismatch(id, place, type_name);
             return None;
         };
         let (mut entries, mut merges) = (Vec::with_capacity(pairs.len()), Vec::new());
         for &(key, value) in pairs {
             let key_node = self.tree.node(key);
-            match &key_node.kind {
+            match key_node.kind {
                 Kind::Scalar { .. } if Scalar::of(key_node) == Scalar::Merge => merges.push(value),
                 Kind::Scalar { text, .. } => {
                     entries.push(Entry { key: At { value: text, mark: key_node.mark }, value, merged: false });
@@ -167,7 +167,7 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
 
     fn merge(&mut self, id: NodeId, place: &Place<'_>, type_name: &str, into: &mut Vec<Entry<'t>>) {
         let node = self.tree.node(id);
-        let sources: &[NodeId] = match &node.kind {
+        let sources: &[NodeId] = match node.kind {
             Kind::Mapping(_) => &[id],
             Kind::Sequence(items) => items,
             Kind::Scalar { .. } => &[],
@@ -186,7 +186,7 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
 
     /// Reads a list; single values are not promoted to lists.
     pub fn items(&mut self, id: NodeId, place: &Place<'_>, type_name: &str) -> Option<&'t [NodeId]> {
-        match &self.tree.node(id).kind {
+        match self.tree.node(id).kind {
             Kind::Sequence(items) => Some(items),
             _ if self.is_null(id) => None,
             _ => {
@@ -214,7 +214,7 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
     /// Reads a text; numbers, booleans and dates keep their source text.
     pub fn text(&mut self, id: NodeId, place: &Place<'_>) -> Option<Text<'t>> {
         let node = self.tree.node(id);
-        match &node.kind {
+        match node.kind {
             _ if self.is_null(id) => None,
             Kind::Scalar { text, .. } => Some(At { value: text, mark: node.mark }),
             Kind::Sequence(_) | Kind::Mapping(_) => {
@@ -270,7 +270,7 @@ impl<'t, S: Stage> Decoder<'t, '_, S> {
     /// The name of the Go type that a value decodes into when none is asked for.
     pub fn go_type(&self, id: NodeId) -> &'static str {
         let node = self.tree.node(id);
-        match &node.kind {
+        match node.kind {
             Kind::Sequence(_) => "[]interface {}",
             Kind::Mapping(_) => "map[interface {}]interface {}",
             Kind::Scalar { .. } => Scalar::of(node).go_type(),
@@ -301,8 +301,8 @@ pub fn shown_name(text: &str, longest: usize) -> String {
 }
 
 /// Tag and value as yaml.v2 shows them: values longer than ten bytes by their first seven.
-fn shown(node: &Node<'_>) -> String {
-    match &node.kind {
+fn shown(node: Node<'_>) -> String {
+    match node.kind {
         Kind::Sequence(_) => "!!seq".to_owned(),
         Kind::Mapping(_) => "!!map".to_owned(),
         Kind::Scalar { text, .. } if text.len() > 10 => {
@@ -328,14 +328,14 @@ fn wanted_words(wanted: &str) -> &'static str {
     }
 }
 
-fn got_words(node: &Node<'_>) -> String {
-    match &node.kind {
+fn got_words(node: Node<'_>) -> String {
+    match node.kind {
         Kind::Sequence(_) => "a list".to_owned(),
         Kind::Mapping(_) => "an object".to_owned(),
         Kind::Scalar { plain, .. } => {
             let (_, value) =
                 shown(node).split_once(' ').map(|(tag, value)| (tag.to_owned(), value.to_owned())).unwrap_or_default();
-            format!("{}{value}", if *plain { "" } else { "the quoted text " })
+            format!("{}{value}", if plain { "" } else { "the quoted text " })
         }
     }
 }
@@ -349,7 +349,7 @@ fn advised(key: &str, known: &[&'static str], elsewhere: &[Elsewhere]) -> String
     place.map_or_else(|| suggestion(key, known), |(_, place)| (*place).to_owned())
 }
 
-fn advice(node: &Node<'_>, wanted: &str) -> &'static str {
+fn advice(node: Node<'_>, wanted: &str) -> &'static str {
     let is_map = matches!(node.kind, Kind::Mapping(_));
     let quoted = matches!(node.kind, Kind::Scalar { plain: false, .. }) && node.tag == ScalarTag::Implicit;
     match wanted {

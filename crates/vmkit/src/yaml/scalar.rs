@@ -28,10 +28,10 @@ pub enum Scalar {
 
 impl Scalar {
     /// Reads the scalar `node`; collections count as text.
-    pub fn of(node: &Node<'_>) -> Self {
-        let Kind::Scalar { text, plain } = &node.kind else { return Self::Text };
+    pub fn of(node: Node<'_>) -> Self {
+        let Kind::Scalar { text, plain } = node.kind else { return Self::Text };
         match node.tag {
-            ScalarTag::Implicit if *plain => Self::resolve(text),
+            ScalarTag::Implicit if plain => Self::resolve(text),
             ScalarTag::Resolved => Self::resolve(text),
             ScalarTag::Implicit | ScalarTag::Text => Self::Text,
         }

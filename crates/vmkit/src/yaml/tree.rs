@@ -3,10 +3,12 @@
 //! Reads the events of the first document only, as yaml.v2 does. Aliases become shared nodes, never copies, and the
 //! tree refuses what would hurt whoever walks it: an anchor that contains itself, deep nesting, and aliases that
 //! multiply into more than a config can need. Every later walk may therefore recurse without counting.
+//!
+//! Nodes are kept small, because a config of ten thousand users has seventy thousand of them: texts, items and pairs stand
+//! in one row each, of which a node has its part. [`Node`] is what readers see of it.
 
 use super::place::Mark;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
-use std::borrow::Cow;
 
 /// How deep collections may nest; a config needs seven levels.
 const MAX_DEPTH: usize = 64;
@@ -20,7 +22,7 @@ const MAX_EXPANDED_BYTES: u64 = 64 << 20;
 pub struct NodeId(u32);
 
 /// A value of the file.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Node<'t> {
     /// Its content.
     pub kind: Kind<'t>,
@@ -28,26 +30,46 @@ pub struct Node<'t> {
     pub tag: ScalarTag,
     /// Where its first character stands.
     pub mark: Mark,
-    /// Levels below, aliases followed.
-    depth: usize,
-    nodes: u64,
-    bytes: u64,
 }
 
 /// What a node is.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Kind<'t> {
     /// Text with all escapes resolved; `plain` = written without quotes.
     Scalar {
         /// The text.
-        text: Cow<'t, str>,
+        text: &'t str,
         /// Whether quotes are absent.
         plain: bool,
     },
     /// Items in order.
-    Sequence(Vec<NodeId>),
+    Sequence(&'t [NodeId]),
     /// Keys and values in order, `<<` included.
-    Mapping(Vec<(NodeId, NodeId)>),
+    Mapping(&'t [(NodeId, NodeId)]),
+}
+
+/// A node as it is kept.
+#[derive(Debug)]
+struct Stored {
+    shape: Shape,
+    tag: ScalarTag,
+    /// Levels below, aliases followed.
+    depth: u8,
+    mark: Mark,
+    /// Its part of the row of its shape.
+    start: u32,
+    length: u32,
+    /// Nodes and bytes of text in it, aliases followed.
+    nodes: u32,
+    bytes: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Plain,
+    Quoted,
+    Sequence,
+    Mapping,
 }
 
 /// An explicit tag, as far as it decides how a scalar is read.
@@ -72,19 +94,28 @@ pub struct TreeError {
 
 /// The first document of a text.
 #[derive(Debug)]
-pub struct Tree<'t> {
-    nodes: Vec<Node<'t>>,
+pub struct Tree {
+    nodes: Vec<Stored>,
+    rows: Rows,
     root: Option<NodeId>,
 }
 
-impl<'t> Tree<'t> {
+/// What nodes have parts of.
+#[derive(Debug, Default)]
+struct Rows {
+    texts: String,
+    items: Vec<NodeId>,
+    pairs: Vec<(NodeId, NodeId)>,
+}
+
+impl Tree {
     /// Reads the first document of `text`.
     ///
     /// # Errors
     /// The text is no YAML up to the end of its first document, or over a limit.
-    pub fn parse(text: &'t str) -> Result<Self, TreeError> {
+    pub fn parse(text: &str) -> Result<Self, TreeError> {
         check_characters(text)?;
-        let mut builder = Builder { text, nodes: Vec::new(), open: Vec::new(), anchors: Vec::new(), root: None };
+        let mut builder = Builder { text, ..Builder::default() };
         let mut parser = Parser::<StrInput<'_>>::new_from_str(text);
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
@@ -96,7 +127,7 @@ impl<'t> Tree<'t> {
             builder.event(event, span)?;
         }
         builder.check_expansion()?;
-        Ok(Self { nodes: builder.nodes, root: builder.root })
+        Ok(Self { nodes: builder.nodes, rows: builder.rows, root: builder.root })
     }
 
     /// The document's value; `None` for an empty text.
@@ -105,8 +136,18 @@ impl<'t> Tree<'t> {
     }
 
     /// The node `id`, which must come from this tree.
-    pub fn node(&self, id: NodeId) -> &Node<'t> {
-        self.nodes.get(id.0 as usize).expect("BUG: node ids come from this tree")
+    pub fn node(&self, id: NodeId) -> Node<'_> {
+        let stored = self.nodes.get(id.0 as usize).expect("BUG: node ids come from this tree");
+        let part = stored.start as usize..stored.start as usize + stored.length as usize;
+        let kind = match stored.shape {
+            Shape::Plain | Shape::Quoted => {
+                let text = self.rows.texts.get(part).expect("BUG: a node's part is within the row");
+                Kind::Scalar { text, plain: stored.shape == Shape::Plain }
+            }
+            Shape::Sequence => Kind::Sequence(self.rows.items.get(part).expect("BUG: a node's part is within the row")),
+            Shape::Mapping => Kind::Mapping(self.rows.pairs.get(part).expect("BUG: a node's part is within the row")),
+        };
+        Node { kind, tag: stored.tag, mark: stored.mark }
     }
 }
 
@@ -146,13 +187,18 @@ fn check_characters(text: &str) -> Result<(), TreeError> {
 /// A collection whose end has not been read yet.
 struct Open {
     id: NodeId,
-    key: Option<NodeId>,
+    /// Where its children begin among those that wait.
+    first: usize,
 }
 
+#[derive(Default)]
 struct Builder<'t> {
     text: &'t str,
-    nodes: Vec<Node<'t>>,
+    nodes: Vec<Stored>,
+    rows: Rows,
     open: Vec<Open>,
+    /// Children of open collections.
+    waiting: Vec<NodeId>,
     /// Indexed by the parser's anchor id.
     anchors: Vec<Option<NodeId>>,
     root: Option<NodeId>,
@@ -163,18 +209,14 @@ impl<'t> Builder<'t> {
         let mark = Mark::new(span.start.line(), span.start.col() + 1);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain;
-                let id = self.add(Kind::Scalar { text, plain }, scalar_tag(tag.as_deref()), mark)?;
+                let shape = if style == ScalarStyle::Plain { Shape::Plain } else { Shape::Quoted };
+                let id = self.add(shape, scalar_tag(tag.as_deref()), &text, mark)?;
                 self.set_anchor(anchor, id);
                 self.attach(id, mark)?;
             }
-            Event::SequenceStart(anchor, _) => self.start(Kind::Sequence(Vec::new()), anchor, mark)?,
-            Event::MappingStart(anchor, _) => self.start(Kind::Mapping(Vec::new()), anchor, mark)?,
-            Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(open) = self.open.pop() {
-                    self.attach(open.id, mark)?;
-                }
-            }
+            Event::SequenceStart(anchor, _) => self.start(Shape::Sequence, anchor, mark)?,
+            Event::MappingStart(anchor, _) => self.start(Shape::Mapping, anchor, mark)?,
+            Event::SequenceEnd | Event::MappingEnd => self.end(mark)?,
             Event::Alias(anchor) => {
                 let target = self.anchors.get(anchor).copied().flatten();
                 let target = target.ok_or_else(|| error(mark, "unknown anchor referenced"))?;
@@ -188,23 +230,42 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn start(&mut self, kind: Kind<'t>, anchor: usize, mark: Mark) -> Result<(), TreeError> {
+    fn start(&mut self, shape: Shape, anchor: usize, mark: Mark) -> Result<(), TreeError> {
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep(mark));
         }
-        let id = self.add(kind, ScalarTag::Implicit, mark)?;
+        let id = self.add(shape, ScalarTag::Implicit, "", mark)?;
         self.set_anchor(anchor, id);
-        self.open.push(Open { id, key: None });
+        self.open.push(Open { id, first: self.waiting.len() });
         Ok(())
     }
 
-    fn add(&mut self, kind: Kind<'t>, tag: ScalarTag, mark: Mark) -> Result<NodeId, TreeError> {
-        let index = u32::try_from(self.nodes.len()).map_err(|_| error(mark, "the file is too big"))?;
-        let bytes = match &kind {
-            Kind::Scalar { text, .. } => text.len() as u64,
-            Kind::Sequence(_) | Kind::Mapping(_) => 0,
+    /// Ends the innermost open collection: its children leave for the row.
+    fn end(&mut self, mark: Mark) -> Result<(), TreeError> {
+        let Some(Open { id, first }) = self.open.pop() else { return Ok(()) };
+        let node = self.nodes.get_mut(id.0 as usize).expect("BUG: open collections are nodes");
+        let children = self.waiting.get(first..).unwrap_or_default();
+        let Rows { items, pairs, .. } = &mut self.rows;
+        let (before, after) = if node.shape == Shape::Mapping {
+            let before = pairs.len();
+            pairs.extend(children.as_chunks::<2>().0.iter().map(|&[key, value]| (key, value)));
+            (before, pairs.len())
+        } else {
+            let before = items.len();
+            items.extend_from_slice(children);
+            (before, items.len())
         };
-        self.nodes.push(Node { kind, tag, mark, depth: 0, nodes: 1, bytes });
+        self.waiting.truncate(first);
+        (node.start, node.length) = (in_row(before, mark)?, in_row(after - before, mark)?);
+        self.attach(id, mark)
+    }
+
+    fn add(&mut self, shape: Shape, tag: ScalarTag, text: &str, mark: Mark) -> Result<NodeId, TreeError> {
+        let index = in_row(self.nodes.len(), mark)?;
+        let (start, length) = (in_row(self.rows.texts.len(), mark)?, in_row(text.len(), mark)?);
+        self.rows.texts.push_str(text);
+        in_row(self.rows.texts.len(), mark)?;
+        self.nodes.push(Stored { shape, tag, depth: 0, mark, start, length, nodes: 1, bytes: length });
         Ok(NodeId(index))
     }
 
@@ -221,27 +282,20 @@ impl<'t> Builder<'t> {
 
     /// Makes a finished node the child of the innermost open collection.
     fn attach(&mut self, child: NodeId, mark: Mark) -> Result<(), TreeError> {
-        let Some(open) = self.open.last_mut() else {
+        let Some(open) = self.open.last() else {
             self.root = Some(child);
             return Ok(());
         };
         let child_node = self.nodes.get(child.0 as usize).expect("BUG: children are added before they are attached");
         let (depth, nodes, bytes) = (child_node.depth + 1, child_node.nodes, child_node.bytes);
-        if depth > MAX_DEPTH {
+        if usize::from(depth) > MAX_DEPTH {
             return Err(too_deep(mark));
         }
         let parent = self.nodes.get_mut(open.id.0 as usize).expect("BUG: open collections are nodes");
         parent.depth = parent.depth.max(depth);
         parent.nodes = parent.nodes.saturating_add(nodes);
         parent.bytes = parent.bytes.saturating_add(bytes);
-        match &mut parent.kind {
-            Kind::Sequence(items) => items.push(child),
-            Kind::Mapping(pairs) => match open.key.take() {
-                Some(key) => pairs.push((key, child)),
-                None => open.key = Some(child),
-            },
-            Kind::Scalar { .. } => {}
-        }
+        self.waiting.push(child);
         Ok(())
     }
 
@@ -249,11 +303,18 @@ impl<'t> Builder<'t> {
         let Some(root) = self.root.and_then(|root| self.nodes.get(root.0 as usize)) else { return Ok(()) };
         let max_nodes = MAX_EXPANDED_NODES + 20 * self.nodes.len() as u64;
         let max_bytes = MAX_EXPANDED_BYTES + 30 * self.text.len() as u64;
-        if root.nodes > max_nodes || root.bytes > max_bytes {
+        // A count that has reached the end of its numbers may be any.
+        let is_over = |count: u32, max: u64| count == u32::MAX || u64::from(count) > max;
+        if is_over(root.nodes, max_nodes) || is_over(root.bytes, max_bytes) {
             return Err(error(root.mark, "document contains excessive aliasing"));
         }
         Ok(())
     }
+}
+
+/// A place in a row, or a length of one.
+fn in_row(place: usize, mark: Mark) -> Result<u32, TreeError> {
+    u32::try_from(place).map_err(|_| error(mark, "the file is too big"))
 }
 
 fn error(mark: Mark, message: &str) -> TreeError {
@@ -278,10 +339,9 @@ fn scalar_tag(tag: Option<&Tag>) -> ScalarTag {
 mod tests {
     use super::*;
 
-    fn shape(tree: &Tree<'_>, id: NodeId) -> String {
-        let node = tree.node(id);
-        match &node.kind {
-            Kind::Scalar { text, plain: true } => text.to_string(),
+    fn shape(tree: &Tree, id: NodeId) -> String {
+        match tree.node(id).kind {
+            Kind::Scalar { text, plain: true } => text.to_owned(),
             Kind::Scalar { text, plain: false } => format!("'{text}'"),
             Kind::Sequence(items) => {
                 format!("[{}]", items.iter().map(|&item| shape(tree, item)).collect::<Vec<_>>().join(","))
@@ -337,9 +397,9 @@ mod tests {
     #[test]
     fn marks_are_lines_and_columns_from_one() {
         let tree = Tree::parse("a:\n  - é: x\n").unwrap();
-        let Kind::Mapping(pairs) = &tree.node(tree.root().unwrap()).kind else { panic!() };
-        let Kind::Sequence(items) = &tree.node(pairs[0].1).kind else { panic!() };
-        let Kind::Mapping(inner) = &tree.node(items[0]).kind else { panic!() };
+        let Kind::Mapping(pairs) = tree.node(tree.root().unwrap()).kind else { panic!() };
+        let Kind::Sequence(items) = tree.node(pairs[0].1).kind else { panic!() };
+        let Kind::Mapping(inner) = tree.node(items[0]).kind else { panic!() };
         assert_eq!(tree.node(items[0]).mark, Mark::new(2, 5));
         assert_eq!(tree.node(inner[0].1).mark, Mark::new(2, 8));
     }

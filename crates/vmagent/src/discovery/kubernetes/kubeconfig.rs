@@ -96,27 +96,27 @@ fn secret(text: String) -> Secret {
 }
 
 struct File<'t> {
-    tree: &'t Tree<'t>,
+    tree: &'t Tree,
     folder: &'t Path,
 }
 
 impl File<'_> {
     fn member(&self, object: Option<NodeId>, name: &str) -> Option<NodeId> {
-        let Kind::Mapping(pairs) = &self.tree.node(object?).kind else { return None };
-        let is = |key: NodeId| matches!(&self.tree.node(key).kind, Kind::Scalar { text, .. } if text == name);
+        let Kind::Mapping(pairs) = self.tree.node(object?).kind else { return None };
+        let is = |key: NodeId| matches!(self.tree.node(key).kind, Kind::Scalar { text, .. } if text == name);
         pairs.iter().find(|(key, _)| is(*key)).map(|(_, value)| *value)
     }
 
     fn text(&self, object: Option<NodeId>, name: &str) -> Option<String> {
-        match &self.tree.node(self.member(object, name)?).kind {
-            Kind::Scalar { text, plain } if !*plain || !matches!(&**text, "" | "~" | "null") => Some(text.to_string()),
+        match self.tree.node(self.member(object, name)?).kind {
+            Kind::Scalar { text, plain } if !plain || !matches!(text, "" | "~" | "null") => Some(text.to_owned()),
             _ => None,
         }
     }
 
     /// The member `what` of the item called `name` in the list `list`.
     fn named(&self, root: Option<NodeId>, list: &str, name: &str, what: &str) -> Option<NodeId> {
-        let Kind::Sequence(items) = &self.tree.node(self.member(root, list)?).kind else { return None };
+        let Kind::Sequence(items) = self.tree.node(self.member(root, list)?).kind else { return None };
         let item = items.iter().find(|&&item| self.text(Some(item), "name").as_deref() == Some(name))?;
         self.member(Some(*item), what)
     }
