@@ -22,7 +22,7 @@ use crate::generation::{BuildContext, Generation, Serving};
 use crate::lint::{self, Finding};
 use crate::oidc::Issuers;
 
-/// Time for reading key files and certificates and for parsing.
+/// Time for reading key files and certificates, for parsing and building.
 const FILES_LIMIT: Duration = Duration::from_secs(30);
 
 /// Warnings about a config that a load logs; the rest is counted.
@@ -200,7 +200,7 @@ impl Controller {
         }
         let changed: Vec<_> = changed.iter().take(MAX_DOUBTS).map(quote).collect();
         let (changed, shown) = (changed.join(", "), self.source.shown());
-        match self.build(loaded.files.clone(), Some(&serving.load())).await {
+        match self.build(loaded.files.clone(), Some(serving.load())).await {
             Ok(generation) => {
                 self.swap(serving, generation);
                 self.metrics.file_changes.inc();
@@ -241,7 +241,7 @@ impl Controller {
         }
         self.refuse_truncated(&files)?;
         let previous = serving.load();
-        self.build(files, Some(&previous)).await.map(Some)
+        self.build(files, Some(previous)).await.map(Some)
     }
 
     /// Who writes a file in place truncates it first; nobody means to lock its users out that way.
@@ -259,21 +259,29 @@ impl Controller {
         self.source.read().await.map_err(|cause| LoadError::Read(self.source.shown(), cause))
     }
 
-    async fn build(&mut self, files: Vec<ConfigFile>, previous: Option<&Generation>) -> Result<Generation, LoadError> {
+    /// Everything that takes long happens on one thread away from the control plane: memory that parsing frees serves the
+    /// generation, and nothing else waits for ten thousand users.
+    async fn build(
+        &mut self,
+        files: Vec<ConfigFile>,
+        previous: Option<Arc<Generation>>,
+    ) -> Result<Generation, LoadError> {
         let (path, variables, defaults) = (self.path.clone(), self.variables.clone(), self.defaults.clone());
-        let named = self.named_files.clone();
+        let (named, issuers, environment) = (self.named_files.clone(), self.issuers.clone(), self.environment.clone());
         let flags = lint::Flags { max_concurrent_requests: self.environment.max_concurrent, has_mtls: true };
         let work = move || {
             let parsed = parse(&path, &files, &variables, &defaults, &named);
             let doubts =
                 parsed.as_ref().map_or_else(|_| Vec::new(), |(config, _)| doubts(&files, &variables, config, flags));
-            (parsed, doubts, files)
+            let built = parsed.map(|(config, named_files)| {
+                let users = config.lookup_keys;
+                (Generation::build(config, &issuers, &environment, previous.as_deref()), named_files, users)
+            });
+            (built, doubts, files)
         };
-        let (parsed, doubts, files) = self.off_thread(work).await?;
-        let (config, named_files) = parsed?;
+        let (built, doubts, files) = self.off_thread(work).await?;
+        let (generation, named_files, users) = built?;
         self.warn(&doubts);
-        let users = config.lookup_keys;
-        let generation = Generation::build(config, &self.issuers, &self.environment, previous);
         // Nothing can fail any more: only now are files read, keys fetched and tasks started.
         self.load_client_tls().await;
         if let Some(users) = &generation.directory.jwt_users {
