@@ -279,7 +279,7 @@ async fn route(
     answer.user_place = Some(user.place.to_string());
     answer.user = Some(user.name().to_owned());
     let missing = || (subject.shown_url(path), String::new());
-    if let Err(denial) = subject.check_address(user.ip_filter.as_ref()) {
+    if let Err(denial) = subject.check_address(user.ip_filter.as_deref()) {
         answer.notes.push("ip_filters of the user refuse the address".to_owned());
         return answer.deny_with(&denial.error(missing), user);
     }

@@ -431,7 +431,7 @@ impl Forward<'_, '_> {
 
     /// Whether the route has a retry left, which is taken then.
     fn may_retry(&self) -> bool {
-        let may = self.target.retry_budget.as_ref().is_none_or(RetryBudget::take);
+        let may = self.target.retry_budget.as_deref().is_none_or(RetryBudget::take);
         if !may {
             self.user.metrics.retries_over_budget.inc();
         }

@@ -9,6 +9,7 @@ mod carry_over;
 mod client_tls;
 mod jwt_users;
 mod serving;
+mod shared_rules;
 
 use std::fmt;
 use std::sync::Arc;

@@ -243,7 +243,7 @@ impl Proxy {
         let user = principal.user;
         let deadline = facts.started + self.shared.max_queue.as_std();
         let subject = self.shared.subject(facts.head, facts.client);
-        subject.check_address(user.ip_filter.as_ref()).map_err(|denial| self.denied(denial, user, facts))?;
+        subject.check_address(user.ip_filter.as_deref()).map_err(|denial| self.denied(denial, user, facts))?;
         // Who sends slowly holds no slot, and who waits for a slot of the user none that others need. A client that
         // waits for 100 Continue is asked for its body once it is admitted.
         let early = match facts.head.expect_continue() {

@@ -22,7 +22,7 @@ use crate::upstream::retry_budget::RetryBudget;
 use crate::upstream::timeouts::Timeouts;
 use vmkit::go_regex::GoRegex;
 
-/// One user, or `unauthorized_user`.
+/// One user, or `unauthorized_user`. What most users lack is boxed: there may be ten thousand of them.
 pub struct User {
     /// Where it stands in the config: `users[3]`, `b.yml:users[3]`, `unauthorized_user`.
     pub place: Box<str>,
@@ -32,8 +32,8 @@ pub struct User {
     pub metrics: Arc<UserMetrics>,
     /// Slots of requests at a time.
     pub limiter: Arc<Limiter>,
-    /// `url_map` conditions; the index is that of `routes`.
-    pub table: RouteTable,
+    /// `url_map` conditions; the index is that of `routes`. `None` without `url_map`.
+    pub table: Option<Box<RouteTable>>,
     /// Targets of `url_map`.
     pub routes: Vec<Route>,
     /// Target of `url_prefix`.
@@ -45,7 +45,7 @@ pub struct User {
     /// Whether a missing route shows the request.
     pub dump_request_on_errors: bool,
     /// Addresses that may use this user.
-    pub ip_filter: Option<UserIpFilter>,
+    pub ip_filter: Option<Box<UserIpFilter>>,
     /// Paths that are refused.
     pub deny_paths: DeniedPaths,
     /// Whether there is anything to proxy to.
@@ -104,7 +104,7 @@ pub struct Route {
     /// Paths that are refused although the entry matches them.
     pub deny_paths: DeniedPaths,
     /// Addresses that may use it.
-    pub ip_filter: Option<UserIpFilter>,
+    pub ip_filter: Option<Box<UserIpFilter>>,
 }
 
 /// Backends and everything that decides how requests reach them.
@@ -116,17 +116,17 @@ pub struct Target {
     /// Whether what a backend may have read is sent again only if its method is idempotent.
     pub retry_only_idempotent: bool,
     /// How many requests may be tried again; `None` = all.
-    pub retry_budget: Option<RetryBudget>,
+    pub retry_budget: Option<Box<RetryBudget>>,
     /// Args of the client that are added to equally named ones of the URL.
     pub merge_query_args: Vec<String>,
     /// Leading parts of the path that are cut off.
     pub drop_parts: usize,
     /// Limits of time that go before those of the flags.
     pub timeouts: Timeouts,
-    /// Edits of the request's headers.
-    pub request_rules: HeaderRules,
-    /// Edits of the reply's headers.
-    pub response_rules: ResponseRules,
+    /// Edits of the request's headers; targets with the same ones share them.
+    pub request_rules: Arc<HeaderRules>,
+    /// Edits of the reply's headers; targets with the same ones share them.
+    pub response_rules: Arc<ResponseRules>,
     /// Args that a form must not hold either, because the URL enforces them.
     pub protected_form_args: ProtectedArgs,
     /// Whether this is a `default_url`: its path is used as it is, and `request_path` is added.

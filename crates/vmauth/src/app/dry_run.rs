@@ -10,7 +10,7 @@ use vmkit::go_text::quote;
 use vmkit::service::Fatal;
 
 use super::{Start, config_path, inspection};
-use crate::config::{AuthConfig, Credential, KeySource, TargetSpec, UserSpec};
+use crate::config::{AuthConfig, Credential, KeySource, UserSpec};
 use crate::control::reload::of_files;
 use crate::lint::{Severity, counted};
 use crate::oidc::KeyLocation;
@@ -59,7 +59,8 @@ async fn missing_keys(start: &Start) -> usize {
 fn summary(files: &[ConfigFile], config: &AuthConfig, warnings: usize) -> String {
     let users = || config.users.iter().chain(&config.unauthorized_user);
     let routes: usize = users().map(|user| user.routes.len()).sum();
-    let hosts: BTreeSet<_> = users().flat_map(targets).flat_map(|target| &target.urls).map(|url| url.host()).collect();
+    let hosts: BTreeSet<_> =
+        users().flat_map(UserSpec::targets).flat_map(|target| &target.urls).map(|url| url.host()).collect();
     let anybody = if config.unauthorized_user.is_some() { " and unauthorized_user" } else { "" };
     let files = match files {
         [only] if only.name.is_empty() => String::new(),
@@ -72,8 +73,4 @@ fn summary(files: &[ConfigFile], config: &AuthConfig, warnings: usize) -> String
         counted(hosts.len(), "backend host"),
         counted(warnings, "warning")
     )
-}
-
-fn targets(user: &UserSpec) -> impl Iterator<Item = &TargetSpec> {
-    user.routes.iter().map(|route| &route.target).chain(&user.url_prefix).chain(&user.default_url)
 }

@@ -178,7 +178,7 @@ impl<'t> Builder<'t, '_> {
                         format!("more than {MAX_HASHES} hashes of one username: a wrong password costs all of them");
                     self.problems.push(context.stage, &context.place.field(field), text.mark, message, "remove some");
                 }
-                Some(Credential::PasswordHash { username, hash })
+                Some(Credential::PasswordHash { username, hash: Box::new(hash) })
             }
             Err(error) => {
                 let is_costly = matches!(error, HashError::TooCostly(_));

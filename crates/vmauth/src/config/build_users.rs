@@ -159,7 +159,7 @@ impl<'t> Builder<'t, '_> {
             }
             let Some(spec) = self.mtls(mtls, raw.damaged, context) else { return Vec::new() };
             self.refuse_duplicate("mtls", vec![mtls_name(&spec)], owner, context);
-            return vec![Credential::Mtls(spec)];
+            return vec![Credential::Mtls(Box::new(spec))];
         }
         let credentials = self.logins(raw, context);
         for credential in &credentials {
@@ -254,12 +254,12 @@ impl<'t> Builder<'t, '_> {
                     usize::try_from(limit).unwrap_or(usize::MAX)
                 }),
             routes,
-            url_prefix,
-            default_url,
+            url_prefix: url_prefix.map(Box::new),
+            default_url: default_url.map(Box::new),
             has_url_fields,
             access_log: raw.access_log.as_ref().map(|codes| AccessLogSpec { skip_status_codes: statuses(codes) }),
             dump_request_on_errors: raw.dump_request_on_errors,
-            ip_filters,
+            ip_filters: ip_filters.map(Box::new),
             deny_paths: self.deny_paths(raw.settings.deny_paths.as_ref(), place),
             tls: client_tls(raw, &self.inputs.defaults.backend_tls),
         }

@@ -90,7 +90,7 @@ impl AuthConfig {
     }
 }
 
-/// One entry of `users`, or `unauthorized_user`.
+/// One entry of `users`, or `unauthorized_user`. What most users lack is boxed: there may be ten thousand of them.
 #[derive(Debug)]
 pub struct UserSpec {
     /// Where it stands: `users[3]` or `unauthorized_user`.
@@ -109,9 +109,9 @@ pub struct UserSpec {
     /// `url_map`, in file order, without entries that can never match.
     pub routes: Vec<RouteSpec>,
     /// `url_prefix`: used when no route matches.
-    pub url_prefix: Option<TargetSpec>,
+    pub url_prefix: Option<Box<TargetSpec>>,
     /// `default_url`: used when there is no `url_prefix` either.
-    pub default_url: Option<TargetSpec>,
+    pub default_url: Option<Box<TargetSpec>>,
     /// Whether any of `url_prefix`, `url_map`, `default_url` is given; without, `unauthorized_user` serves nothing.
     pub has_url_fields: bool,
     /// Present = requests are logged.
@@ -119,7 +119,7 @@ pub struct UserSpec {
     /// Whether the 400 reply of a missing route shows the request.
     pub dump_request_on_errors: bool,
     /// Checked after the user is known.
-    pub ip_filters: Option<IpFilterSpec>,
+    pub ip_filters: Option<Box<IpFilterSpec>>,
     /// Normalised paths that are refused before routing (full match).
     pub deny_paths: Vec<Arc<GoRegex>>,
     /// TLS options of connections to the user's backends.
@@ -135,7 +135,7 @@ impl UserSpec {
     /// All its targets.
     pub fn targets(&self) -> impl Iterator<Item = &TargetSpec> {
         let routes = self.routes.iter().map(|route| &route.target);
-        routes.chain(&self.url_prefix).chain(&self.default_url)
+        routes.chain(self.url_prefix.as_deref()).chain(self.default_url.as_deref())
     }
 }
 
@@ -154,7 +154,7 @@ pub enum Credential {
         /// Never empty.
         username: String,
         /// What the password must fit.
-        hash: PasswordHash,
+        hash: Box<PasswordHash>,
     },
     /// `bearer_token`: as `Bearer T`, and as the user name of Basic auth with an empty password.
     Bearer(Secret),
@@ -165,7 +165,7 @@ pub enum Credential {
     /// `jwt`.
     Jwt(Box<JwtSpec>),
     /// `mtls`.
-    Mtls(MtlsSpec),
+    Mtls(Box<MtlsSpec>),
     /// `unauthorized_user`.
     None,
 }

@@ -159,8 +159,8 @@ pub(super) fn routes(user: &User, selected: Option<Selected>, input: &RouteInput
     };
     let mut rows: Vec<_> = user
         .table
-        .entries()
         .iter()
+        .flat_map(|table| table.entries())
         .take(last)
         .enumerate()
         .map(|(index, entry)| {

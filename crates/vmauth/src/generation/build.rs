@@ -14,6 +14,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::carry_over::{ByAddress, Collector, Discovered, Owner};
 use super::jwt_users::jwt_users;
+use super::shared_rules::SharedRules;
 use super::{BuildContext, Generation};
 use crate::admission::concurrency::most_of_one_user;
 use crate::admission::ip_filter::IpFilter;
@@ -26,7 +27,6 @@ use crate::config::{
 };
 use crate::oidc::Issuers;
 use crate::rewrite::form_body::ProtectedArgs;
-use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 use crate::rewrite::target_url::TargetUrl;
 use crate::route::matcher::{QueryArgMatcher, RouteMatcher, RouteTable};
 use crate::upstream::active_check::checks::Checks;
@@ -48,7 +48,8 @@ impl Generation {
         let carried = Collector::new(previous.map(|previous| &previous.carried));
         let is_shared = config.users.len() + usize::from(config.unauthorized_user.is_some()) > 1;
         let slots_of_one = if is_shared { most_of_one_user(context.max_concurrent) } else { usize::MAX };
-        let mut builder = Builder { context, cancel: &cancel, metrics: Set::new(), carried, slots_of_one };
+        let rules = SharedRules::default();
+        let mut builder = Builder { context, cancel: &cancel, metrics: Set::new(), carried, rules, slots_of_one };
         let jwt_users = jwt_users(&config, issuers);
         let (mut tokens, mut hashed) = (TokenUsers::default(), HashedUsersBuilder::default());
         let mut client_cert_users = ClientCertUsers::default();
@@ -61,7 +62,7 @@ impl Generation {
                     Credential::Basic { username, .. } => tokens.add_name(username),
                     Credential::PasswordHash { username, hash } => {
                         tokens.add_name(username);
-                        hashed.add_password(username, hash.clone(), index);
+                        hashed.add_password(username, (**hash).clone(), index);
                     }
                     Credential::BearerHash(digest) => hashed.add_token(*digest, index),
                     Credential::Bearer(_)
@@ -116,6 +117,7 @@ struct Builder<'a> {
     cancel: &'a CancellationToken,
     metrics: Set,
     carried: Collector<'a>,
+    rules: SharedRules,
     /// Slots that one user may take at most, so that several do not take all from each other.
     slots_of_one: usize,
 }
@@ -153,7 +155,7 @@ impl Builder<'_> {
                 headers: src_headers.into_iter().map(|header| (header.name, header.value)).collect(),
             });
             let target = Arc::new(self.target(&owner, target, tls_options, false));
-            let ip_filter = ip_filters.as_ref().map(ip_filter);
+            let ip_filter = ip_filters.as_ref().map(|spec| Box::new(ip_filter(spec)));
             routes.push(Route { number, target, deny_paths: DeniedPaths::new(deny_paths), ip_filter });
         }
         User {
@@ -161,13 +163,13 @@ impl Builder<'_> {
             display_name: spec.display_name,
             metrics,
             limiter,
-            table: RouteTable::new(matchers),
+            table: (!matchers.is_empty()).then(|| Box::new(RouteTable::new(matchers))),
             routes,
-            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(&owner, target, tls_options, false))),
-            default_url: spec.default_url.map(|target| Arc::new(self.target(&owner, target, tls_options, true))),
+            url_prefix: spec.url_prefix.map(|target| Arc::new(self.target(&owner, *target, tls_options, false))),
+            default_url: spec.default_url.map(|target| Arc::new(self.target(&owner, *target, tls_options, true))),
             access_log: spec.access_log.map(|log| AccessLog { skip_status_codes: log.skip_status_codes }),
             dump_request_on_errors: spec.dump_request_on_errors,
-            ip_filter: spec.ip_filters.as_ref().map(ip_filter),
+            ip_filter: spec.ip_filters.as_ref().map(|spec| Box::new(ip_filter(spec))),
             deny_paths: DeniedPaths::new(spec.deny_paths),
             has_url_fields: spec.has_url_fields,
             is_anonymous,
@@ -187,8 +189,8 @@ impl Builder<'_> {
             }
         }
         Target {
-            request_rules: HeaderRules::new(&spec.request_headers, spec.keep_original_host),
-            response_rules: ResponseRules::new(&spec.response_headers),
+            request_rules: self.rules.of_requests(&spec.request_headers, spec.keep_original_host),
+            response_rules: self.rules.of_replies(&spec.response_headers),
             backends: if spec.discover_backend_ips {
                 Backends::Discovered(self.discovery(owner, &spec, tls))
             } else {
@@ -203,7 +205,7 @@ impl Builder<'_> {
             },
             retry_status_codes: spec.retry_status_codes,
             retry_only_idempotent: spec.retry_only_idempotent,
-            retry_budget: spec.watching.retry_budget.map(RetryBudget::new),
+            retry_budget: spec.watching.retry_budget.map(|budget| Box::new(RetryBudget::new(budget))),
             merge_query_args: spec.merge_query_args,
             drop_parts: spec.drop_src_path_prefix_parts,
             timeouts: spec.timeouts,

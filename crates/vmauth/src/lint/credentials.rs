@@ -106,7 +106,7 @@ fn mtls_users<'i>(input: &'i Input<'_>) -> Vec<(&'i UserSpec, &'i MtlsSpec)> {
     let users = input.config.users.iter();
     users
         .filter_map(|user| match &user.credential {
-            Credential::Mtls(mtls) => Some((user, mtls)),
+            Credential::Mtls(mtls) => Some((user, &**mtls)),
             Credential::Basic { .. }
             | Credential::PasswordHash { .. }
             | Credential::Bearer(_)

@@ -18,8 +18,8 @@ fn users<'i>(input: &'i Input<'_>) -> impl Iterator<Item = &'i UserSpec> {
 /// All targets with the place of their URLs.
 fn targets(user: &UserSpec) -> impl Iterator<Item = (String, &TargetSpec)> {
     let routes = user.routes.iter().map(|route| (format!("{}.url_prefix", route.place), &route.target));
-    let own = user.url_prefix.iter().map(|target| (format!("{}.url_prefix", user.place), target));
-    let default = user.default_url.iter().map(|target| (format!("{}.default_url", user.place), target));
+    let own = user.url_prefix.as_deref().into_iter().map(|target| (format!("{}.url_prefix", user.place), target));
+    let default = user.default_url.as_deref().into_iter().map(|target| (format!("{}.default_url", user.place), target));
     routes.chain(own).chain(default)
 }
 
@@ -165,7 +165,7 @@ pub(super) fn never_ejects(rule: &'static Rule, input: &Input<'_>, findings: &mu
         }
     };
     for user in users(input) {
-        let mut inheriting: Vec<_> = user.url_prefix.iter().collect();
+        let mut inheriting: Vec<&TargetSpec> = user.url_prefix.as_deref().into_iter().collect();
         for route in &user.routes {
             match own(&route.place) {
                 Some(place) => find(&place, &[&route.target]),

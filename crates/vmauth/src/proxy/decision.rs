@@ -178,12 +178,12 @@ impl Subject<'_> {
         if user.deny_paths.contains(path.decoded()) {
             return (None, Err(path_denied()));
         }
-        let selected = match user.table.select(&self.route_input(path)) {
+        let selected = match user.table.as_ref().map_or(Ok(None), |table| table.select(&self.route_input(path))) {
             Ok(selected) => selected,
             Err(TooCostly) => return (None, Err(Denial::Costly)),
         };
         if let Some((index, route)) = selected.and_then(|index| Some((index, user.routes.get(index)?))) {
-            let outcome = match self.check_address(route.ip_filter.as_ref()) {
+            let outcome = match self.check_address(route.ip_filter.as_deref()) {
                 Err(denial) => Err(denial),
                 Ok(()) if route.deny_paths.contains(path.decoded()) => Err(path_denied()),
                 Ok(()) => Ok(&*route.target),

@@ -50,7 +50,7 @@ pub fn split_header(item: &str) -> Result<(&str, &str), HeaderRuleError> {
 }
 
 /// An item of a list of headers: what it names can be sent. An empty value deletes the header.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HeaderRule {
     name: Box<str>,
     value: Box<str>,

@@ -36,20 +36,32 @@ pub struct TargetUrl {
 /// What stands before the path of a socket, whose slashes are escaped: `http+unix://%2Frun%2Fapp.sock/path`.
 const UNIX: &str = "http+unix://";
 
-/// Everything but the host, which discovery replaces.
+/// Everything but the host, which discovery replaces. What most URLs lack is boxed: ten thousand users may have one each.
 struct Shape {
-    scheme: String,
-    /// Path of a unix socket, and the same as written.
-    socket: Option<(String, String)>,
+    scheme: Box<str>,
+    socket: Option<Box<Socket>>,
     /// As written.
-    path_text: String,
-    query_text: Option<String>,
+    path_text: Box<str>,
     /// Encoded path, and its length without one trailing slash.
     path: Box<[u8]>,
     trimmed: usize,
-    path_template: Option<PathTemplate>,
-    /// Encoded query with all arguments, placeholders as text.
-    whole: Query,
+    path_template: Option<Box<PathTemplate>>,
+    query: Option<Box<QueryShape>>,
+}
+
+/// Where a backend listens that has no address.
+#[derive(PartialEq, Eq)]
+struct Socket {
+    path: String,
+    written: String,
+}
+
+/// A query of the config.
+struct QueryShape {
+    /// As written.
+    text: Box<str>,
+    /// All arguments encoded, placeholders as text.
+    whole: Box<[u8]>,
     /// Encoded query of the arguments that are no placeholders, and those that are.
     literal: Query,
     templates: Vec<QueryTemplate>,
@@ -59,7 +71,7 @@ struct Shape {
     protected: ProtectedArgs,
 }
 
-/// An encoded query; `None` if there is no `?`.
+/// An encoded query; `None` if it has no argument.
 type Query = Option<Box<[u8]>>;
 
 /// What a request brings to its target.
@@ -85,7 +97,8 @@ impl TargetUrl {
         let path = percent::decode_path(written.as_bytes());
         match str::from_utf8(&path) {
             Ok(path) if path.starts_with('/') && !path.contains('\0') => {
-                Self::build(&format!("http://localhost{tail}"), Some((path.to_owned(), written.to_owned())))
+                let socket = Socket { path: path.to_owned(), written: written.to_owned() };
+                Self::build(&format!("http://localhost{tail}"), Some(Box::new(socket)))
             }
             _ => Err(TargetUrlError::new(
                 text,
@@ -94,31 +107,18 @@ impl TargetUrl {
         }
     }
 
-    fn build(text: &str, socket: Option<(String, String)>) -> Result<Self, TargetUrlError> {
+    fn build(text: &str, socket: Option<Box<Socket>>) -> Result<Self, TargetUrlError> {
         let url = super::go_url::parse(text)?;
-        let (whole, literal, templates, protected) = split_query(url.query);
-        let is_request_path = |name: &[u8]| *percent::decode_arg_leniently(name) == *REQUEST_PATH;
-        let default_literal = literal.as_ref().map(|query| {
-            let pieces = query.split(|b| *b == b'&').filter(|piece| !is_request_path(percent::split_arg(piece).0));
-            pieces.collect::<Vec<_>>().join(&b'&').into()
-        });
-        let default_templates = templates.iter().filter(|arg| !is_request_path(&arg.name)).cloned().collect();
         let mut path = Vec::new();
         percent::push_escaped(&mut path, url.path.as_bytes(), &percent::SHOWN_PATH);
         let shape = Shape {
-            path_template: PathTemplate::new(url.path),
-            path_text: url.path.to_owned(),
-            query_text: url.query.map(str::to_owned),
+            path_template: PathTemplate::new(url.path).map(Box::new),
+            path_text: url.path.into(),
             trimmed: path.strip_suffix(b"/").unwrap_or(&path).len(),
             path: path.into(),
-            scheme: if socket.is_some() { "http+unix".to_owned() } else { url.scheme },
+            scheme: if socket.is_some() { "http+unix".into() } else { url.scheme.into() },
             socket,
-            whole,
-            literal,
-            templates,
-            default_literal,
-            default_templates,
-            protected,
+            query: url.query.map(|query| Box::new(QueryShape::new(query))),
         };
         Ok(Self { host: url.host.into(), shape: Arc::new(shape) })
     }
@@ -130,12 +130,12 @@ impl TargetUrl {
 
     /// Path of the unix socket at which the backend listens, if it does.
     pub fn socket(&self) -> Option<&str> {
-        self.shape.socket.as_ref().map(|(path, _)| path.as_str())
+        self.shape.socket.as_ref().map(|socket| socket.path.as_str())
     }
 
     /// The authority as users wrote it.
     pub fn shown_host(&self) -> &str {
-        self.shape.socket.as_ref().map_or(&self.host, |(_, written)| written)
+        self.shape.socket.as_ref().map_or(&self.host, |socket| &socket.written)
     }
 
     /// Whether the backend is spoken to over TLS: `https` and `h2`.
@@ -191,7 +191,8 @@ impl TargetUrl {
 
     /// Whether a token's values are inserted anywhere.
     pub fn has_placeholders(&self) -> bool {
-        self.shape.path_template.is_some() || !self.shape.templates.is_empty()
+        let query = self.shape.query.as_ref();
+        self.shape.path_template.is_some() || query.is_some_and(|query| !query.templates.is_empty())
     }
 
     /// The same URL at another `host:port`, as found by discovery.
@@ -206,7 +207,7 @@ impl TargetUrl {
 
     /// Decoded arguments of the query as written, for checks of placeholders. Invalid ones are left out.
     pub fn decoded_query_args(&self) -> Vec<(String, String)> {
-        let text = self.shape.query_text.as_deref().unwrap_or_default();
+        let text = self.shape.query.as_ref().map_or("", |query| &query.text);
         let pieces = text.split('&').filter(|piece| !piece.is_empty() && !piece.contains(';'));
         let decode = |part| Some(String::from_utf8_lossy(&percent::decode_arg(part)?).into_owned());
         pieces
@@ -219,7 +220,8 @@ impl TargetUrl {
 
     /// Arguments that a form body must not hold either, `merge_args` excepted.
     pub fn protected_args(&self, merge_args: &[String]) -> ProtectedArgs {
-        self.shape.protected.with_merged(merge_args)
+        let none = ProtectedArgs::default();
+        self.shape.query.as_ref().map_or(&none, |query| &query.protected).with_merged(merge_args)
     }
 
     /// Appends path and query for the request line.
@@ -231,10 +233,12 @@ impl TargetUrl {
             input.path.push_from(out, offset, &percent::CLIENT_PATH);
         }
         let query_at = out.len();
-        let shape = &*self.shape;
-        match input.placeholders {
-            Some(values) => write_config_query(out, &shape.literal, &shape.templates, Some(values)),
-            None => write_config_query(out, &shape.whole, &[], None),
+        match (&self.shape.query, input.placeholders) {
+            (None, _) => {}
+            (Some(query), Some(values)) => {
+                write_config_query(out, query.literal.as_deref(), &query.templates, Some(values));
+            }
+            (Some(query), None) => write_config_query(out, Some(&query.whole), &[], None),
         }
         if let Some(query) = input.query {
             self.write_client_query(out, query_at, query, input.merge_args);
@@ -251,7 +255,9 @@ impl TargetUrl {
     ) {
         self.write_path(out, placeholders, false);
         let query_at = out.len();
-        write_config_query(out, &self.shape.default_literal, &self.shape.default_templates, placeholders);
+        if let Some(query) = &self.shape.query {
+            write_config_query(out, query.default_literal.as_deref(), &query.default_templates, placeholders);
+        }
         separate(out, query_at);
         out.extend_from_slice(REQUEST_PATH);
         out.push(b'=');
@@ -288,13 +294,16 @@ impl TargetUrl {
     }
 
     fn write_client_query(&self, out: &mut Vec<u8>, query_at: usize, query: &[u8], merge_args: &[String]) {
-        let protected = &self.shape.protected;
+        let protected = self.shape.query.as_ref().map(|query| &query.protected);
         let is_merged = |name: &[u8]| merge_args.iter().any(|merged| merged.as_bytes() == name);
         for piece in query.split(|b| *b == b'&') {
             if piece.is_empty() || !percent::is_valid(piece) {
                 continue;
             }
-            if !protected.is_empty() && protected.clashes(percent::split_arg(piece).0, is_merged) {
+            let clashes = |protected: &ProtectedArgs| {
+                !protected.is_empty() && protected.clashes(percent::split_arg(piece).0, is_merged)
+            };
+            if protected.is_some_and(clashes) {
                 continue;
             }
             separate(out, query_at);
@@ -315,7 +324,7 @@ fn separate(out: &mut Vec<u8>, query_at: usize) {
 /// Appends the query of the config with its `?`; a bare `?` is kept.
 fn write_config_query(
     out: &mut Vec<u8>,
-    literal: &Query,
+    literal: Option<&[u8]>,
     templates: &[QueryTemplate],
     placeholders: Option<&VmAccess>,
 ) {
@@ -334,30 +343,43 @@ fn write_config_query(
     }
 }
 
-/// The encoded query, its literal part, its placeholders and the names in it.
-fn split_query(query: Option<&str>) -> (Query, Query, Vec<QueryTemplate>, ProtectedArgs) {
-    let Some(query) = query else { return (None, None, Vec::new(), ProtectedArgs::default()) };
-    let (mut literal, mut templates) = (Vec::new(), Vec::new());
-    let mut protected = ProtectedArgs::default();
-    let encode = |text: &[u8]| {
-        let mut out = Vec::new();
-        percent::push_escaped(&mut out, text, &percent::CONFIG_QUERY);
-        out
-    };
-    for piece in query.as_bytes().split(|b| *b == b'&') {
-        // Some backends take `;` for a separator: what they would read behind it is protected as well.
-        for part in piece.split(|b| *b == b';').filter(|part| !part.is_empty()) {
-            protected.add(&percent::decode_arg_leniently(percent::split_arg(part).0));
+impl QueryShape {
+    fn new(text: &str) -> Self {
+        let (mut literal, mut templates) = (Vec::new(), Vec::new());
+        let mut protected = ProtectedArgs::default();
+        let encode = |text: &[u8]| {
+            let mut out = Vec::new();
+            percent::push_escaped(&mut out, text, &percent::CONFIG_QUERY);
+            out
+        };
+        for piece in text.as_bytes().split(|b| *b == b'&') {
+            // Some backends take `;` for a separator: what they would read behind it is protected as well.
+            for part in piece.split(|b| *b == b';').filter(|part| !part.is_empty()) {
+                protected.add(&percent::decode_arg_leniently(percent::split_arg(part).0));
+            }
+            let (name, value) = percent::split_arg(piece);
+            let decoded = percent::decode_arg(value).unwrap_or_default();
+            match str::from_utf8(&decoded).ok().and_then(Placeholder::of) {
+                Some(placeholder) => templates.push(QueryTemplate { name: encode(name).into(), placeholder }),
+                None => literal.push(encode(piece)),
+            }
         }
-        let (name, value) = percent::split_arg(piece);
-        let decoded = percent::decode_arg(value).unwrap_or_default();
-        match str::from_utf8(&decoded).ok().and_then(Placeholder::of) {
-            Some(placeholder) => templates.push(QueryTemplate { name: encode(name).into(), placeholder }),
-            None => literal.push(encode(piece)),
+        let literal: Query = if literal.is_empty() { None } else { Some(literal.join(&b'&').into()) };
+        let is_request_path = |name: &[u8]| *percent::decode_arg_leniently(name) == *REQUEST_PATH;
+        let default_literal = literal.as_ref().map(|query| {
+            let pieces = query.split(|b| *b == b'&').filter(|piece| !is_request_path(percent::split_arg(piece).0));
+            pieces.collect::<Vec<_>>().join(&b'&').into()
+        });
+        Self {
+            text: text.into(),
+            whole: encode(text.as_bytes()).into(),
+            default_templates: templates.iter().filter(|arg| !is_request_path(&arg.name)).cloned().collect(),
+            literal,
+            templates,
+            default_literal,
+            protected,
         }
     }
-    let joined = if literal.is_empty() { None } else { Some(literal.join(&b'&').into()) };
-    (Some(encode(query.as_bytes()).into()), joined, templates, protected)
 }
 
 impl fmt::Display for TargetUrl {
@@ -370,8 +392,8 @@ impl fmt::Display for TargetUrl {
             write!(f, "//{}", self.shown_host())?;
         }
         f.write_str(&shape.path_text)?;
-        match &shape.query_text {
-            Some(query) => write!(f, "?{query}"),
+        match &shape.query {
+            Some(query) => write!(f, "?{}", query.text),
             None => Ok(()),
         }
     }
@@ -390,7 +412,7 @@ impl PartialEq for TargetUrl {
             && self.shape.socket == other.shape.socket
             && self.shape.scheme == other.shape.scheme
             && self.shape.path_text == other.shape.path_text
-            && self.shape.query_text == other.shape.query_text
+            && self.shape.query.as_ref().map(|query| &query.text) == other.shape.query.as_ref().map(|query| &query.text)
     }
 }
 

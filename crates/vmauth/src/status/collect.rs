@@ -399,7 +399,10 @@ fn shown_user(user: &Served) -> User {
         .routes
         .iter()
         .enumerate()
-        .map(|(at, route)| shown_route(format!("url_map[{at}]"), user.table.criteria(at), &route.target))
+        .map(|(at, route)| {
+            let criteria = user.table.as_ref().map_or_else(String::new, |table| table.criteria(at));
+            shown_route(format!("url_map[{at}]"), criteria, &route.target)
+        })
         .collect();
     for (name, target) in [("url_prefix", &user.url_prefix), ("default_url", &user.default_url)] {
         if let Some(target) = target {
