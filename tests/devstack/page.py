@@ -9,6 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.browser import Browser  # noqa: E402
 
+SIDE_BY_SIDE = "(document.getElementById('agent').offsetTop === document.getElementById('store').offsetTop)"
+WIDTHS = "document.documentElement.scrollWidth + ' ' + [...document.querySelectorAll('.part')].map(part => part.offsetWidth)"
 PARTS = ("provider", "vmauth", "vmagent", "store")
 
 
@@ -73,6 +75,11 @@ def main():
                 browser.run(action)
             value = browser.wait(condition, 60)
             check(what, value is True, f"{value} for {condition}; the page says {browser.run('document.body.innerText')!r}")
+        check("its parts stand side by side", browser.run(SIDE_BY_SIDE), browser.run(WIDTHS))
+        browser.call("Emulation.setDeviceMetricsOverride", width=420, height=860, deviceScaleFactor=1, mobile=False)
+        value = browser.wait(f"!{SIDE_BY_SIDE} && document.documentElement.scrollWidth <= 420", 10)
+        check("a narrow window shows them below each other, and all of them", value is True, browser.run(WIDTHS))
+        browser.call("Emulation.setDeviceMetricsOverride", width=1120, height=860, deviceScaleFactor=1, mobile=False)
         # A refused query is a line of the console too, and the only one.
         faults = [fault for fault in browser.complaints if "query_range" not in fault]
         check("nothing is red in the console", not faults, faults)
