@@ -133,7 +133,8 @@ fn backends_may_end_connections_after_a_few_requests() {
         let taken: Vec<_> = (0..4).map_while(|_| peer.request()).collect();
         peer.go_away(taken.last().copied().unwrap_or_default());
         taken.into_iter().for_each(|stream| peer.reply(stream, "taken"));
-        assert_eq!(peer.request(), None, "no request follows on a connection that ends");
+        // What was on its way already is not taken.
+        while peer.request().is_some() {}
     });
     let proxy = start(&[&server], &["-retryOnlyIdempotent"]);
     let mut clients: Vec<_> = (0..20).map(|_| proxy.client()).collect();
