@@ -14,6 +14,7 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 
 pub(crate) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
@@ -93,6 +94,20 @@ impl Peer {
 
     pub(crate) fn go_away(&mut self, last: u32) {
         self.send(GOAWAY, 0, 0, &[last.to_be_bytes(), 0_u32.to_be_bytes()].concat());
+    }
+
+    /// Reads whole requests, giving windows back, and answers each.
+    pub(crate) fn answer_whole(&mut self) {
+        while let Some(frame) = self.next() {
+            if frame.kind == DATA && !frame.payload.is_empty() {
+                let more = (frame.payload.len() as u32).to_be_bytes();
+                self.send(WINDOW_UPDATE, 0, 0, &more);
+                self.send(WINDOW_UPDATE, 0, frame.stream, &more);
+            }
+            if matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
+                self.reply(frame.stream, "whole");
+            }
+        }
     }
 
     /// Answers everything until the proxy closes.

@@ -169,6 +169,27 @@ fn large_bodies_pass_the_windows() {
     assert_eq!(client.get("/").expect(200).body.len(), 3_000_000);
 }
 
+/// Many small messages at once, as a gRPC client sends them: the first ones come with the head of their request. The
+/// connection and its other streams live on, whether the backend keeps up or not.
+#[test]
+fn bursts_of_small_messages_pass() {
+    let backend = Backend::saying("ok");
+    let server = FrameServer::start(&[], |_, peer| peer.answer_whole());
+    for url in [backend.url(), server.url()] {
+        let proxy = Vmauth::start(&user_of_urls(&format!("\"{url}\""), ""), &[H2C]);
+        let mut client = Http2::connect(proxy.address);
+        for count in [200, 20_000] {
+            let mut begun = client.begin(request("POST", "/", &[("content-type", "application/grpc")]), false);
+            for _ in 0..count {
+                begun.body.send_data(Bytes::from_static(b"\0\0\0\0\x05hello"), false).expect("sent");
+            }
+            begun.body.send_data(Bytes::new(), true).expect("sent");
+            client.answer(begun).expect("an answer").expect(200);
+        }
+        proxy.expect_metrics(&[("user.request_errors_total", 0.0), ("reason.client_canceled", 0.0)]);
+    }
+}
+
 #[test]
 fn replies_without_a_body() {
     let backend = Backend::with(|request| match &request.target[..] {

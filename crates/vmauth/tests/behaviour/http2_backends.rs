@@ -6,6 +6,7 @@ use std::time::Duration;
 use testkit::{Backend, Client, Gate, Reply, eventually};
 
 use crate::frames::{DATA, END_HEADERS, END_STREAM, FrameServer, HEADERS, Peer, RST_STREAM, STATUS_200};
+use crate::http2_client::{Http2, request};
 use crate::vmauth::{AUTH, Vmauth, user_of_urls};
 
 const INTERNAL_ERROR: u32 = 2;
@@ -402,4 +403,35 @@ fn a_slow_client_holds_up_nobody() {
         assert_eq!(proxy.client().get("/", &[AUTH]).expect(200).text(), "quick");
     }
     assert_eq!(server.connections(), 1);
+}
+
+/// What clients do not take may come in frames of a few bytes: the connection lives on, and everybody else's requests.
+#[test]
+fn slow_clients_of_small_messages_hold_up_nobody() {
+    const SLOW: usize = 6;
+    let window = 128 * 1024;
+    let (told, sent) = mpsc::channel();
+    let server = FrameServer::start(&[], move |_, peer| {
+        for _ in 0..SLOW {
+            let Some(slow) = peer.request() else { return };
+            peer.head(slow);
+            for _ in 0..window / 8 {
+                peer.send(DATA, 0, slow, b"message\n");
+            }
+        }
+        let _ = told.send(());
+        peer.answer_all("quick");
+    });
+    let proxy = start(&[&server], &["-http2.h2c"]);
+    // By a window of nothing: sockets take more than these messages are.
+    let mut settings = h2::client::Builder::new();
+    settings.initial_window_size(0);
+    let mut client = Http2::connect_with(proxy.address, &settings);
+    let _slow: Vec<_> = (0..SLOW).map(|_| client.begin(request("GET", "/slow", &[]), true)).collect();
+    sent.recv_timeout(LIMIT).expect("all are at the backend");
+    for _ in 0..20 {
+        assert_eq!(proxy.client().get("/", &[AUTH]).expect(200).text(), "quick");
+    }
+    assert_eq!(server.connections(), 1);
+    proxy.expect_metrics(&[("user.request_errors_total", 0.0), ("reason.client_canceled", 0.0)]);
 }

@@ -24,6 +24,7 @@ mod metered_io;
 mod ping;
 mod server;
 mod server_stream;
+mod small_frames;
 mod websocket;
 
 pub use client::Http2Client;

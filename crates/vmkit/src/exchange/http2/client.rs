@@ -28,6 +28,9 @@ const MAX_STREAMS: usize = 100;
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// All streams of a connection together: one that is not read must not stop the others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
+/// What DATA frames of a few bytes may cost until clients have taken them: each takes 256 bytes. Beyond that the connection
+/// ends with all its streams; the codec's default is used up by the windows of two or three clients that do not read.
+const SMALL_FRAMES: usize = 64 * 1024 * 1024;
 /// Bytes of a request that wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Names and values of a reply's head, with 32 bytes a field (RFC 9113 §6.5.2).
@@ -66,6 +69,7 @@ fn settings() -> h2::client::Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
         .reset_stream_duration(Duration::from_secs(1))
         // Every request that its client cancels counts as one when the backend answers it too late; the connection would

@@ -12,10 +12,12 @@ use std::cell::{Cell, RefCell};
 use tokio::time::Instant;
 
 use super::super::head_budget::{HeadBudget, HeadClaim};
+use super::small_frames::SmallFrames;
 
 /// `PRI * HTTP/2.0 …`, the first bytes of a client (RFC 9113 §3.4).
 pub(in super::super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER: usize = 9;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
 /// Frames without content that a client may send at once.
@@ -38,6 +40,8 @@ pub(super) enum Excess {
     Resets,
     /// Unfinished heads, over all connections.
     Heads,
+    /// DATA frames of a few bytes that wait to be read, over all connections.
+    SmallFrames,
 }
 
 /// Kinds of frames that matter here (RFC 9113 §6).
@@ -87,11 +91,14 @@ pub(super) struct FrameMeter {
     bytes: Cell<u32>,
     filled: Cell<Instant>,
     excess: Cell<Option<Excess>>,
+    /// DATA frames that nobody has read.
+    pub(super) small: SmallFrames,
 }
 
 impl FrameMeter {
-    /// An account that claims so many bytes of `heads` for each unfinished head.
-    pub(super) fn new(heads: HeadBudget, open_block_size: usize) -> Self {
+    /// An account that claims so many bytes of `heads` for each unfinished head, and of `windows` for small frames that
+    /// wait.
+    pub(super) fn new(heads: HeadBudget, windows: HeadBudget, open_block_size: usize) -> Self {
         Self {
             heads,
             open_block_size,
@@ -107,6 +114,7 @@ impl FrameMeter {
             bytes: Cell::new(0),
             filled: Cell::new(Instant::now()),
             excess: Cell::new(None),
+            small: SmallFrames::new(windows),
         }
     }
 
@@ -174,10 +182,16 @@ impl FrameMeter {
     }
 
     fn begin_frame(&self, header: [u8; FRAME_HEADER]) {
-        let [high, middle, low, kind, ..] = header;
-        self.payload_left.set(usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low));
+        let [high, middle, low, kind, flags, stream @ ..] = header;
+        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        self.payload_left.set(length);
         match Kind::of(kind) {
-            Kind::Data => self.earn(PER_DATA),
+            Kind::Data => {
+                self.earn(PER_DATA);
+                if flags & END_STREAM == 0 && !self.small.arrived(u32::from_be_bytes(stream), length) {
+                    self.excess.set(Some(Excess::SmallFrames));
+                }
+            }
             Kind::Headers | Kind::Continuation => self.in_block.set(true),
             Kind::Reset => self.spend(&self.resets, Excess::Resets),
             Kind::GoAway => {}
@@ -236,7 +250,7 @@ mod tests {
     }
 
     fn meter() -> FrameMeter {
-        let meter = FrameMeter::new(HeadBudget::default(), 1);
+        let meter = FrameMeter::new(HeadBudget::default(), HeadBudget::default(), 1);
         assert!(meter.read(PREFACE));
         meter
     }
@@ -297,7 +311,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn open_blocks_are_counted_over_all_connections() {
         let budget = HeadBudget::new(1, 100);
-        let (one, two) = (FrameMeter::new(budget.clone(), 60), FrameMeter::new(budget, 60));
+        let (one, two) = (
+            FrameMeter::new(budget.clone(), HeadBudget::default(), 60),
+            FrameMeter::new(budget, HeadBudget::default(), 60),
+        );
         assert!(one.read(PREFACE) && two.read(PREFACE));
         assert!(one.read(&frame(0x1, 0, b"abc")));
         assert!(!two.read(&frame(0x1, 0, b"abc")));

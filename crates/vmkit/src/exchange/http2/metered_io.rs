@@ -20,11 +20,37 @@ pub(super) struct MeteredIo {
     /// Read before and not given to the codec yet.
     received: Vec<u8>,
     link: Rc<Link>,
+    /// Whether others have run since the last read.
+    has_paused: bool,
 }
+
+/// What is read at once while many small frames wait: no more of them than an exchange passes on in one turn.
+const SLOW_READ: usize = 2048;
 
 impl MeteredIo {
     pub(super) fn new(wire: Wire, received: Vec<u8>, link: Rc<Link>) -> Self {
-        Self { wire, received, link }
+        Self { wire, received, link, has_paused: false }
+    }
+
+    /// Reads a little, after the exchanges have had their turn: the codec would read all there is before they run.
+    fn poll_slowly(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.has_paused = !self.has_paused;
+        if self.has_paused {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut piece = [0; SLOW_READ];
+        let room = buf.remaining().min(SLOW_READ);
+        if self.received.is_empty() {
+            let mut part = ReadBuf::new(piece.get_mut(..room).unwrap_or_default());
+            ready!(Pin::new(&mut self.wire).poll_read(cx, &mut part))?;
+            buf.put_slice(part.filled());
+        } else {
+            let n = self.received.len().min(room);
+            buf.put_slice(self.received.get(..n).unwrap_or_default());
+            self.received.drain(..n);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -43,7 +69,9 @@ impl AsyncRead for MeteredIo {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        if io.received.is_empty() {
+        if io.link.meter.small.are_many() {
+            ready!(io.poll_slowly(cx, buf))?;
+        } else if io.received.is_empty() {
             ready!(Pin::new(&mut io.wire).poll_read(cx, buf))?;
         } else {
             let n = io.received.len().min(buf.remaining());

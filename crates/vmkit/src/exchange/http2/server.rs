@@ -30,6 +30,7 @@ use super::fields::read_request;
 use super::frame_meter::FrameMeter;
 use super::metered_io::MeteredIo;
 use super::server_stream::{Http2Body, Http2Reply, Link, split};
+use super::small_frames::MOST_UNREAD;
 use super::websocket::WebSocket;
 
 /// Time for the preface and for each header block.
@@ -97,7 +98,7 @@ impl Http2Server {
     /// Serves a connection until it ends; `received` is what was read of it before.
     pub async fn serve(self, wire: Wire, received: Vec<u8>, exchanges: Rc<dyn Exchanges>) {
         let list = self.settings.max_head.min(MAX_HEADER_LIST);
-        let meter = FrameMeter::new(self.settings.heads.clone(), 4 * list);
+        let meter = FrameMeter::new(self.settings.heads.clone(), self.settings.windows.clone(), 4 * list);
         let link = Rc::new(Link { meter, stats: wire.stats(), write_limit: wire.write_limit() });
         let mut builder = Builder::new();
         builder
@@ -106,6 +107,7 @@ impl Http2Server {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(FIRST_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
+            .data_frame_budget(MOST_UNREAD)
             .max_local_error_reset_streams(Some(MOST_BROKEN_STREAMS))
             .max_concurrent_reset_streams(KNOWN_RESETS)
             .reset_stream_duration(KNOWN_RESET_TIME)
@@ -306,7 +308,9 @@ impl Driver {
             return response.send_reset(Reason::REFUSED_STREAM);
         }
         let (parts, body) = request.into_parts();
-        if !body.is_end_stream() {
+        let has_body = !body.is_end_stream();
+        self.link.meter.small.accepted(body.stream_id().as_u32(), has_body);
+        if has_body {
             self.widen();
         }
         let (mut body, mut reply) = split(response, body, self.link.clone());

@@ -88,6 +88,7 @@ pub(super) struct Http2Reply {
 pub(super) struct Http2Body {
     stream: Rc<RefCell<Stream>>,
     body: H2Body,
+    link: Rc<Link>,
     piece: Bytes,
     trailers: Option<HeaderList>,
     done: bool,
@@ -104,6 +105,7 @@ pub(super) fn split(response: SendResponse<Bytes>, body: H2Body, link: Rc<Link>)
     let reading = Http2Body {
         stream: stream.clone(),
         body,
+        link: link.clone(),
         piece: Bytes::new(),
         trailers: None,
         done,
@@ -245,6 +247,12 @@ impl Http2Body {
     }
 }
 
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        self.link.meter.small.closed(self.body.stream_id().as_u32());
+    }
+}
+
 impl RecvStream for Http2Body {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<bool>, BodyError>> {
         self.give_back();
@@ -256,6 +264,9 @@ impl RecvStream for Http2Body {
             self.piece = piece.map_err(|error| body_error(&error))?;
             if !self.piece.is_empty() {
                 self.done = self.body.is_end_stream();
+                if !self.done {
+                    self.link.meter.small.taken(self.body.stream_id().as_u32(), self.piece.len());
+                }
                 return Poll::Ready(Ok(Some(self.done)));
             }
         }

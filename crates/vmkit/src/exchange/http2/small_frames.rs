@@ -1,0 +1,168 @@
+//! What small DATA frames cost while nobody has read them: the codec keeps each by itself, in about 256 bytes, however
+//! little it carries (a client that streams messages of a few bytes sends thousands within its window).
+//!
+//! Windows bound bytes, not frames. So the frames are counted here as they arrive, until the exchange takes them or gives
+//! its body up. A few are free; what goes beyond is claimed from the memory for windows of all connections, and a client
+//! for which nothing is left has done too much. The codec's own limit, which ends the connection with all its streams,
+//! comes far behind what a window of ordinary messages holds.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::super::head_budget::{HeadBudget, HeadClaim};
+
+/// What the codec takes for one frame; larger ones are paid for by their window.
+const FRAME_COST: usize = 256;
+/// The most that one connection may have unread: the window of a stream in messages of 8 bytes.
+pub(super) const MOST_UNREAD: usize = 8 * 1024 * 1024;
+/// As good as free.
+const FREE: usize = 25_600;
+/// How much is claimed at once.
+const STEP: usize = 128 * 1024;
+/// With more than this the exchanges shall run before more is read.
+const MANY: usize = 256 * 1024;
+
+/// The unread small frames of one connection.
+#[derive(Debug)]
+pub(super) struct SmallFrames {
+    budget: HeadBudget,
+    /// Of streams with a body that somebody reads, and of those that nobody has accepted yet.
+    streams: RefCell<HashMap<u32, usize, RandomState>>,
+    /// The last stream that was accepted.
+    accepted: Cell<u32>,
+    unread: Cell<usize>,
+    claimed: Cell<usize>,
+    claim: RefCell<Option<HeadClaim>>,
+}
+
+impl SmallFrames {
+    /// None yet; `budget` is the memory for windows.
+    pub(super) fn new(budget: HeadBudget) -> Self {
+        Self {
+            budget,
+            streams: RefCell::default(),
+            accepted: Cell::new(0),
+            unread: Cell::new(0),
+            claimed: Cell::new(0),
+            claim: RefCell::default(),
+        }
+    }
+
+    /// Whether reading on would pile up more than there is already.
+    pub(super) fn are_many(&self) -> bool {
+        self.unread.get() > MANY
+    }
+
+    /// A frame with so many bytes that does not end its stream has arrived. False when there is no memory for it.
+    pub(super) fn arrived(&self, stream: u32, length: usize) -> bool {
+        let cost = cost(length);
+        if cost == 0 {
+            return true;
+        }
+        let mut streams = self.streams.borrow_mut();
+        let known = match streams.get_mut(&stream) {
+            Some(known) => known,
+            None if stream > self.accepted.get() => streams.entry(stream).or_default(),
+            // Nobody reads it any more, and the codec does not keep it.
+            None => return true,
+        };
+        *known += cost;
+        let unread = self.unread.get() + cost;
+        self.unread.set(unread);
+        unread <= FREE + self.claimed.get() || self.claim_more()
+    }
+
+    fn claim_more(&self) -> bool {
+        let mut claim = self.claim.borrow_mut();
+        let is_left = match &mut *claim {
+            Some(claim) => claim.grow(STEP),
+            None => {
+                *claim = self.budget.claim(STEP);
+                claim.is_some()
+            }
+        };
+        if is_left {
+            self.claimed.set(self.claimed.get() + STEP);
+        }
+        is_left
+    }
+
+    /// A stream was accepted.
+    pub(super) fn accepted(&self, stream: u32, has_body: bool) {
+        self.accepted.set(stream);
+        if has_body {
+            self.streams.borrow_mut().entry(stream).or_default();
+        }
+    }
+
+    /// A frame with so many bytes was read.
+    pub(super) fn taken(&self, stream: u32, length: usize) {
+        let cost = cost(length);
+        if cost > 0
+            && let Some(known) = self.streams.borrow_mut().get_mut(&stream)
+        {
+            let taken = cost.min(*known);
+            *known -= taken;
+            self.reduce(taken);
+        }
+    }
+
+    /// Nobody reads this stream any more.
+    pub(super) fn closed(&self, stream: u32) {
+        let mut streams = self.streams.borrow_mut();
+        if !streams.is_empty() {
+            self.reduce(streams.remove(&stream).unwrap_or_default());
+        }
+    }
+
+    fn reduce(&self, taken: usize) {
+        let unread = self.unread.get().saturating_sub(taken);
+        self.unread.set(unread);
+        if unread == 0 && self.claimed.get() > 0 {
+            self.claimed.set(0);
+            self.claim.replace(None);
+        }
+    }
+}
+
+fn cost(length: usize) -> usize {
+    if length == 0 { 0 } else { FRAME_COST.saturating_sub(length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unread_is_claimed_and_given_back() {
+        let budget = HeadBudget::new(1, STEP);
+        let one = SmallFrames::new(budget.clone());
+        let free = FREE / (FRAME_COST - 6);
+        // Before the stream is accepted.
+        assert!((0..free).all(|_| one.arrived(1, 6)));
+        assert!(budget.claim(1).is_some(), "nothing is claimed");
+        one.accepted(1, true);
+        let more = STEP / (FRAME_COST - 6);
+        assert!((0..more).all(|_| one.arrived(1, 6)) && !one.are_many());
+        assert!(budget.claim(1).is_none());
+        assert!((0..2).any(|_| !one.arrived(1, 6)), "no memory is left");
+        (0..free + more + 2).for_each(|_| one.taken(1, 6));
+        assert!(budget.claim(STEP).is_some(), "all is given back");
+        assert!(one.arrived(1, 6));
+        one.closed(1);
+        assert_eq!(one.unread.get(), 0);
+    }
+
+    #[test]
+    fn only_what_the_codec_keeps_is_counted() {
+        let all = SmallFrames::new(HeadBudget::default());
+        all.accepted(3, false);
+        all.accepted(5, true);
+        all.closed(5);
+        assert!([(1, 9), (3, 9), (5, 9), (7, 0), (7, 256)].into_iter().all(|(stream, n)| all.arrived(stream, n)));
+        assert_eq!(all.unread.get(), 0);
+        assert!((0..2000).all(|_| all.arrived(7, 9)) && all.are_many());
+    }
+}
