@@ -68,6 +68,19 @@ fn another_connection_when_the_streams_are_used_up() {
     assert_eq!(server.connections(), 3);
 }
 
+/// A backend that allows no streams is as good as none, says the log, and is not connected to twice for one request.
+#[test]
+fn a_backend_without_streams_is_left_for_another_one() {
+    let none = FrameServer::start(&[(MAX_STREAMS, 0)], |_, peer| assert_eq!(peer.next(), None));
+    let sound = FrameServer::start(&[], |_, peer| peer.answer_all("sound"));
+    let proxy = start(&[&none, &sound], &["-loadBalancingPolicy=first_available", "-failTimeout=1h"]);
+    for _ in 0..3 {
+        assert_eq!(asking(&proxy, "/").reply().expect(200).text(), "sound");
+    }
+    proxy.program.wait_log(0, "the backend takes no requests on the connection that was just opened");
+    assert_eq!(none.connections(), 1);
+}
+
 #[test]
 fn cancelled_requests_do_not_end_the_connection() {
     let (told, seen) = mpsc::channel();

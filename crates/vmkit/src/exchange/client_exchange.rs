@@ -269,21 +269,28 @@ impl ReplyReader {
     }
 }
 
-/// A stream of a connection that is gone.
+/// A stream of a connection that is gone, or has room for none.
 #[derive(Debug)]
 struct Closed;
 
+impl Closed {
+    fn error() -> io::Error {
+        io::Error::other("the backend takes no requests on the connection that was just opened")
+    }
+}
+
 impl SendStream for Closed {
     fn head(&mut self, _: &HeadOut<'_>, _: &HeaderList) -> io::Result<()> {
-        Err(io::ErrorKind::NotConnected.into())
+        // What follows says why not.
+        Ok(())
     }
 
     fn poll_send(&mut self, _: &mut Context<'_>, _: &[u8], _: bool) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+        Poll::Ready(Err(Self::error()))
     }
 
     fn poll_trailers(&mut self, _: &mut Context<'_>, _: &HeaderList) -> Poll<io::Result<()>> {
-        Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+        Poll::Ready(Err(Self::error()))
     }
 }
 
