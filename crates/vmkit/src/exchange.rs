@@ -63,7 +63,7 @@ pub use reply_writer::ReplyWriter;
 pub use request_body::RequestBody;
 pub use request_head::{MAX_HEADERS, RequestHead, RequestParts};
 pub use response_head::{ResponseHead, ResponseParts};
-pub use server_codec::{Exchanges, ServerCodec};
+pub use server_codec::{Exchanges, ServerCodec, StreamExchange};
 pub use status::reason;
 pub use stream::{ClientCodec, PeerWatch, RecvReply, RecvStream, SendStream, SharedConnection};
 pub use wire::{Stream, Wire, WireStats};

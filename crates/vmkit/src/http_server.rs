@@ -23,6 +23,7 @@ mod pages;
 mod placement;
 mod pprof_routes;
 mod request_text;
+mod reused_futures;
 mod threads;
 mod worker;
 

@@ -4,6 +4,7 @@
 //! server.rs         one connection of a client: its streams, its limits, its end
 //! server_stream.rs  one exchange: the body that is read, the reply that is sent
 //! exchange_tasks.rs tasks that serve one exchange of a connection after another
+//! held_heads.rs     the heads that a connection holds
 //! websocket.rs      extended CONNECT as an upgrade of HTTP/1 (RFC 8441)
 //! frame_meter.rs    what no stream holds is bounded here; metered_io.rs lets all bytes pass it
 //! client.rs         one connection to a backend, with its first frames (greeting.rs), its end (life.rs) and pings (ping.rs)
@@ -19,6 +20,7 @@ mod exchange_tasks;
 pub(super) mod fields;
 mod frame_meter;
 mod greeting;
+mod held_heads;
 mod life;
 mod metered_io;
 mod ping;

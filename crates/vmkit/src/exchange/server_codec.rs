@@ -14,15 +14,22 @@ use super::request_head::RequestHead;
 use super::stream::RecvStream;
 use super::wire::Wire;
 
+/// One exchange that a client has begun on a stream.
+#[derive(Debug)]
+pub struct StreamExchange<B: ?Sized = dyn RecvStream> {
+    /// What is asked.
+    pub head: RequestHead,
+    /// What is answered.
+    pub reply: ReplyWriter,
+    /// The body of the request.
+    pub body: B,
+}
+
 /// Where a codec of the client's side brings its exchanges.
 pub trait Exchanges {
-    /// Serves one exchange to its end: built-in routes, then the application. Dropping the future ends the exchange.
-    fn serve<'a>(
-        &'a self,
-        head: &'a RequestHead,
-        body: &'a mut dyn RecvStream,
-        reply: &'a mut ReplyWriter,
-    ) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+    /// Serves one exchange to its end: built-in routes, then the application; what is left of it comes back. Dropping the
+    /// future ends the exchange.
+    fn serve(self: Rc<Self>, exchange: Box<StreamExchange>) -> Pin<Box<dyn Future<Output = Box<StreamExchange>>>>;
     /// Answers a request that the codec has refused.
     fn refuse<'a>(&'a self, error: HeadError, reply: &'a mut ReplyWriter) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
     /// The connection ends because the client has broken the rules of its protocol.

@@ -3,7 +3,7 @@
 //! A malformed request is answered here and never reaches the application; the connection then closes, because
 //! nobody knows where the next request would start.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +17,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::reused_futures::ReusedFutures;
 use super::{Client, Handler, Listener, Request, Shared, builtin_routes};
 use crate::exchange::{
     Deadline, Draining, Exchange, Exchanges, HeadError, HeaderList, Http1Server, Http2Server, Http2Settings, NoRequest,
-    RecvStream, ReplyWriter, RequestBody, RequestHead, Stream, Wire, reason,
+    ReplyWriter, RequestBody, Stream, StreamExchange, Wire, reason,
 };
 use crate::net::proxy_protocol::{self, Parsed};
 use crate::tls::client_identity::Subject;
@@ -31,6 +32,8 @@ use crate::tls::{handshake_error, plain_http_on_tls};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Deadlines of streams that a worker keeps.
+const MOST_DEADLINES: usize = 64;
 
 /// What all connections of a worker share.
 pub(super) struct Context<H> {
@@ -38,11 +41,18 @@ pub(super) struct Context<H> {
     pub(super) handler: H,
     /// Begins when connections are to be closed after their current reply.
     pub(super) draining: Rc<Draining>,
+    streams: Rc<ReusedFutures<OnStream<H>, Box<StreamExchange>>>,
+    /// Those that no stream has: to arm a timer for each stream costs more than to move one.
+    deadlines: RefCell<Vec<Deadline>>,
 }
 
-impl<H> Context<H> {
+/// An exchange on a stream, and its connection.
+type OnStream<H> = (Rc<Connection<H>>, Box<StreamExchange>);
+
+impl<H: Handler> Context<H> {
     pub(super) fn new(shared: Arc<Shared>, handler: H) -> Self {
-        Self { shared, handler, draining: Rc::default() }
+        let streams = Rc::new(ReusedFutures::new(serve_stream));
+        Self { shared, handler, draining: Rc::default(), streams, deadlines: RefCell::default() }
     }
 }
 
@@ -185,19 +195,9 @@ impl<H: Handler> Connection<H> {
 }
 
 impl<H: Handler> Exchanges for Connection<H> {
-    fn serve<'a>(
-        &'a self,
-        head: &'a RequestHead,
-        body: &'a mut dyn RecvStream,
-        reply: &'a mut ReplyWriter,
-    ) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
-        Box::pin(async move {
-            let now = Instant::now();
-            let mut deadline = Deadline::new(now + HEAD_TIMEOUT);
-            deadline.set(None);
-            let exchange = Exchange { head, body: RequestBody::stream(body, head.body()), reply };
-            self.serve_exchange(exchange, &mut deadline, now).await;
-        })
+    fn serve(self: Rc<Self>, exchange: Box<StreamExchange>) -> Pin<Box<dyn Future<Output = Box<StreamExchange>>>> {
+        let streams = self.context.streams.clone();
+        Box::pin(streams.call((self, exchange)))
     }
 
     fn refuse<'a>(&'a self, error: HeadError, reply: &'a mut ReplyWriter) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
@@ -220,6 +220,23 @@ impl<H: Handler> Exchanges for Connection<H> {
     fn set_idle(&self, idle: bool) {
         self.idle.set(idle);
     }
+}
+
+/// Serves one exchange on a stream.
+async fn serve_stream<H: Handler>((connection, mut exchange): OnStream<H>) -> Box<StreamExchange> {
+    let now = Instant::now();
+    let kept = connection.context.deadlines.borrow_mut().pop();
+    let mut deadline = kept.unwrap_or_else(|| Deadline::new(now + HEAD_TIMEOUT));
+    deadline.set(None);
+    let StreamExchange { head, reply, body } = &mut *exchange;
+    let body = RequestBody::stream(body, head.body());
+    connection.serve_exchange(Exchange { head, body, reply }, &mut deadline, now).await;
+    let mut deadlines = connection.context.deadlines.borrow_mut();
+    if deadlines.len() < MOST_DEADLINES {
+        deadlines.push(deadline);
+    }
+    drop(deadlines);
+    exchange
 }
 
 /// The next request head; `None` when it does not come in time.

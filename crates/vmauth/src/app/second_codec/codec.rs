@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use vmkit::exchange::{
     BodyError, ClientCodec, Exchanges, HeadOut, HeaderList, RecvReply, RecvStream, ReplyError, ReplyWriter,
-    RequestHead, RequestParts, ResponseHead, ResponseParts, SendStream, ServerCodec, SharedConnection, Wire,
+    RequestHead, RequestParts, ResponseHead, ResponseParts, SendStream, ServerCodec, SharedConnection, StreamExchange,
+    Wire,
 };
 
 use super::frames::{Fields, Frame, Kind, Mux};
@@ -209,8 +210,8 @@ impl ServerCodec for Frames {
                 if let Err(error) = built {
                     return exchanges.refuse(error, &mut reply).await;
                 }
-                let mut body = Receive::new(&mux, stream);
-                exchanges.serve(&head, &mut body, &mut reply).await;
+                let body = Receive::new(&mux, stream);
+                exchanges.serve(Box::new(StreamExchange { head, reply, body })).await;
             });
         }))
     }

@@ -96,8 +96,8 @@ impl<E: 'static, S: Serve<E>> ExchangeTasks<E, S> {
         let waiting = self.shared.waiting.borrow_mut().pop();
         if let Some(seat) = waiting {
             seat.next.replace(next);
-            if let Some(waker) = seat.waker.take() {
-                waker.wake();
+            if let Some(waker) = &*seat.waker.borrow() {
+                waker.wake_by_ref();
             }
             return;
         }
@@ -144,7 +144,11 @@ impl<E> Seat<E> {
         match self.next.take() {
             Some(next) => Poll::Ready(next),
             None => {
-                self.waker.replace(Some(cx.waker().clone()));
+                // Hardly ever another task's: a seat belongs to one.
+                let mut waker = self.waker.borrow_mut();
+                if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    *waker = Some(cx.waker().clone());
+                }
                 Poll::Pending
             }
         }

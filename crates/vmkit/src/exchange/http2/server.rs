@@ -4,7 +4,6 @@
 //! when the worker drains, or because the client has done too much. It says so by GOAWAY, serves what was begun, and
 //! closes. All that a client can make the server keep is bounded here: streams, heads, windows, unfinished frames, time.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -22,12 +21,13 @@ use super::super::head_budget::{HeadBudget, HeadClaim};
 use super::super::head_error::HeadError;
 use super::super::reply_writer::ReplyWriter;
 use super::super::request_head::{RequestHead, RequestParts};
-use super::super::server_codec::{Exchanges, ServerCodec};
+use super::super::server_codec::{Exchanges, ServerCodec, StreamExchange};
 use super::super::stream::RecvStream;
 use super::super::wire::Wire;
 use super::exchange_tasks::{ExchangeTasks, Serve};
 use super::fields::read_request;
 use super::frame_meter::FrameMeter;
+use super::held_heads::HeldHeads;
 use super::metered_io::MeteredIo;
 use super::server_stream::{Http2Body, Http2Reply, Link, split};
 use super::small_frames::MOST_UNREAD;
@@ -50,10 +50,6 @@ const WINDOW: u32 = 1024 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 /// Largest list of fields: their names and values and 32 bytes for each (RFC 9113 §6.5.2).
 const MAX_HEADER_LIST: usize = 64 * 1024;
-/// Heads of a connection up to this sum are as good as free.
-const COUNTED_HEADS: usize = 16 * 1024;
-/// More than this is too much for one connection.
-const MOST_HEADS: usize = 1024 * 1024;
 /// Streams that the codec itself resets because the client breaks the rules, over the life of a connection
 /// (CVE-2025-8671).
 const MOST_BROKEN_STREAMS: usize = 500;
@@ -123,7 +119,7 @@ impl Http2Server {
             streams: ExchangeTasks::new(Serving(exchanges.clone())),
             exchanges,
             link,
-            held: Rc::default(),
+            heads: HeldHeads::default(),
             window: None,
             phase: Phase::Open { accepted: now, idle_since: now },
             deadline: Deadline::new(now + HEAD_TIMEOUT),
@@ -162,8 +158,7 @@ struct Driver {
     exchanges: Rc<dyn Exchanges>,
     streams: ExchangeTasks<Opened, Serving>,
     link: Rc<Link>,
-    /// Bytes of all heads that are in use.
-    held: Rc<Cell<usize>>,
+    heads: HeldHeads,
     /// What is claimed for the window of bodies.
     window: Option<HeadClaim>,
     phase: Phase,
@@ -310,15 +305,17 @@ impl Driver {
         let (parts, body) = request.into_parts();
         let has_body = !body.is_end_stream();
         self.link.meter.small.accepted(body.stream_id().as_u32(), has_body);
+        let (mut body, mut reply) = split(response, body, self.link.clone());
         if has_body {
             self.widen();
         }
-        let (mut body, mut reply) = split(response, body, self.link.clone());
         let mut head = RequestHead::default();
         let read = read_head(&mut head, &parts, &mut body, &mut reply);
-        let held = read.and_then(|()| self.hold(head.size()));
+        let held = read.and_then(|()| self.heads.hold(head.size(), &self.settings.heads));
+        let refused = held.map(|held| body.hold(held)).err();
         let reply = ReplyWriter::stream(Box::new(reply), &head, self.link.write_limit);
-        self.streams.begin(Opened { head, body, reply, held });
+        let exchange = Box::new(StreamExchange { head, reply, body });
+        self.streams.begin(Opened { exchange, refused });
     }
 
     /// The first body of the connection: a larger window, if there is memory for it.
@@ -330,53 +327,29 @@ impl Driver {
             }
         }
     }
-
-    /// Counts a head, among those of this connection and among those of all.
-    fn hold(&self, size: usize) -> Result<HeldHead, HeadError> {
-        let sum = self.held.get() + size;
-        let claim = if sum > COUNTED_HEADS { self.settings.heads.claim(size) } else { None };
-        if sum > MOST_HEADS || (sum > COUNTED_HEADS && claim.is_none()) {
-            return Err(HeadError::TooLarge);
-        }
-        self.held.set(sum);
-        Ok(HeldHead { held: self.held.clone(), size, _claim: claim })
-    }
 }
 
 /// An exchange that a client has begun.
 #[derive(Debug)]
 struct Opened {
-    head: RequestHead,
-    body: Http2Body,
-    reply: ReplyWriter,
-    /// Or why it is refused.
-    held: Result<HeldHead, HeadError>,
+    exchange: Box<StreamExchange>,
+    /// Why it is refused.
+    refused: Option<HeadError>,
 }
 
 /// Where exchanges are brought.
 struct Serving(Rc<dyn Exchanges>);
 
 impl Serve<Opened> for Serving {
-    async fn serve(&self, exchange: Opened) {
-        let Opened { head, body, reply, held } = exchange;
-        match held {
-            Ok(held) => serve(&*self.0, &head, body, reply, held).await,
-            Err(error) => refuse(&*self.0, error, body, reply).await,
+    async fn serve(&self, opened: Opened) {
+        let Opened { exchange, refused } = opened;
+        if let Some(error) = refused {
+            return refuse(&*self.0, error, exchange).await;
         }
-    }
-}
-
-/// A head that is counted until its exchange ends.
-#[derive(Debug)]
-struct HeldHead {
-    held: Rc<Cell<usize>>,
-    size: usize,
-    _claim: Option<HeadClaim>,
-}
-
-impl Drop for HeldHead {
-    fn drop(&mut self) {
-        self.held.set(self.held.get().saturating_sub(self.size));
+        let mut exchange = self.0.clone().serve(exchange).await;
+        if exchange.reply.is_finished() {
+            drain(&mut exchange.body).await;
+        }
     }
 }
 
@@ -411,29 +384,15 @@ fn read_head(
     Ok(())
 }
 
-async fn serve(
-    exchanges: &dyn Exchanges,
-    head: &RequestHead,
-    mut body: Http2Body,
-    mut reply: ReplyWriter,
-    held: HeldHead,
-) {
-    exchanges.serve(head, &mut body, &mut reply).await;
-    if reply.is_finished() {
-        drain(&mut body).await;
-    }
-    drop(held);
-}
-
 /// Answers a malformed request. What it may have said about its body is not to be believed.
-async fn refuse(exchanges: &dyn Exchanges, error: HeadError, mut body: Http2Body, mut reply: ReplyWriter) {
+async fn refuse(exchanges: &dyn Exchanges, error: HeadError, mut exchange: Box<StreamExchange>) {
     // A client that does not take its refusal must not hold a stream for ever.
-    let _ = timeout(HEAD_TIMEOUT, exchanges.refuse(error, &mut reply)).await;
-    drain(&mut body).await;
+    let _ = timeout(HEAD_TIMEOUT, exchanges.refuse(error, &mut exchange.reply)).await;
+    drain(&mut exchange.body).await;
 }
 
 /// Drops what is left of a small body: some clients take the reset of a stream that was answered for a failure.
-async fn drain(body: &mut Http2Body) {
+async fn drain(body: &mut dyn RecvStream) {
     if body.is_done() {
         return;
     }

@@ -24,6 +24,7 @@ use super::super::stream::{PeerWatch, RecvStream, SendStream};
 use super::super::wire::WireStats;
 use super::fields::{read_trailers, write_fields, write_reply};
 use super::frame_meter::FrameMeter;
+use super::held_heads::HeldHead;
 use super::websocket::WebSocket;
 
 /// Less than this is no progress while more is waiting: a client must not hold a reply with windows of a few bytes.
@@ -96,6 +97,8 @@ pub(super) struct Http2Body {
     awaits_continue: bool,
     /// What comes is no body but waits for the tunnel.
     before_tunnel: bool,
+    /// The head of the request, for as long as the exchange lasts.
+    head: Option<HeldHead>,
 }
 
 /// Both sides of a stream that a client has opened.
@@ -111,6 +114,7 @@ pub(super) fn split(response: SendResponse<Bytes>, body: H2Body, link: Rc<Link>)
         done,
         awaits_continue: false,
         before_tunnel: false,
+        head: None,
     };
     (reading, Http2Reply { stream, head: None, websocket: None, link, crawls_since: None })
 }
@@ -215,6 +219,11 @@ impl Drop for Http2Reply {
 }
 
 impl Http2Body {
+    /// The head of the request is in use.
+    pub(super) fn hold(&mut self, head: HeldHead) {
+        self.head = Some(head);
+    }
+
     /// The client waits to be told to go on.
     pub(super) fn set_awaits_continue(&mut self) {
         self.awaits_continue = !self.done;
