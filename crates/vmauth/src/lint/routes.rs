@@ -203,6 +203,32 @@ pub(super) fn unreached_timeout(rule: &'static Rule, input: &Input<'_>, findings
     }
 }
 
+pub(super) fn slow_probe(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
+    let mut find = |object: &str, target: Option<&TargetSpec>| {
+        let check = format!("{object}.health_check");
+        let Some(spec) = target.and_then(|target| target.watching.check.as_ref()) else { return };
+        if spec.timeout <= spec.interval || !input.source.has(&check) {
+            return;
+        }
+        let own = [format!("{check}.timeout"), format!("{check}.interval")];
+        let place = own.iter().find(|place| input.source.scalar(place).is_some()).unwrap_or(&check);
+        let (timeout, interval) = (GoDuration::from(spec.timeout), GoDuration::from(spec.interval));
+        let message = format!(
+            "timeout={timeout} is longer than interval={interval}: a backend that hangs is asked once in {timeout}, \
+             so it takes longer to be left out"
+        );
+        findings.push(rule, input.source, place, message, "make the timeout shorter than the interval");
+    };
+    for user in users(input) {
+        let has_own = |route: &RouteSpec| input.source.has(&format!("{}.health_check", route.place));
+        let inheriting = user.routes.iter().find(|route| !has_own(route)).map(|route| &route.target);
+        find(&user.place, user.url_prefix.as_deref().or(inheriting));
+        for route in &user.routes {
+            find(&route.place, Some(&route.target));
+        }
+    }
+}
+
 pub(super) fn unused_weight(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
     for (place, target) in users(input).flat_map(targets) {
         let weighted = target.weights.iter().position(|weight| *weight > 1);

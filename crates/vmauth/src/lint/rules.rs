@@ -83,6 +83,7 @@ pub static RULES: &[Rule] = &[
     note("plain-secret", "A secret stands in the file as text.", credentials::plain_secret),
     warning("shadowed-route", "Earlier routes take every request that a route would match.", routes::shadowed_route),
     warning("skip-verify", "Tokens are believed without a look at their signature.", credentials::skip_verify),
+    note("slow-probe", "The timeout of a `health_check` is longer than its interval.", routes::slow_probe),
     warning(
         "unreached-timeout",
         "`request_timeout` of a route ends before a longer timeout of its backends can.",

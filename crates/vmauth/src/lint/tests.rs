@@ -190,6 +190,23 @@ fn ejection_of_too_few() {
 }
 
 #[test]
+fn probes_that_outlast_their_interval() {
+    let user = |fields: &str| {
+        format!("unauthorized_user:\n  health_check: {{path: /up, {fields}}}\n  url_prefix: http://a/\n")
+    };
+    check(&user("interval: 2s, timeout: 3s"), &[("slow-probe", 2)]);
+    check(&user("interval: 2s, timeout: 2s"), &[]);
+    check(&user("timeout: 6s"), &[("slow-probe", 2)]);
+    check(&user("interval: 1s"), &[("slow-probe", 2)]);
+    check(&user(""), &[]);
+    let routes = "  url_map:\n  - src_paths: [/x]\n    url_prefix: http://c/\n";
+    // Found where it is written, once.
+    check(&format!("{}{routes}", user("timeout: 6s")), &[("slow-probe", 2)]);
+    let own = format!("{}{routes}    health_check: {{path: /up, timeout: 9s}}\n", user(""));
+    check(&own, &[("slow-probe", 7)]);
+}
+
+#[test]
 fn weights_that_say_nothing() {
     let routes = |policy: &str| {
         format!(
