@@ -7,11 +7,7 @@
 //! control thread.
 
 #[cfg(feature = "heap-profile")]
-mod encode;
-#[cfg(feature = "heap-profile")]
 mod jemalloc;
-#[cfg(feature = "heap-profile")]
-mod record;
 
 #[cfg(feature = "heap-profile")]
 pub use jemalloc::collect;

@@ -1,5 +1,8 @@
 //! Asks jemalloc for its record of who holds memory.
 
+mod encode;
+mod record;
+
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
@@ -9,9 +12,9 @@ use std::time::SystemTime;
 use rustix::fs::MemfdFlags;
 use tikv_jemalloc_ctl::{profiling, raw};
 
-use super::record::Record;
-use super::{HeapProfileError, encode};
+use super::HeapProfileError;
 use crate::gzip;
+use record::Record;
 
 /// Where jemalloc writes to, opened by the first profile. Kept, because jemalloc wants a path that lives as long as the process.
 static RECORD_FILE: Mutex<Option<RecordFile>> = Mutex::new(None);
