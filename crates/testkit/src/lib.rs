@@ -12,6 +12,7 @@ pub mod client;
 pub mod deadline;
 pub mod dns_server;
 pub mod doc_page;
+pub mod golden;
 pub mod metrics;
 pub mod process;
 pub mod wire;

@@ -57,7 +57,7 @@ fn shown(line: &str, dir: &Path) -> String {
 
 #[test]
 fn commands_print_what_the_pages_show() {
-    let is_update = std::env::var_os("UPDATE_DOCS").is_some_and(|value| !value.is_empty());
+    let is_update = testkit::golden::is_update("UPDATE_DOCS");
     let (mut commands, mut failures) = (0, Vec::new());
     for page in Page::folder(&folder_of_pages(), |name| !name.starts_with("vmagent-")) {
         let dir = tempfile::tempdir().expect("a temporary folder");

@@ -33,7 +33,7 @@ fn load(path: &Path) -> Result<AuthConfig, ConfigErrors> {
 /// Compares with the file beside `path`, or writes it.
 fn compare(path: &Path, extension: &str, got: &str, failures: &mut Vec<String>) {
     let golden = path.with_extension(extension);
-    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| !value.is_empty()) {
+    if testkit::golden::is_update("UPDATE_GOLDEN") {
         return fs::write(&golden, got).expect("a writable file");
     }
     let want = fs::read_to_string(&golden).unwrap_or_default();

@@ -22,11 +22,6 @@ mod tests {
     #[test]
     fn the_page_in_docs_is_what_the_table_generates() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/flags-vmauth.md");
-        let page = docs_page();
-        if std::env::var_os("UPDATE_DOCS").is_some_and(|value| !value.is_empty()) {
-            std::fs::write(&path, &page).unwrap();
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == page, "docs/flags-vmauth.md is out of date; run UPDATE_DOCS=1 cargo test -p vmauth flags");
+        testkit::golden::expect_page(&path, &docs_page(), "cargo test -p vmauth flags");
     }
 }
