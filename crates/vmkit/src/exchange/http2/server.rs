@@ -289,22 +289,13 @@ impl Driver {
 
     /// A client has opened a stream.
     fn open(&mut self, request: Request<H2Body>, mut response: SendResponse<Bytes>) {
-        match self.phase {
-            Phase::GoingAway { since } if since.elapsed() > LATE_STREAMS => {
-                // The client goes on as if it had not been told.
-                return response.send_reset(Reason::REFUSED_STREAM);
-            }
-            Phase::Closing { .. } => return response.send_reset(Reason::REFUSED_STREAM),
-            Phase::Open { .. } if !self.settings.keep_alive => self.go_away(),
-            Phase::Open { .. } | Phase::GoingAway { .. } => {}
-        }
-        // Streams that were reset may need a moment to end.
-        if self.streams.len() as u64 >= 2 * u64::from(self.settings.max_streams) {
+        let (parts, body) = request.into_parts();
+        let takes_it = self.takes_streams();
+        let has_body = takes_it && !body.is_end_stream();
+        self.link.meter.small.accepted(body.stream_id().as_u32(), has_body);
+        if !takes_it {
             return response.send_reset(Reason::REFUSED_STREAM);
         }
-        let (parts, body) = request.into_parts();
-        let has_body = !body.is_end_stream();
-        self.link.meter.small.accepted(body.stream_id().as_u32(), has_body);
         let (mut body, mut reply) = split(response, body, self.link.clone());
         if has_body {
             self.widen();
@@ -316,6 +307,19 @@ impl Driver {
         let reply = ReplyWriter::stream(Box::new(reply), &head, self.link.write_limit);
         let exchange = Box::new(StreamExchange { head, reply, body });
         self.streams.begin(Opened { exchange, refused });
+    }
+
+    /// Whether a stream that a client has just opened is served.
+    fn takes_streams(&mut self) -> bool {
+        match self.phase {
+            // The client goes on as if it had not been told.
+            Phase::GoingAway { since } if since.elapsed() > LATE_STREAMS => return false,
+            Phase::Closing { .. } => return false,
+            Phase::Open { .. } if !self.settings.keep_alive => self.go_away(),
+            Phase::Open { .. } | Phase::GoingAway { .. } => {}
+        }
+        // Streams that were reset may need a moment to end.
+        (self.streams.len() as u64) < 2 * u64::from(self.settings.max_streams)
     }
 
     /// The first body of the connection: a larger window, if there is memory for it.

@@ -89,11 +89,18 @@ impl SmallFrames {
         is_left
     }
 
-    /// A stream was accepted.
+    /// A stream was accepted. Those before it that were not have been reset, and nobody will.
     pub(super) fn accepted(&self, stream: u32, has_body: bool) {
-        self.accepted.set(stream);
+        let last = self.accepted.replace(stream);
+        let mut streams = self.streams.borrow_mut();
+        if !streams.is_empty() && stream.saturating_sub(last) > 2 {
+            let passed_over = streams.extract_if(|id, _| *id > last && *id < stream);
+            self.reduce(passed_over.map(|(_, unread)| unread).sum());
+        }
         if has_body {
-            self.streams.borrow_mut().entry(stream).or_default();
+            streams.entry(stream).or_default();
+        } else if let Some(unread) = streams.remove(&stream) {
+            self.reduce(unread);
         }
     }
 
@@ -153,6 +160,18 @@ mod tests {
         assert!(one.arrived(1, 6));
         one.closed(1);
         assert_eq!(one.unread.get(), 0);
+    }
+
+    #[test]
+    fn streams_that_were_reset_before_they_were_accepted_are_forgotten() {
+        let all = SmallFrames::new(HeadBudget::default());
+        all.accepted(1, true);
+        assert!([1, 3, 5, 7, 9].into_iter().all(|stream| all.arrived(stream, 6)));
+        all.accepted(7, true);
+        assert_eq!(all.unread.get(), 3 * (FRAME_COST - 6), "of 1, 7 and 9");
+        [1, 7].into_iter().for_each(|stream| all.closed(stream));
+        all.accepted(9, false);
+        assert_eq!((all.unread.get(), all.streams.borrow().len()), (0, 0));
     }
 
     #[test]
