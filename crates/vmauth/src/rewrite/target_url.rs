@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use vmkit::exchange::RequestHead;
+use vmkit::net::unix;
 use vmkit::redact;
 
 use super::client_url;
@@ -96,6 +97,10 @@ impl TargetUrl {
         let (written, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let path = percent::decode_path(written.as_bytes());
         match str::from_utf8(&path) {
+            Ok(path) if path.len() > unix::MAX_PATH => {
+                let reason = format!("the path of a socket has {} bytes; {} are allowed", path.len(), unix::MAX_PATH);
+                Err(TargetUrlError::new(text, reason))
+            }
             Ok(path) if path.starts_with('/') && !path.contains('\0') => {
                 let socket = Socket { path: path.to_owned(), written: written.to_owned() };
                 Self::build(&format!("http://localhost{tail}"), Some(Box::new(socket)))

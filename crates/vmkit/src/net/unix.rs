@@ -23,6 +23,9 @@ use crate::go_text::os_error;
 /// What an address of a listener begins with when it is a path.
 pub const PREFIX: &str = "unix:";
 
+/// The longest path of a socket in bytes, by `sun_path` of unix(7).
+pub const MAX_PATH: usize = 107;
+
 /// Owner and group may connect.
 const MODE: u32 = 0o660;
 const BACKLOG: i32 = 4096;
@@ -44,6 +47,13 @@ fn id_of(file: &fs::Metadata) -> FileId {
 
 /// Listens at this path. The text of an error reads `listen unix /path: bind: permission denied`.
 pub fn bind(path: &str) -> Result<(UnixListener, SocketFile), String> {
+    // Linux would choose a name that is no file's.
+    if path.is_empty() {
+        return Err("listen unix: the path is missing; write unix:/path/to/socket".to_owned());
+    }
+    if path.len() > MAX_PATH {
+        return Err(format!("listen unix {path}: the path has {} bytes; {MAX_PATH} are allowed", path.len()));
+    }
     let failed =
         |(operation, error): (&str, io::Error)| format!("listen unix {path}: {operation}: {}", os_error(&error));
     make_room(Path::new(path)).map_err(failed)?;
@@ -154,7 +164,8 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"text");
         let missing = format!("{path}-none/socket");
         assert_eq!(bind(&missing).unwrap_err(), format!("listen unix {missing}: bind: no such file or directory"));
-        assert!(bind(&"x".repeat(200)).unwrap_err().contains(": bind: "));
+        assert!(bind("").unwrap_err().contains("the path is missing"));
+        assert!(bind(&"x".repeat(108)).unwrap_err().contains("the path has 108 bytes"));
     }
 
     #[tokio::test]

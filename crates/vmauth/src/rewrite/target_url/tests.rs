@@ -370,5 +370,9 @@ fn sockets_are_paths_with_escaped_slashes() {
         let error = TargetUrl::parse(text).unwrap_err().to_string();
         assert!(error.ends_with("the path of a socket must be absolute, with %2F for its slashes"), "{error}");
     }
+    let longest = format!("http+unix://%2F{}", "x".repeat(106));
+    assert!(TargetUrl::parse(&longest).is_ok());
+    let error = TargetUrl::parse(&format!("{longest}x")).unwrap_err().to_string();
+    assert!(error.ends_with("the path of a socket has 108 bytes; 107 are allowed"), "{error}");
     assert_eq!(TargetUrl::parse("http://a/").unwrap().socket(), None);
 }
