@@ -55,11 +55,11 @@ def main():
         subprocess.run(["cc", "-O2", "-Wall", "-o", program, Path(__file__).with_name("open_loop.c")], check=True)
         backend = bench.backend()
         scenario = bench.scenarios(backend)["get-small"]
-        proxies = {name: lambda path=path: bench.vmauth(path, scenario.config, False) for name, path in args.bin}
+        proxies = {name: lambda path=path: bench.vmauth(path, scenario.config, False, 0) for name, path in args.bin}
         if args.nginx:
-            proxies["nginx"] = lambda: bench.nginx_proxy(backend, False)
+            proxies["nginx"] = lambda: bench.nginx_proxy(backend, False, 0)
         if args.haproxy:
-            proxies["haproxy"] = lambda: bench.haproxy(backend, False)
+            proxies["haproxy"] = lambda: bench.haproxy(backend, False, 0)
         print("== latency")
         for name, start in proxies.items():
             measure(name, start, program, scenario, args)
