@@ -22,6 +22,7 @@ mod deadline;
 mod draining;
 mod framing;
 pub mod grpc;
+pub(crate) mod handover;
 mod head_budget;
 mod head_error;
 mod head_lines;

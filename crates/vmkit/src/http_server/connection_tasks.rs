@@ -7,11 +7,9 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -21,6 +19,7 @@ use tokio::time::Instant;
 use super::connection::{self, Context};
 use super::load::OpenGuard;
 use super::{Handler, Listener};
+use crate::exchange::handover::Handover;
 
 /// How long a connection that was accepted just before the end may take for its first request.
 pub(super) const NEW_CONNECTION_GRACE: Duration = Duration::from_secs(1);
@@ -49,8 +48,7 @@ struct Shared<H> {
 /// A task as others see it: where it finds its next connection, and how it is ended.
 #[derive(Default)]
 struct Seat {
-    next: RefCell<Option<Arrival>>,
-    waker: Cell<Option<Waker>>,
+    next: Handover<Arrival>,
     task: OnceCell<AbortHandle>,
     /// Whether its connection may be closed at any time.
     idle: Rc<Cell<bool>>,
@@ -71,10 +69,7 @@ impl<H: Handler> ConnectionTasks<H> {
         let seat = waiting.unwrap_or_else(|| self.add());
         seat.idle.set(true);
         seat.accepted.set(Some(Instant::now()));
-        seat.next.replace(Some(arrival));
-        if let Some(waker) = seat.waker.take() {
-            waker.wake();
-        }
+        seat.next.leave(arrival);
         if late {
             seat.end_if_idle();
         }
@@ -104,7 +99,7 @@ impl<H: Handler> ConnectionTasks<H> {
 async fn run<H: Handler>(shared: Rc<Shared<H>>, seat: Rc<Seat>, id: u64) {
     let _known = Known { shared: &shared, id };
     loop {
-        let Arrival { stream, addr, listener, open } = poll_fn(|cx| seat.poll_next(cx)).await;
+        let Arrival { stream, addr, listener, open } = seat.next.take().await;
         connection::serve(stream, addr, listener, shared.context.clone(), seat.idle.clone()).await;
         seat.accepted.set(None);
         drop(open);
@@ -129,16 +124,6 @@ impl<H> Drop for Known<'_, H> {
 }
 
 impl Seat {
-    fn poll_next(&self, cx: &mut TaskContext<'_>) -> Poll<Arrival> {
-        match self.next.take() {
-            Some(next) => Poll::Ready(next),
-            None => {
-                self.waker.set(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-        }
-    }
-
     /// Ends the connection if it is idle, a new one after a moment: its request may be on the way.
     fn end_if_idle(self: &Rc<Self>) {
         let Some(accepted) = self.accepted.get() else { return };

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::task::JoinSet;
 
+use super::super::handover::Handover;
+
 /// Tasks that wait for a stream; each holds what one exchange needs on its stack, not what its stages need.
 const MOST_WAITING: usize = 8;
 
@@ -35,11 +37,7 @@ struct Shared<E, S> {
 }
 
 /// Where a task finds its next exchange.
-#[derive(Debug)]
-struct Seat<E> {
-    next: RefCell<Option<(E, Counted)>>,
-    waker: RefCell<Option<Waker>>,
-}
+type Seat<E> = Handover<(E, Counted)>;
 
 /// How many exchanges are being served.
 #[derive(Debug, Default)]
@@ -92,17 +90,14 @@ impl<E: 'static, S: Serve<E>> ExchangeTasks<E, S> {
 
     /// Begins an exchange.
     pub(super) fn begin(&mut self, exchange: E) {
-        let next = Some((exchange, Counted::new(&self.shared.live)));
+        let counted = Counted::new(&self.shared.live);
         let waiting = self.shared.waiting.borrow_mut().pop();
-        if let Some(seat) = waiting {
-            seat.next.replace(next);
-            if let Some(waker) = &*seat.waker.borrow() {
-                waker.wake_by_ref();
-            }
-            return;
-        }
-        let seat = Rc::new(Seat { next: RefCell::new(next), waker: RefCell::default() });
-        self.tasks.spawn_local(run(self.shared.clone(), seat));
+        let seat = waiting.unwrap_or_else(|| {
+            let seat = Rc::<Seat<E>>::default();
+            self.tasks.spawn_local(run(self.shared.clone(), seat.clone()));
+            seat
+        });
+        seat.leave((exchange, counted));
     }
 
     /// Whether the last exchange has ended since the last call; the caller is woken when one does.
@@ -128,7 +123,7 @@ impl<E: 'static, S: Serve<E>> ExchangeTasks<E, S> {
 
 async fn run<E, S: Serve<E>>(shared: Rc<Shared<E, S>>, seat: Rc<Seat<E>>) {
     loop {
-        let (exchange, counted) = poll_fn(|cx| seat.poll_next(cx)).await;
+        let (exchange, counted) = seat.take().await;
         shared.serve.serve(exchange).await;
         drop(counted);
         let mut waiting = shared.waiting.borrow_mut();
@@ -136,22 +131,6 @@ async fn run<E, S: Serve<E>>(shared: Rc<Shared<E, S>>, seat: Rc<Seat<E>>) {
             return;
         }
         waiting.push(seat.clone());
-    }
-}
-
-impl<E> Seat<E> {
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<(E, Counted)> {
-        match self.next.take() {
-            Some(next) => Poll::Ready(next),
-            None => {
-                // Hardly ever another task's: a seat belongs to one.
-                let mut waker = self.waker.borrow_mut();
-                if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                    *waker = Some(cx.waker().clone());
-                }
-                Poll::Pending
-            }
-        }
     }
 }
 
