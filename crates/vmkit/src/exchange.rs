@@ -26,6 +26,7 @@ pub(crate) mod handover;
 mod head_budget;
 mod head_error;
 mod head_lines;
+mod head_syntax;
 mod header_list;
 mod header_writer;
 mod http1;

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub type ByteSet = [bool; 256];
 
 /// Letters, digits and these.
-const fn set(punctuation: &[u8]) -> ByteSet {
+pub const fn set(punctuation: &[u8]) -> ByteSet {
     let mut allowed = [false; 256];
     let mut byte = 0;
     while byte < 128 {

@@ -7,7 +7,8 @@
 use super::framing::{BodyKind, Framing, Version};
 use super::head_error::HeadError;
 use super::head_lines::{HeaderId, HeaderLine, Line, Lines, slice};
-use super::request_head::{MAX_HEADERS, MAX_KEPT, USUAL_HEAD, check_field};
+use super::head_syntax::check_field;
+use super::request_head::{MAX_HEADERS, MAX_KEPT, USUAL_HEAD};
 
 /// A checked reply head; reused for all replies of a connection.
 #[derive(Debug)]

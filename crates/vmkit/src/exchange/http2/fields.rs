@@ -13,9 +13,10 @@ use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::super::head_error::HeadError;
 use super::super::head_lines::{HeaderId, HeaderLine};
+use super::super::head_syntax::check_field;
 use super::super::header_list::HeaderList;
 use super::super::message::RequestLine;
-use super::super::request_head::{MAX_HEADERS, RequestHead, RequestParts, check_field};
+use super::super::request_head::{MAX_HEADERS, RequestHead, RequestParts};
 use super::super::response_head::{ResponseHead, ResponseParts};
 
 /// Fields of a head as they came, with one `Cookie` at most.
