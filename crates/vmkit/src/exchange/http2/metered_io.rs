@@ -41,14 +41,22 @@ impl MeteredIo {
         }
         let mut piece = [0; SLOW_READ];
         let room = buf.remaining().min(SLOW_READ);
+        let mut part = ReadBuf::new(piece.get_mut(..room).unwrap_or_default());
+        ready!(self.poll_all(cx, &mut part))?;
+        buf.put_slice(part.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads what there is: what was received before comes first.
+    fn poll_all(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.received.is_empty() {
-            let mut part = ReadBuf::new(piece.get_mut(..room).unwrap_or_default());
-            ready!(Pin::new(&mut self.wire).poll_read(cx, &mut part))?;
-            buf.put_slice(part.filled());
-        } else {
-            let n = self.received.len().min(room);
-            buf.put_slice(self.received.get(..n).unwrap_or_default());
-            self.received.drain(..n);
+            return Pin::new(&mut self.wire).poll_read(cx, buf);
+        }
+        let n = self.received.len().min(buf.remaining());
+        buf.put_slice(self.received.get(..n).unwrap_or_default());
+        self.received.drain(..n);
+        if self.received.is_empty() {
+            self.received = Vec::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -71,15 +79,8 @@ impl AsyncRead for MeteredIo {
         let before = buf.filled().len();
         if io.link.meter.small.are_many() {
             ready!(io.poll_slowly(cx, buf))?;
-        } else if io.received.is_empty() {
-            ready!(Pin::new(&mut io.wire).poll_read(cx, buf))?;
         } else {
-            let n = io.received.len().min(buf.remaining());
-            buf.put_slice(io.received.get(..n).unwrap_or_default());
-            io.received.drain(..n);
-            if io.received.is_empty() {
-                io.received = Vec::new();
-            }
+            ready!(io.poll_all(cx, buf))?;
         }
         if io.link.meter.read(buf.filled().get(before..).unwrap_or_default()) {
             return Poll::Ready(Ok(()));
