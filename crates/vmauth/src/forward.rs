@@ -396,15 +396,15 @@ impl Forward<'_, '_> {
                 Err(TryError::ClientBody(error)) => return Err(ForwardError::of_body(error)),
                 Err(TryError::Token(error)) => return Err(ForwardError::BadHeaderValue(error)),
                 Err(TryError::Own(cause)) => return Err(ForwardError::NoConnection { cause }),
-                Err(TryError::Backend { cause, fault, trivial, stale, reached, refused, moved, alive }) => {
-                    lives = alive;
-                    situation.repeated = repeats >= if moved && attempts_left == 0 { MOST_MOVES } else { 1 };
+                Err(TryError::Backend(failed)) => {
+                    lives = failed.alive;
+                    situation.repeated = repeats >= if failed.moved && attempts_left == 0 { MOST_MOVES } else { 1 };
                     situation.body_replayable = self.is_replayable();
-                    situation.only_once = harms_twice && reached && !refused;
+                    situation.only_once = harms_twice && failed.reached && !failed.refused;
                     situation.stale_connection =
-                        stale && situation.body_replayable || refused && self.has_lost_nothing();
-                    let failure = if trivial { Failure::Cut } else { Failure::Other };
-                    (Outcome::Failed(failure), FailureText::Cause(fault, cause))
+                        failed.stale && situation.body_replayable || failed.refused && self.has_lost_nothing();
+                    let failure = if failed.trivial { Failure::Cut } else { Failure::Other };
+                    (Outcome::Failed(failure), FailureText::Cause(failed.fault, failed.cause))
                 }
             };
             self.no_longer_waits();

@@ -21,7 +21,6 @@ use super::trailers;
 use super::upload::{Source, Upload, UploadError};
 use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::jwt_placeholders::PlaceholderError;
-use crate::upstream::connect_error::ConnectError;
 use crate::upstream::fault::Fault;
 use crate::upstream::peer::Peer;
 use crate::upstream::pool::{Pool, Pooled};
@@ -73,38 +72,39 @@ pub enum TryError {
     /// The proxy cannot open a connection, whoever the backend is.
     Own(String),
     /// The backend failed.
-    Backend {
-        /// Text for logs.
-        cause: String,
-        /// The kind of failure.
-        fault: Fault,
-        /// `broken pipe` or `reset by peer`: worth repeating at the same backend.
-        trivial: bool,
-        /// The connection had served before and died before the first byte of the reply.
-        stale: bool,
-        /// A connection was there, so the backend may have read the request.
-        reached: bool,
-        /// The backend has said that it did not take the request.
-        refused: bool,
-        /// The same, because it ends the connection: another one may well take it.
-        moved: bool,
-        /// The connection goes on: the backend lives, whatever became of this request.
-        alive: bool,
-    },
+    Backend(BackendFailure),
 }
 
-impl TryError {
-    /// A failed try before there was a connection.
-    fn unreached(error: &ConnectError) -> Self {
-        let (cause, fault) = (error.to_string(), error.fault());
-        let (trivial, stale, reached, refused, moved, alive) = (false, false, false, false, false, false);
-        Self::Backend { cause, fault, trivial, stale, reached, refused, moved, alive }
+/// What a failed try tells about its backend.
+#[derive(Debug)]
+pub struct BackendFailure {
+    /// Text for logs.
+    pub cause: String,
+    /// The kind of failure.
+    pub fault: Fault,
+    /// `broken pipe` or `reset by peer`: worth repeating at the same backend.
+    pub trivial: bool,
+    /// The connection had served before and died before the first byte of the reply.
+    pub stale: bool,
+    /// A connection was there, so the backend may have read the request.
+    pub reached: bool,
+    /// The backend has said that it did not take the request.
+    pub refused: bool,
+    /// The same, because it ends the connection: another one may well take it.
+    pub moved: bool,
+    /// The connection goes on: the backend lives, whatever became of this request.
+    pub alive: bool,
+}
+
+impl BackendFailure {
+    /// A failure of which nothing else is known.
+    fn new(cause: String, fault: Fault) -> Self {
+        Self { cause, fault, trivial: false, stale: false, reached: false, refused: false, moved: false, alive: false }
     }
 
     /// The backend took too long.
     fn timeout(cause: String) -> Self {
-        let (trivial, stale, reached, refused, moved, alive) = (false, false, true, false, false, false);
-        Self::Backend { cause, fault: Fault::Timeout, trivial, stale, reached, refused, moved, alive }
+        Self { reached: true, ..Self::new(cause, Fault::Timeout) }
     }
 }
 
@@ -143,7 +143,7 @@ pub async fn attempt<'a>(
             outgoing.source.record.connected(began);
             dialled.map_err(|error| match error.is_our_own() {
                 true => TryError::Own(error.to_string()),
-                false => TryError::unreached(&error),
+                false => TryError::Backend(BackendFailure::new(error.to_string(), error.fault())),
             })?
         }
     };
@@ -175,12 +175,13 @@ impl Failure {
     fn on(self, reused: bool) -> TryError {
         match self {
             Self::Client(error) => error,
-            Self::Timeout(limit) => TryError::timeout(timeout_text(limit)),
+            Self::Timeout(limit) => TryError::Backend(BackendFailure::timeout(timeout_text(limit))),
             Self::Stalled(limit) => {
                 let limit = GoDuration::from(limit);
-                TryError::timeout(format!("the backend has taken nothing of the request for {limit}"))
+                let cause = format!("the backend has taken nothing of the request for {limit}");
+                TryError::Backend(BackendFailure::timeout(cause))
             }
-            Self::Reply(error) => TryError::Backend {
+            Self::Reply(error) => TryError::Backend(BackendFailure {
                 trivial: is_trivial(&error),
                 fault: match error {
                     ReplyError::Malformed(_) | ReplyError::NotHttp { .. } => Fault::Malformed,
@@ -195,7 +196,7 @@ impl Failure {
                 moved: matches!(error, ReplyError::Refused { connection_ends: true, .. }),
                 alive: matches!(error, ReplyError::Refused { .. } | ReplyError::Reset { .. }),
                 cause: error.to_string(),
-            },
+            }),
         }
     }
 }
