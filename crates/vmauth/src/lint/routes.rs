@@ -150,30 +150,27 @@ pub(super) fn shadowed_route(rule: &'static Rule, input: &Input<'_>, findings: &
     }
 }
 
+/// Where a user and its entries have an object of this name, each with the targets that it holds for.
+fn holders<'u>(input: &Input<'_>, user: &'u UserSpec, name: &str) -> Vec<(String, Vec<&'u TargetSpec>)> {
+    let own = |object: &str| Some(format!("{object}.{name}")).filter(|place| input.source.has(place));
+    let mut found = Vec::new();
+    let mut inheriting: Vec<_> = user.url_prefix.as_deref().into_iter().collect();
+    for route in &user.routes {
+        match own(&route.place) {
+            Some(place) => found.push((place, vec![&route.target])),
+            None => inheriting.push(&route.target),
+        }
+    }
+    found.extend(own(&user.place).map(|place| (place, inheriting)));
+    found
+}
+
 pub(super) fn never_ejects(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
-    let own = |object: &str| Some(format!("{object}.outlier_detection")).filter(|place| input.source.has(place));
-    let mut find = |place: &str, targets: &[&TargetSpec]| {
+    for (place, targets) in users(input).flat_map(|user| holders(input, user, "outlier_detection")) {
         if !targets.is_empty() && targets.iter().all(|target| is_too_small_to_eject(target)) {
             let message = "max_ejection_percent lets none of so few backends be left out, so none ever is";
-            findings.push(
-                rule,
-                input.source,
-                place,
-                message,
-                "give url_prefix more backends, or raise max_ejection_percent, or take it out",
-            );
-        }
-    };
-    for user in users(input) {
-        let mut inheriting: Vec<&TargetSpec> = user.url_prefix.as_deref().into_iter().collect();
-        for route in &user.routes {
-            match own(&route.place) {
-                Some(place) => find(&place, &[&route.target]),
-                None => inheriting.push(&route.target),
-            }
-        }
-        if let Some(place) = own(&user.place) {
-            find(&place, &inheriting);
+            let hint = "give url_prefix more backends, or raise max_ejection_percent, or take it out";
+            findings.push(rule, input.source, &place, message, hint);
         }
     }
 }
@@ -204,12 +201,9 @@ pub(super) fn unreached_timeout(rule: &'static Rule, input: &Input<'_>, findings
 }
 
 pub(super) fn slow_probe(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
-    let mut find = |object: &str, target: Option<&TargetSpec>| {
-        let check = format!("{object}.health_check");
-        let Some(spec) = target.and_then(|target| target.watching.check.as_ref()) else { return };
-        if spec.timeout <= spec.interval || !input.source.has(&check) {
-            return;
-        }
+    for (check, targets) in users(input).flat_map(|user| holders(input, user, "health_check")) {
+        let spec = targets.first().and_then(|target| target.watching.check.as_ref());
+        let Some(spec) = spec.filter(|spec| spec.timeout > spec.interval) else { continue };
         let own = [format!("{check}.timeout"), format!("{check}.interval")];
         let place = own.iter().find(|place| input.source.scalar(place).is_some()).unwrap_or(&check);
         let (timeout, interval) = (GoDuration::from(spec.timeout), GoDuration::from(spec.interval));
@@ -218,14 +212,6 @@ pub(super) fn slow_probe(rule: &'static Rule, input: &Input<'_>, findings: &mut 
              so it takes longer to be left out"
         );
         findings.push(rule, input.source, place, message, "make the timeout shorter than the interval");
-    };
-    for user in users(input) {
-        let has_own = |route: &RouteSpec| input.source.has(&format!("{}.health_check", route.place));
-        let inheriting = user.routes.iter().find(|route| !has_own(route)).map(|route| &route.target);
-        find(&user.place, user.url_prefix.as_deref().or(inheriting));
-        for route in &user.routes {
-            find(&route.place, Some(&route.target));
-        }
     }
 }
 
