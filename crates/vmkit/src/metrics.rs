@@ -25,7 +25,7 @@ mod summary;
 
 pub use counter::Counter;
 pub use gauge::{CallbackGauge, Gauge};
-pub use group::{GroupFamily, Reading, SeriesGroup};
+pub use group::{Reading, SeriesGroup};
 pub use histogram::{Histogram, HistogramCounts};
 pub use prometheus_text::{Kind, Page};
 pub use registry::{CachedPage, Registry};

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use vmkit::metrics::{GroupFamily, Kind, Reading, SeriesGroup, Set};
+use vmkit::metrics::{Reading, SeriesGroup, Set};
 
 use super::UserMetrics;
 use crate::admission::concurrency::Limiter;
@@ -18,33 +18,28 @@ struct UserSeries {
 /// The series of a user with a `retry_budget`.
 struct BudgetSeries(Arc<UserMetrics>);
 
+// In the order of `UserSeries::read`.
 macro_rules! families {
     ($prefix:literal) => {
         &[
-            GroupFamily { name: concat!($prefix, "_requests_total"), kind: Kind::Counter },
-            GroupFamily { name: concat!($prefix, "_request_errors_total"), kind: Kind::Counter },
-            GroupFamily { name: concat!($prefix, "_request_backend_requests_total"), kind: Kind::Counter },
-            GroupFamily { name: concat!($prefix, "_request_backend_errors_total"), kind: Kind::Counter },
-            GroupFamily { name: concat!($prefix, "_request_duration_seconds"), kind: Kind::Summary },
-            GroupFamily { name: concat!($prefix, "_concurrent_requests_limit_reached_total"), kind: Kind::Counter },
-            GroupFamily { name: concat!($prefix, "_ip_denies_total"), kind: Kind::Counter },
-            GroupFamily { name: concat!($prefix, "_path_denies_total"), kind: Kind::Counter },
-            GroupFamily { name: concat!($prefix, "_concurrent_requests_capacity"), kind: Kind::Gauge },
-            GroupFamily { name: concat!($prefix, "_concurrent_requests_current"), kind: Kind::Gauge },
+            concat!($prefix, "_requests_total"),
+            concat!($prefix, "_request_errors_total"),
+            concat!($prefix, "_request_backend_requests_total"),
+            concat!($prefix, "_request_backend_errors_total"),
+            concat!($prefix, "_request_duration_seconds"),
+            concat!($prefix, "_concurrent_requests_limit_reached_total"),
+            concat!($prefix, "_ip_denies_total"),
+            concat!($prefix, "_path_denies_total"),
+            concat!($prefix, "_concurrent_requests_capacity"),
+            concat!($prefix, "_concurrent_requests_current"),
         ]
     };
 }
 
-macro_rules! budget_families {
-    ($prefix:literal) => {
-        &[GroupFamily { name: concat!($prefix, "_retries_over_budget_total"), kind: Kind::Counter }]
-    };
-}
-
-static OF_USERS: &[GroupFamily] = families!("vmauth_user");
-static OF_ANYBODY: &[GroupFamily] = families!("vmauth_unauthorized_user");
-static BUDGET_OF_USERS: &[GroupFamily] = budget_families!("vmauth_user");
-static BUDGET_OF_ANYBODY: &[GroupFamily] = budget_families!("vmauth_unauthorized_user");
+static OF_USERS: &[&str] = families!("vmauth_user");
+static OF_ANYBODY: &[&str] = families!("vmauth_unauthorized_user");
+static BUDGET_OF_USERS: &[&str] = &["vmauth_user_retries_over_budget_total"];
+static BUDGET_OF_ANYBODY: &[&str] = &["vmauth_unauthorized_user_retries_over_budget_total"];
 
 impl SeriesGroup for UserSeries {
     fn read(&self, family: usize) -> Reading<'_> {

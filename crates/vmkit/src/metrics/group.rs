@@ -10,15 +10,6 @@ use std::sync::Arc;
 use super::prometheus_text::{Kind, Page};
 use super::{Counter, Summary};
 
-/// One of the families that every group of a kind has a series of.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupFamily {
-    /// Its name, without labels.
-    pub name: &'static str,
-    /// Its type.
-    pub kind: Kind,
-}
-
 /// What a series of a group shows at the moment.
 #[derive(Debug)]
 pub enum Reading<'g> {
@@ -28,6 +19,16 @@ pub enum Reading<'g> {
     Gauge(f64),
     /// A summary.
     Summary(&'g Summary),
+}
+
+impl Reading<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Counter(_) => Kind::Counter,
+            Self::Gauge(_) => Kind::Gauge,
+            Self::Summary(_) => Kind::Summary,
+        }
+    }
 }
 
 /// The series of one label text.
@@ -44,7 +45,8 @@ pub(super) struct Groups {
 
 /// The groups with the same families, by label text.
 pub(super) struct GroupKind {
-    pub(super) families: &'static [GroupFamily],
+    /// Names of the families that each group has a series of.
+    families: &'static [&'static str],
     members: BTreeMap<Arc<str>, Box<dyn SeriesGroup>>,
 }
 
@@ -52,7 +54,7 @@ impl Groups {
     /// Adds a group; false if there is one of its kind with these labels.
     pub(super) fn add(
         &mut self,
-        families: &'static [GroupFamily],
+        families: &'static [&'static str],
         labels: Arc<str>,
         group: impl SeriesGroup + 'static,
     ) -> bool {
@@ -68,9 +70,9 @@ impl Groups {
         is_new
     }
 
-    /// Each family of each kind, with its place in the list of its kind.
-    pub(super) fn families(&self) -> impl Iterator<Item = (&GroupKind, usize, GroupFamily)> {
-        self.kinds.iter().flat_map(|kind| kind.families.iter().enumerate().map(move |(at, family)| (kind, at, *family)))
+    /// The name of each family of each kind, with its place in the list of its kind.
+    pub(super) fn families(&self) -> impl Iterator<Item = (&'static str, &GroupKind, usize)> {
+        self.kinds.iter().flat_map(|kind| kind.families.iter().enumerate().map(move |(at, name)| (*name, kind, at)))
     }
 
     /// Number of series.
@@ -80,6 +82,11 @@ impl Groups {
 }
 
 impl GroupKind {
+    /// The type of a family; `None` without groups.
+    pub(super) fn kind_of(&self, at: usize) -> Option<Kind> {
+        self.members.values().next().map(|group| group.read(at).kind())
+    }
+
     /// Appends the series of one family, by label text.
     pub(super) fn write(&self, at: usize, family: &str, page: &mut Page, scratch: &mut Vec<u64>) {
         for (labels, group) in &self.members {

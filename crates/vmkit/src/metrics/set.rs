@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::group::{GroupFamily, GroupKind, Groups, SeriesGroup};
+use super::group::{GroupKind, Groups, SeriesGroup};
 use super::prometheus_text::{Kind, Page, split_name};
 use super::{CallbackGauge, Counter, Gauge, Histogram, Summary};
 
@@ -141,7 +141,7 @@ impl Set {
     /// The labels have their braces, or are empty. No other series may have the name of such a family.
     pub fn register_group(
         &self,
-        families: &'static [GroupFamily],
+        families: &'static [&'static str],
         labels: Arc<str>,
         group: impl SeriesGroup + 'static,
     ) -> bool {
@@ -185,8 +185,9 @@ impl Set {
             .families
             .iter()
             .filter_map(|(name, series)| Some((&**name, series.values().next()?.kind(), Series::Single(series))));
+        let of_groups = content.groups.families();
         let of_groups =
-            content.groups.families().map(|(kind, at, family)| (family.name, family.kind, Series::OfGroups(kind, at)));
+            of_groups.filter_map(|(name, group, at)| Some((name, group.kind_of(at)?, Series::OfGroups(group, at))));
         let mut families: Vec<_> = single.chain(of_groups).collect();
         families.sort_by_key(|(name, ..)| *name);
         for (family, kind, series) in families {
@@ -274,11 +275,7 @@ mod tests {
 
     #[test]
     fn groups_stand_among_the_other_families() {
-        static PETS: &[GroupFamily] = &[
-            GroupFamily { name: "pets_fed_total", kind: Kind::Counter },
-            GroupFamily { name: "pets", kind: Kind::Gauge },
-            GroupFamily { name: "pets_nap_seconds", kind: Kind::Summary },
-        ];
+        static PETS: &[&str] = &["pets_fed_total", "pets", "pets_nap_seconds"];
         struct Pets(Counter, f64, Summary);
         impl SeriesGroup for Pets {
             fn read(&self, family: usize) -> Reading<'_> {
