@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use testkit::{Backend, Gate, Reply, Step};
+
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
@@ -174,4 +176,15 @@ fn serve(mut tcp: TcpStream, number: usize, settings: &[u8], script: &(dyn Fn(us
     let mut peer = Peer(tcp);
     peer.send(SETTINGS, 0, 0, settings);
     script(number, &mut peer);
+}
+
+/// A backend of HTTP/1 and one of HTTP/2 that take nothing of a request but its head until the gate opens.
+pub(crate) fn that_take_no_body(gate: &Gate) -> (Backend, FrameServer) {
+    let http1 = Backend::replying(Reply::nothing().before_body().then(Step::Wait(gate.clone())));
+    let until = gate.clone();
+    let http2 = FrameServer::start(&[], move |_, peer| {
+        peer.request();
+        until.wait(Duration::from_secs(60));
+    });
+    (http1, http2)
 }

@@ -1,7 +1,6 @@
 //! HTTP/2 towards clients: the rules of HTTP/1 hold for each stream, and a stream that fails leaves the others alone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
@@ -9,7 +8,7 @@ use http::{HeaderMap, Request};
 use testkit::certs::Authority;
 use testkit::{Backend, Client, Gate, Metrics, Reply, Step, eventually};
 
-use crate::frames::FrameServer;
+use crate::frames::{FrameServer, that_take_no_body};
 use crate::http2_client::{Http2, request};
 use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
@@ -223,12 +222,7 @@ fn a_reset_stream_is_a_client_that_has_left() {
 #[test]
 fn a_client_leaves_while_its_backend_takes_nothing() {
     let gate = Gate::new();
-    let http1 = Backend::replying(Reply::nothing().before_body().then(Step::Wait(gate.clone())));
-    let until = gate.clone();
-    let http2 = FrameServer::start(&[], move |_, peer| {
-        peer.request();
-        until.wait(Duration::from_secs(60));
-    });
+    let (http1, http2) = that_take_no_body(&gate);
     for url in [http1.url(), http2.url()] {
         let config = user_of_urls(&format!("\"{url}\""), "max_concurrent_requests: 1");
         let proxy = Vmauth::start(&config, &[H2C, "-responseTimeout=1h"]);

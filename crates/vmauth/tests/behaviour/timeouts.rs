@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::client::End;
 use testkit::{Backend, BlackHole, Gate, Reply, Step};
 
-use crate::frames::FrameServer;
+use crate::frames::that_take_no_body;
 use crate::http2_client::{Http2, request};
 use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
@@ -57,12 +57,7 @@ fn a_head_that_is_late_sends_the_request_to_another_backend() {
 #[test]
 fn a_backend_that_takes_nothing_of_a_body_is_given_up() {
     let gate = Gate::new();
-    let http1 = Backend::replying(Reply::nothing().before_body().then(Step::Wait(gate.clone())));
-    let until = gate.clone();
-    let http2 = FrameServer::start(&[], move |_, peer| {
-        peer.request();
-        until.wait(Duration::from_secs(60));
-    });
+    let (http1, http2) = that_take_no_body(&gate);
     for (url, address) in [(http1.url(), http1.address()), (http2.url(), http2.address)] {
         let config = user_of_urls(&format!("\"{url}\""), "response_timeout: 200ms");
         let proxy = Vmauth::start(&config, &["-http2.h2c"]);
