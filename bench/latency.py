@@ -11,7 +11,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from bench import BASIC, LOAD_CORE, QUERY, Bench, stop
+from bench import BASIC, LOAD_CORE, QUERY, Bench, proxies_for, stop
 
 SHARE = 0.7
 FIELDS = ("answered", "failed", "p50", "p99", "p99.9", "longest")
@@ -55,13 +55,8 @@ def main():
         subprocess.run(["cc", "-O2", "-Wall", "-o", program, Path(__file__).with_name("open_loop.c")], check=True)
         backend = bench.backend()
         scenario = bench.scenarios(backend)["get-small"]
-        proxies = {name: lambda path=path: bench.vmauth(path, scenario.config, False, 0) for name, path in args.bin}
-        if args.nginx:
-            proxies["nginx"] = lambda: bench.nginx_proxy(backend, False, 0)
-        if args.haproxy:
-            proxies["haproxy"] = lambda: bench.haproxy(backend, False, 0)
         print("== latency")
-        for name, start in proxies.items():
+        for name, start in proxies_for(bench, scenario, backend, args).items():
             measure(name, start, program, scenario, args)
     finally:
         bench.stop()
