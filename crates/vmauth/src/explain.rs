@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use vmkit::exchange::{HeaderList, HeaderWriter};
+use vmkit::go_text::quote;
 use vmkit::http_server::{BasicGate, own_answer, path_after_prefix};
 use vmkit::metrics::Set;
 use vmkit::percent::decode_strict;
@@ -24,12 +25,12 @@ use crate::authn::Login;
 use crate::authn::credentials::AuthHeaders;
 use crate::authn::password_checks::Place;
 use crate::authn::verified_tokens::VerifiedTokens;
+use crate::ending::RequestError;
 use crate::forward::{filters_form, query_key};
 use crate::generation::Generation;
 use crate::metrics::CacheMetrics;
 use crate::options::Options;
-use crate::proxy::decision::{Denial, Nobody, Principal, Selected, Subject};
-use crate::proxy::error::ProxyError;
+use crate::proxy::decision::{Nobody, Principal, Selected, Subject};
 use crate::proxy::request_id::of_client;
 use crate::rewrite::client_headers::{ForwardContext, authority, write_request_headers};
 use crate::rewrite::target_url::NormalPath;
@@ -190,9 +191,10 @@ impl Explanation {
         self
     }
 
-    fn deny_with(self, error: &ProxyError, user: &User) -> Self {
-        let text = error.text(user.name(), user.is_anonymous, GoDuration::default());
-        self.deny(error.status().unwrap_or(400), error.client_text(&text))
+    fn deny_with(self, error: &RequestError, user: &User, subject: &Subject<'_>, path: &NormalPath<'_>) -> Self {
+        let asked = || quote(subject.shown_url(path));
+        let text = error.text(user.name(), user.is_anonymous, GoDuration::default(), asked);
+        self.deny(error.meaning().status.unwrap_or(400), error.client_text(&text))
     }
 }
 
@@ -278,10 +280,9 @@ async fn route(
     let user = principal.user;
     answer.user_place = Some(user.place.to_string());
     answer.user = Some(user.name().to_owned());
-    let missing = || (subject.shown_url(path), String::new());
-    if let Err(denial) = subject.check_address(user.ip_filter.as_deref()) {
+    if let Err(error) = subject.check_address(user.ip_filter.as_deref()) {
         answer.notes.push("ip_filters of the user refuse the address".to_owned());
-        return answer.deny_with(&denial.error(missing), user);
+        return answer.deny_with(&error, user, subject, path);
     }
     let (selected, target) = subject.choose(generation, principal, path);
     answer.route = selected.map(|selected| match selected {
@@ -289,14 +290,14 @@ async fn route(
         Selected::UrlPrefix => "url_prefix".to_owned(),
         Selected::DefaultUrl => "default_url".to_owned(),
     });
-    if selected.is_none() && matches!(target, Err(Denial::Path { .. })) {
+    if selected.is_none() && matches!(target, Err(RequestError::PathDenied { .. })) {
         answer.notes.push("deny_paths of the user match the path; routes were not looked at".to_owned());
     } else {
         answer.routes = rows::routes(user, selected, &subject.route_input(path));
     }
     let target = match target {
         Ok(target) => target,
-        Err(denial) => return answer.deny_with(&denial.error(missing), user),
+        Err(error) => return answer.deny_with(&error, user, subject, path),
     };
     if answer.users.iter().any(|row| row.state == State::May) {
         let note = "the signature of the token was not checked: if it is wrong, the answer is 401";
@@ -305,7 +306,7 @@ async fn route(
     match filters_form(target, subject.head, subject.head.body()) {
         Ok(true) => answer.notes.push("args of the form that the route enforces are removed from the body".to_owned()),
         Ok(false) => {}
-        Err(error) => return answer.deny_with(&error.into(), user),
+        Err(error) => return answer.deny_with(&error, user, subject, path),
     }
     send(settings, subject, principal, path, target, answer).await
 }
@@ -321,7 +322,7 @@ async fn send(
     let (user, head, placeholders) = (principal.user, subject.head, principal.placeholders());
     let rules = &target.request_rules;
     if let Some(Err(error)) = placeholders.map(|values| rules.check_values(values)) {
-        return answer.deny_with(&ProxyError::BadHeaderValue(error.to_string()), user);
+        return answer.deny_with(&RequestError::BadHeaderValue(error), user, subject, path);
     }
     let backends = match (&target.backends, settings.offline) {
         (Backends::Configured(backends), _) => backends,
@@ -364,7 +365,7 @@ async fn send(
         .and_then(|()| authority(head, rules, url.host(), placeholders, &mut room));
     match result {
         Ok(host) => answer.sent = Some(Sent::new(subject, host, &fields)),
-        Err(error) => return answer.deny_with(&ProxyError::BadHeaderValue(error.to_string()), user),
+        Err(error) => return answer.deny_with(&RequestError::BadHeaderValue(error), user, subject, path),
     }
     answer
 }

@@ -4,7 +4,6 @@
 //! to once its status is known not to be retried; after that the request belongs to this backend.
 
 pub mod attempt;
-pub mod error;
 pub mod form_stream;
 mod personal;
 pub mod query_key;
@@ -30,6 +29,7 @@ use vmkit::http_server::Client;
 
 use crate::admission::body_buffer::{BufferLimits, BufferedBody};
 use crate::admission::grpc;
+use crate::ending::{End, RequestError};
 use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::rewrite::form_body::{BodyReading, reading};
 use crate::rewrite::target_url::NormalPath;
@@ -41,9 +41,8 @@ use crate::upstream::pool::{Pool, Pooled};
 use crate::upstream::retry_budget::RetryBudget;
 use crate::user::{Target, Upstream, User};
 use attempt::{Outgoing, Sent, TryError, attempt};
-use error::ForwardError;
 use jwt::VmAccess;
-use record::{End, Record};
+use record::Record;
 use reply::RelayError;
 use retry_policy::{Cause, Failure, Outcome, Situation, Step, is_idempotent, next_step};
 use time_limit::Limited;
@@ -213,14 +212,14 @@ enum Attempted<'a> {
 ///
 /// # Errors
 /// The body may be a form, and it is not said clearly enough how to read it.
-pub fn filters_form(target: &Target, head: &RequestHead, kind: BodyKind) -> Result<bool, ForwardError> {
+pub fn filters_form(target: &Target, head: &RequestHead, kind: BodyKind) -> Result<bool, RequestError> {
     if kind == BodyKind::None || target.protected_form_args.is_empty() {
         return Ok(false);
     }
     match reading(head) {
         BodyReading::Form => Ok(true),
         BodyReading::NoForm => Ok(false),
-        BodyReading::Unclear => Err(ForwardError::UnclearForm),
+        BodyReading::Unclear => Err(RequestError::UnclearForm),
     }
 }
 
@@ -231,7 +230,7 @@ impl Forward<'_, '_> {
         body: &mut RequestBody<'_>,
         reply: &mut ReplyWriter,
         deadline: &mut Deadline,
-    ) -> Result<(), ForwardError> {
+    ) -> Result<(), RequestError> {
         match self.target.timeouts.request {
             None => self.attempts(body, reply, deadline).await,
             Some(limit) => Box::pin(self.attempts_within(limit, body, reply, deadline)).await,
@@ -243,11 +242,11 @@ impl Forward<'_, '_> {
         body: &mut RequestBody<'_>,
         reply: &mut ReplyWriter,
         deadline: &mut Deadline,
-    ) -> Result<(), ForwardError> {
+    ) -> Result<(), RequestError> {
         self.record.begin(self.waited_since);
         let framing = self.filter_form(body.kind())?;
         if let Some(values) = self.placeholders {
-            self.target.request_rules.check_values(values).map_err(ForwardError::BadHeaderValue)?;
+            self.target.request_rules.check_values(values).map_err(RequestError::BadHeaderValue)?;
         }
         if !self.buffered.complete {
             // A call is not read ahead to its end; what is sent of it meanwhile is kept as far as a whole one would be.
@@ -264,7 +263,7 @@ impl Forward<'_, '_> {
         let scratch = &mut loan.0;
         let mut tried = Vec::new();
         let Some((mut lease, attempts)) = backends.begin(key) else {
-            return Err(ForwardError::AllBackendsFailed { attempts: 0 });
+            return Err(RequestError::AllBackendsFailed { attempts: 0 });
         };
         for attempt in 1..=attempts {
             scratch.target.clear();
@@ -281,7 +280,7 @@ impl Forward<'_, '_> {
                 lease = next;
             }
         }
-        Err(ForwardError::AllBackendsFailed { attempts })
+        Err(RequestError::AllBackendsFailed { attempts })
     }
 
     /// What the query is about, whatever time it is for.
@@ -291,7 +290,7 @@ impl Forward<'_, '_> {
     }
 
     /// Removes the args from a form that the route enforces; says how the body is framed towards the backend.
-    fn filter_form(&mut self, kind: BodyKind) -> Result<Framing, ForwardError> {
+    fn filter_form(&mut self, kind: BodyKind) -> Result<Framing, RequestError> {
         let mut framing = Framing { kind, filter: false };
         if kind == BodyKind::None && matches!(self.head.method(), "POST" | "PUT" | "PATCH") {
             // A method that usually has a body says that it has none; RFC 9110 §8.6.
@@ -322,7 +321,7 @@ impl Forward<'_, '_> {
         attempts_left: usize,
         body: &mut RequestBody<'_>,
         deadline: &mut Deadline,
-    ) -> Result<Attempted<'s>, ForwardError> {
+    ) -> Result<Attempted<'s>, RequestError> {
         let upstream = lease.target();
         let metrics = &self.user.metrics;
         let rules = &self.target.request_rules;
@@ -332,7 +331,7 @@ impl Forward<'_, '_> {
                 method: self.head.method(),
                 target,
                 authority: authority(self.head, rules, upstream.url.host(), self.placeholders, room)
-                    .map_err(ForwardError::BadHeaderValue)?,
+                    .map_err(RequestError::BadHeaderValue)?,
                 upgrade: tunnel::wanted(self.head).filter(|protocol| upstream.peer.takes_upgrade(protocol)),
                 wants_trailers: self.head.takes_trailers(),
             },
@@ -392,10 +391,7 @@ impl Forward<'_, '_> {
                         return Ok(Attempted::Replied(pooled, sent));
                     }
                 }
-                Err(TryError::ClientGone) => return Err(ForwardError::ClientGone),
-                Err(TryError::ClientBody(error)) => return Err(ForwardError::of_body(error)),
-                Err(TryError::Token(error)) => return Err(ForwardError::BadHeaderValue(error)),
-                Err(TryError::Own(cause)) => return Err(ForwardError::NoConnection { cause }),
+                Err(TryError::Request(error)) => return Err(error),
                 Err(TryError::Backend(failed)) => {
                     lives = failed.alive;
                     situation.repeated = repeats >= if failed.moved && attempts_left == 0 { MOST_MOVES } else { 1 };
@@ -460,7 +456,7 @@ impl Forward<'_, '_> {
         step: Step,
         lives: bool,
         failure: FailureText,
-    ) -> Result<(), ForwardError> {
+    ) -> Result<(), RequestError> {
         if step.counts_backend_error() {
             self.user.metrics.backend_errors.inc();
         }
@@ -487,10 +483,10 @@ impl Forward<'_, '_> {
         }
         Err(match failure {
             FailureText::Cause(_, cause) if step == Step::OverBudget => {
-                ForwardError::RetryBudgetSpent { target, cause }
+                RequestError::RetryBudgetSpent { target, cause }
             }
-            FailureText::Cause(_, cause) => ForwardError::NotReplayable { target, cause },
-            FailureText::Status(status) => ForwardError::RetryStatusNotReplayable { target, status },
+            FailureText::Cause(_, cause) => RequestError::NotReplayable { target, cause },
+            FailureText::Status(status) => RequestError::RetryStatusNotReplayable { target, status },
         })
     }
 
@@ -513,7 +509,7 @@ impl Forward<'_, '_> {
         sent: Sent<'_>,
         body: &mut RequestBody<'_>,
         reply: &mut ReplyWriter,
-    ) -> Result<(), ForwardError> {
+    ) -> Result<(), RequestError> {
         lease.served();
         self.no_longer_waits();
         let upstream = lease.target();
@@ -560,9 +556,7 @@ impl Forward<'_, '_> {
                 self.pool.put(&upstream.peer, pooled);
                 Ok(())
             }
-            Err(RelayError::ClientGone) => Err(ForwardError::ClientGone),
-            Err(RelayError::ClientStalled) => Err(ForwardError::ClientStalled),
-            Err(RelayError::ClientBody(error)) => Err(ForwardError::of_body(error)),
+            Err(RelayError::Client(error)) => Err(error),
             Err(RelayError::CredentialsEnded) => {
                 end_call(reply, grpc_status::UNAUTHENTICATED, "the credentials of the call are no longer valid").await;
                 self.record.set_end(End::ByLimit);
@@ -575,7 +569,7 @@ impl Forward<'_, '_> {
                     end_call(reply, grpc_status::UNAVAILABLE, "the backend has broken off its reply").await;
                 }
                 let target = upstream.url.display(&scratch.target);
-                Err(ForwardError::BrokenReply { target, cause: format!("cannot read data from backend: {error}") })
+                Err(RequestError::BrokenReply { target, cause: format!("cannot read data from backend: {error}") })
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod authn;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod ending;
 pub mod explain;
 pub mod flags;
 pub mod forward;

@@ -5,7 +5,6 @@
 
 pub mod access_log;
 pub mod decision;
-pub mod error;
 pub mod failed_login;
 pub mod request_id;
 pub mod request_scope;
@@ -37,14 +36,14 @@ use crate::authn::password_checks::Place;
 use crate::authn::trace::Silent;
 use crate::authn::verified_tokens::VerifiedTokens;
 use crate::authn::{Login, Verdict};
+use crate::ending::{Counted, RequestError};
 use crate::forward::{Forward, ForwardSettings, is_form};
 use crate::generation::{Generation, Seen, Serving};
 use crate::metrics::ProxyMetrics;
 use crate::rewrite::target_url::NormalPath;
 use crate::upstream::pool::Pool;
 use crate::user::{AccessLog, User};
-use decision::{Denial, Nobody, Principal, Subject};
-use error::ProxyError;
+use decision::{Nobody, Principal, Subject};
 use failed_login::{LineLimit, LoginFailureMetrics};
 use request_scope::{RequestScope, ScopeSettings};
 use switches::Switches;
@@ -221,10 +220,10 @@ impl Proxy {
         let scope = RequestScope::new(user, facts.head, facts.client, facts.started, settings);
         match self.stages(generation, principal, facts, io, &scope).await {
             Ok(()) => {}
-            Err(ProxyError::InvalidCredentials) => {
+            Err(RequestError::InvalidCredentials) => {
                 let refused = unauthorized::Refused { shared: &self.shared, generation, refusals: Vec::new() };
                 scope.set_status(401);
-                scope.set_error(&ProxyError::InvalidCredentials);
+                scope.set_error(RequestError::InvalidCredentials.meaning());
                 refused.delay_and_answer(facts.into(), io.body, io.reply).await;
             }
             Err(error) => self.fail(error, user, facts, io, &scope).await,
@@ -239,11 +238,11 @@ impl Proxy {
         facts: Facts<'c>,
         io: &mut Io<'_, '_>,
         scope: &RequestScope<'c>,
-    ) -> Result<(), ProxyError> {
+    ) -> Result<(), RequestError> {
         let user = principal.user;
         let deadline = facts.started + self.shared.max_queue.as_std();
         let subject = self.shared.subject(facts.head, facts.client);
-        subject.check_address(user.ip_filter.as_deref()).map_err(|denial| self.denied(denial, user, facts))?;
+        subject.check_address(user.ip_filter.as_deref())?;
         // Who sends slowly holds no slot, and who waits for a slot of the user none that others need. A client that
         // waits for 100 Continue is asked for its body once it is admitted.
         let early = match facts.head.expect_continue() {
@@ -258,8 +257,7 @@ impl Proxy {
         };
         scope.record().received(buffered.data.len());
         let path = NormalPath::of(facts.path);
-        let (_, target) = subject.choose(generation, principal, &path);
-        let target = target.map_err(|denial| self.denied(denial, user, facts))?;
+        let target = subject.choose(generation, principal, &path).1?;
         let watched = Watched { proxy: self, scope, generation, principal, head: facts.head, client: facts.client };
         let forward = Forward {
             settings: &self.shared.forward,
@@ -280,15 +278,12 @@ impl Proxy {
             request_id: scope.id_for_backend(),
             waited_since: facts.started,
         };
-        Ok(forward.run(io.body, io.reply, io.deadline).await?)
+        forward.run(io.body, io.reply, io.deadline).await
     }
 
-    async fn global_slot(&self, body: &mut RequestBody<'_>, deadline: Instant) -> Result<Permit, ProxyError> {
+    async fn global_slot(&self, body: &mut RequestBody<'_>, deadline: Instant) -> Result<Permit, RequestError> {
         let limiter = &self.shared.limiter;
-        slot(limiter, body, deadline).await?.ok_or_else(|| {
-            self.shared.metrics.global_limit_reached.inc();
-            ProxyError::GlobalLimit { capacity: limiter.capacity() }
-        })
+        slot(limiter, body, deadline).await?.ok_or_else(|| RequestError::GlobalLimit { capacity: limiter.capacity() })
     }
 
     async fn read_ahead(
@@ -297,13 +292,13 @@ impl Proxy {
         body: &mut RequestBody<'_>,
         deadline: Instant,
         scope: &RequestScope<'_>,
-    ) -> Result<crate::admission::body_buffer::BufferedBody, ProxyError> {
+    ) -> Result<crate::admission::body_buffer::BufferedBody, RequestError> {
         let limits = self.shared.forward.limits;
         if !body.is_done() && grpc::is_call(facts.head) {
-            return buffer_ready(body, limits).await.map_err(|error| self.buffer_error(&error));
+            return buffer_ready(body, limits).await.map_err(|error| self.buffer_error(error));
         }
         if limits.buffer == 0 && limits.retry == 0 {
-            return buffer(body, limits, deadline).await.map_err(|error| self.buffer_error(&error));
+            return buffer(body, limits, deadline).await.map_err(|error| self.buffer_error(error));
         }
         if body.is_done() {
             self.shared.metrics.buffer_duration.update(0.0);
@@ -314,29 +309,27 @@ impl Proxy {
         if let (Some(started), false) = (started, is_empty) {
             self.shared.metrics.buffer_duration.update_duration(started.elapsed());
         }
-        let buffered = result.map_err(|error| self.buffer_error(&error))?;
+        let buffered = result.map_err(|error| self.buffer_error(error))?;
         if facts.head.method() == "POST" && is_form(facts.head) {
             scope.set_form(&buffered.data);
         }
         Ok(buffered)
     }
 
-    fn buffer_error(&self, error: &BufferError) -> ProxyError {
+    fn buffer_error(&self, error: BufferError) -> RequestError {
         match error {
             BufferError::TooSlow { read } => {
-                ProxyError::SlowBody { read: *read, seconds: self.shared.max_queue.as_std().as_secs() }
+                RequestError::SlowBody { read, seconds: self.shared.max_queue.as_std().as_secs() }
             }
-            BufferError::Broken(error) => ProxyError::BadBody(error.to_string()),
+            BufferError::Broken(error) => RequestError::BadBody(error),
         }
     }
 
-    /// The error of a request that goes nowhere.
-    fn denied(&self, denial: Denial, user: &User, facts: Facts<'_>) -> ProxyError {
-        denial.error(|| {
-            let path = NormalPath::of(facts.path);
-            let url = self.shared.subject(facts.head, facts.client).shown_url(&path);
-            (url, if user.dump_request_on_errors { self.dump(facts.head, &path) } else { String::new() })
-        })
+    /// What was asked for, in the text about a missing route.
+    fn shown(&self, user: &User, facts: Facts<'_>) -> String {
+        let path = NormalPath::of(facts.path);
+        let url = quote(self.shared.subject(facts.head, facts.client).shown_url(&path));
+        if user.dump_request_on_errors { format!("{url}{}", self.dump(facts.head, &path)) } else { url }
     }
 
     /// The request for people who look for the reason of a missing route; credentials are left out.
@@ -366,44 +359,33 @@ impl Proxy {
     /// Answers a refused or failed request.
     async fn fail(
         &self,
-        error: ProxyError,
+        error: RequestError,
         user: &User,
         facts: Facts<'_>,
         io: &mut Io<'_, '_>,
         scope: &RequestScope<'_>,
     ) {
         let metrics = &self.shared.metrics;
-        scope.set_error(&error);
-        if error.is_request_error() {
+        let meaning = error.meaning();
+        scope.set_error(meaning);
+        if meaning.is_request_error() {
             user.metrics.request_errors.inc();
         }
-        match &error {
-            ProxyError::ClientGone | ProxyError::ClientStalled => metrics.client_canceled.inc(),
-            ProxyError::PathDenied { .. } => user.metrics.path_denies.inc(),
-            ProxyError::MissingRoute { .. } => metrics.missing_route.inc(),
-            ProxyError::SlowBody { .. } => metrics.slow_client.inc(),
-            ProxyError::UserLimit { .. } => user.metrics.limit_reached.inc(),
-            ProxyError::IpDenied => user.metrics.ip_denies.inc(),
-            ProxyError::GlobalLimit { .. } => {} // counted where it is decided
-            ProxyError::CostlyRequest
-            | ProxyError::UnclearForm
-            | ProxyError::CredentialsNeeded
-            | ProxyError::InvalidCredentials
-            | ProxyError::BadBody(_)
-            | ProxyError::BadHeaderValue(_)
-            | ProxyError::NoConnection { .. }
-            | ProxyError::NotReplayable { .. }
-            | ProxyError::RetryBudgetSpent { .. }
-            | ProxyError::RetryStatusNotReplayable { .. }
-            | ProxyError::AllBackendsFailed { .. }
-            | ProxyError::TimedOut { .. }
-            | ProxyError::BrokenReply { .. } => {}
+        match meaning.counter {
+            Some(Counted::ClientCanceled) => metrics.client_canceled.inc(),
+            Some(Counted::MissingRoute) => metrics.missing_route.inc(),
+            Some(Counted::SlowClient) => metrics.slow_client.inc(),
+            Some(Counted::GlobalLimit) => metrics.global_limit_reached.inc(),
+            Some(Counted::UserLimit) => user.metrics.limit_reached.inc(),
+            Some(Counted::IpDenies) => user.metrics.ip_denies.inc(),
+            Some(Counted::PathDenies) => user.metrics.path_denies.inc(),
+            None => {}
         }
-        let text = error.text(user.name(), user.is_anonymous, self.shared.max_queue);
-        if error.is_logged() {
+        let text = error.text(user.name(), user.is_anonymous, self.shared.max_queue, || self.shown(user, facts));
+        if meaning.is_logged {
             vmkit::warn!("{}", scope.log_text(&text));
         }
-        let Some(status) = error.status() else {
+        let Some(status) = meaning.status else {
             // Nothing that makes sense can follow what was sent.
             return io.reply.set_close();
         };
@@ -421,7 +403,7 @@ impl Proxy {
         scope.set_status(status);
         let text = error.client_text(&text);
         // In gRPC a path without a route is a method that is not there.
-        let is_unknown_method = matches!(error, ProxyError::MissingRoute { .. }) && io.reply.grpc_type().is_some();
+        let is_unknown_method = matches!(error, RequestError::MissingRoute) && io.reply.grpc_type().is_some();
         let status = if is_unknown_method { 404 } else { status };
         let sending = send_error(facts.head, io.reply, facts.common_lines, status, &text, extra);
         // A client that does not take its refusal must not hold a connection for ever.
@@ -444,9 +426,9 @@ impl ProxyShared {
     }
 }
 
-async fn user_slot(user: &User, body: &mut RequestBody<'_>, deadline: Instant) -> Result<Permit, ProxyError> {
+async fn user_slot(user: &User, body: &mut RequestBody<'_>, deadline: Instant) -> Result<Permit, RequestError> {
     let found = slot(&user.limiter, body, deadline).await?;
-    found.ok_or_else(|| ProxyError::UserLimit { capacity: user.limiter.capacity() })
+    found.ok_or_else(|| RequestError::UserLimit { capacity: user.limiter.capacity() })
 }
 
 /// Waits for a slot; `None` at the deadline.
@@ -454,10 +436,10 @@ async fn slot(
     limiter: &Arc<Limiter>,
     body: &mut RequestBody<'_>,
     deadline: Instant,
-) -> Result<Option<Permit>, ProxyError> {
+) -> Result<Option<Permit>, RequestError> {
     tokio::select! {
         biased;
         permit = limiter.acquire(deadline) => Ok(permit.ok()),
-        () = body.gone() => Err(ProxyError::ClientGone),
+        () = body.gone() => Err(RequestError::ClientGone),
     }
 }

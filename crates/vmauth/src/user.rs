@@ -215,7 +215,7 @@ impl HealthTarget for Upstream {
 pub struct UserMetrics {
     /// Requests that entered the user's pipeline.
     pub requests: Counter,
-    /// 502 and 503 made here, and replies that broke off.
+    /// Statuses from 500 on that were made here, and replies that broke off.
     pub request_errors: Counter,
     /// Tries on the wire.
     pub backend_requests: Counter,

@@ -19,6 +19,7 @@ use super::form_stream::FormStream;
 use super::record::Record;
 use super::trailers;
 use super::upload::{Source, Upload, UploadError};
+use crate::ending::RequestError;
 use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::jwt_placeholders::PlaceholderError;
 use crate::upstream::fault::Fault;
@@ -63,14 +64,8 @@ impl Outgoing<'_, '_> {
 /// A try that failed.
 #[derive(Debug)]
 pub enum TryError {
-    /// The client has left.
-    ClientGone,
-    /// The client's body is malformed or ended too early.
-    ClientBody(BodyError),
-    /// A value of the token cannot be sent.
-    Token(PlaceholderError),
-    /// The proxy cannot open a connection, whoever the backend is.
-    Own(String),
+    /// The request cannot go on, whoever the backend is.
+    Request(RequestError),
     /// The backend failed.
     Backend(BackendFailure),
 }
@@ -138,16 +133,18 @@ pub async fn attempt<'a>(
             let dialled = tokio::select! {
                 biased;
                 dialled = pool.dial(peer, only_http1, outgoing.timeouts.connect) => dialled,
-                () = body.gone() => return Err(TryError::ClientGone),
+                () = body.gone() => return Err(TryError::Request(RequestError::ClientGone)),
             };
             outgoing.source.record.connected(began);
             dialled.map_err(|error| match error.is_our_own() {
-                true => TryError::Own(error.to_string()),
+                true => TryError::Request(RequestError::NoConnection { cause: error.to_string() }),
                 false => TryError::Backend(BackendFailure::new(error.to_string(), error.fault())),
             })?
         }
     };
-    outgoing.write_head(&mut pooled.exchange).map_err(TryError::Token)?;
+    outgoing
+        .write_head(&mut pooled.exchange)
+        .map_err(|error| TryError::Request(RequestError::BadHeaderValue(error)))?;
     let (reused, began) = (pooled.reused, outgoing.source.record.now());
     let sent = match pooled.exchange.is_stream() {
         false => exchange(&mut pooled, outgoing, body, deadline).await,
@@ -163,7 +160,7 @@ pub async fn attempt<'a>(
 
 /// Failures before they are told apart by the connection's history.
 enum Failure {
-    Client(TryError),
+    Request(RequestError),
     Reply(ReplyError),
     /// The backend has taken nothing of the request for so long.
     Stalled(Duration),
@@ -174,7 +171,7 @@ enum Failure {
 impl Failure {
     fn on(self, reused: bool) -> TryError {
         match self {
-            Self::Client(error) => error,
+            Self::Request(error) => TryError::Request(error),
             Self::Timeout(limit) => TryError::Backend(BackendFailure::timeout(timeout_text(limit))),
             Self::Stalled(limit) => {
                 let limit = GoDuration::from(limit);
@@ -248,7 +245,7 @@ async fn exchange<'a>(
     let mut written = tokio::select! {
         biased;
         written = first => written,
-        () = body.gone() => return Err(Failure::Client(TryError::ClientGone)),
+        () = body.gone() => return Err(Failure::Request(RequestError::ClientGone)),
         // A backend that answers without reading may wait for its answer to be read: both would wait for ever.
         head = reply.read_head() => return head.map(|()| Sent::Partly).map_err(Failure::Reply),
     };
@@ -264,7 +261,7 @@ async fn exchange<'a>(
             biased;
             result = rest => match result {
                 Ok(()) => {}
-                Err(RestError::Client(error)) => return Err(Failure::Client(TryError::ClientBody(error))),
+                Err(RestError::Client(error)) => return Err(Failure::Request(RequestError::of_body(error))),
                 Err(RestError::Backend(error)) => written = Err(error),
             },
             head = reply.read_head() => return head.map(|()| Sent::Partly).map_err(Failure::Reply),
@@ -288,7 +285,7 @@ async fn exchange_on_stream<'a>(
     let mut written = tokio::select! {
         biased;
         written = upload.send_at_hand(request) => written,
-        () = body.gone() => return Err(Failure::Client(TryError::ClientGone)),
+        () = body.gone() => return Err(Failure::Request(RequestError::ClientGone)),
         head = reply.read_head() => return head.map(|()| Sent::Going(upload)).map_err(Failure::Reply),
     };
     if written.is_ok() {
@@ -300,7 +297,7 @@ async fn exchange_on_stream<'a>(
     }
     match written {
         Ok(()) => await_head(outgoing, reply, body, deadline).await,
-        Err(UploadError::Client(error)) => Err(Failure::Client(TryError::ClientBody(error))),
+        Err(UploadError::Client(error)) => Err(Failure::Request(RequestError::of_body(error))),
         Err(UploadError::Backend(error)) => after_failed_write(outgoing, reply, error).await,
     }
 }
@@ -337,7 +334,7 @@ async fn await_head<'a>(
             return Poll::Ready(head.map_err(Failure::Reply));
         }
         if body.poll_gone(cx).is_ready() {
-            return Poll::Ready(Err(Failure::Client(TryError::ClientGone)));
+            return Poll::Ready(Err(Failure::Request(RequestError::ClientGone)));
         }
         deadline.poll_passed(cx).map(|()| Err(Failure::Timeout(outgoing.timeouts.response)))
     });

@@ -10,43 +10,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::ending::End;
+
 /// Longest text about failed attempts; what follows is cut.
 const MAX_FAILURES: usize = 1024;
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum End {
-    /// Not at all by itself: the process stopped, or a handler panicked.
-    #[default]
-    Cut,
-    /// The whole reply of a backend was sent.
-    Complete,
-    /// Answered by vmauth itself, because the request may not pass.
-    Refused,
-    /// Answered by vmauth itself, because no backend did.
-    Failed,
-    /// The client left before the end.
-    ByClient,
-    /// The backend broke off after the reply had begun.
-    ByBackend,
-    /// A limit of number or time was reached.
-    ByLimit,
-}
-
-impl End {
-    /// Word in the access log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cut => "cut",
-            Self::Complete => "complete",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::ByClient => "client",
-            Self::ByBackend => "backend",
-            Self::ByLimit => "limit",
-        }
-    }
-}
 
 /// How long the phases of a request took.
 #[derive(Clone, Copy, Debug, Default)]

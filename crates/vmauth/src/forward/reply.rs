@@ -13,27 +13,27 @@ use vmkit::exchange::{
 use super::record::Record;
 use super::trailers;
 use super::upload::{Upload, UploadError};
+use crate::ending::RequestError;
 use crate::rewrite::header_rules::ResponseRules;
 use crate::rewrite::response_headers::write_response_headers;
 
 /// Why a reply was not delivered to its end.
 #[derive(Debug)]
 pub enum RelayError {
-    /// The client has left.
-    ClientGone,
-    /// The client took nothing of the reply for too long.
-    ClientStalled,
+    /// The client has left, takes nothing, or sends no proper body.
+    Client(RequestError),
     /// Who sent the call may no longer do so.
     CredentialsEnded,
-    /// The client's body is malformed.
-    ClientBody(BodyError),
     /// The backend broke off.
     Backend(BodyError),
 }
 
 impl RelayError {
     fn of_client(error: &std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::TimedOut { Self::ClientStalled } else { Self::ClientGone }
+        Self::Client(match error.kind() {
+            std::io::ErrorKind::TimedOut => RequestError::ClientStalled,
+            _ => RequestError::ClientGone,
+        })
     }
 }
 
@@ -80,7 +80,7 @@ pub async fn relay(
         let chunk = tokio::select! {
             biased;
             chunk = reply.chunk() => chunk.map_err(RelayError::Backend)?,
-            () = request.gone() => return Err(RelayError::ClientGone),
+            () = request.gone() => return Err(RelayError::Client(RequestError::ClientGone)),
         };
         let Some(chunk) = chunk else { break };
         let last = chunk.last;
@@ -111,17 +111,14 @@ pub async fn relay_both(
             sent = upload.send_rest(request, backend) => match sent {
                 // A backend may have enough before the end, and answer all the same.
                 Ok(()) | Err(UploadError::Backend(_)) => {}
-                Err(UploadError::Client(BodyError::UnexpectedEof | BodyError::Io(_))) => {
-                    return Err(RelayError::ClientGone);
-                }
-                Err(UploadError::Client(error)) => return Err(RelayError::ClientBody(error)),
+                Err(UploadError::Client(error)) => return Err(RelayError::Client(RequestError::of_body(error))),
             },
         }
     }
     tokio::select! {
         biased;
         done = down => done,
-        () = request.gone() => Err(RelayError::ClientGone),
+        () = request.gone() => Err(RelayError::Client(RequestError::ClientGone)),
     }
 }
 

@@ -14,9 +14,8 @@ use tokio::time::sleep_until;
 use vmkit::exchange::{Deadline, ReplyWriter, RequestBody};
 use vmkit::units::GoDuration;
 
-use super::error::ForwardError;
-use super::record::End;
 use super::{Forward, end_call, grpc_status};
+use crate::ending::{End, RequestError};
 use crate::upstream::backend::Backend;
 use crate::upstream::fault::Fault;
 use crate::user::Upstream;
@@ -38,7 +37,7 @@ impl Forward<'_, '_> {
         body: &mut RequestBody<'_>,
         reply: &mut ReplyWriter,
         deadline: &mut Deadline,
-    ) -> Result<(), ForwardError> {
+    ) -> Result<(), RequestError> {
         let limited = Rc::<Limited>::default();
         self.limited = Some(limited.clone());
         let until = self.waited_since + limit;
@@ -59,7 +58,7 @@ impl Forward<'_, '_> {
             self.record.set_end(End::ByLimit);
             return Ok(());
         }
-        Err(ForwardError::TimedOut { limit: limit.into(), waiting_for })
+        Err(RequestError::TimedOut { limit: limit.into(), waiting_for })
     }
 
     /// Counts an attempt that was given up; the backend's host.

@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep};
 use vmkit::exchange::{ClientExchange, HeaderId, ReplyWriter, RequestBody, RequestHead, tokens};
 
 use super::Observer;
-use super::record::{End, Record};
+use super::record::Record;
+use crate::ending::End;
 
 /// The protocols the client wants to switch to, if it may.
 pub fn wanted(head: &RequestHead) -> Option<&[u8]> {

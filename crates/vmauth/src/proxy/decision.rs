@@ -8,10 +8,10 @@ use vmkit::go_regex::TooCostly;
 use vmkit::http_server::Client;
 use vmkit::redact;
 
-use super::error::ProxyError;
 use crate::admission::client_address::TrustedProxies;
 use crate::authn::Verdict;
 use crate::authn::jwt_users::{AcceptedToken, Refusal};
+use crate::ending::RequestError;
 use crate::generation::Generation;
 use crate::rewrite::client_url;
 use crate::rewrite::target_url::NormalPath;
@@ -77,43 +77,6 @@ impl<'g> Principal<'g> {
     }
 }
 
-/// Why a request goes nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// The address is denied by an IP filter.
-    Ip,
-    /// The path is one of `deny_paths`. `ask`: credentials may help, as nobody is logged in and there are users.
-    Path {
-        /// Whether to ask for credentials.
-        ask: bool,
-    },
-    /// The request is too long for the patterns of the routes.
-    Costly,
-    /// No route, and credentials may help.
-    CredentialsNeeded,
-    /// No route, after credentials that fit nobody.
-    InvalidCredentials,
-    /// No route.
-    MissingRoute,
-}
-
-impl Denial {
-    /// The error that answers it; `missing` makes URL and dump of a missing route.
-    pub fn error(self, missing: impl FnOnce() -> (Vec<u8>, String)) -> ProxyError {
-        match self {
-            Self::Ip => ProxyError::IpDenied,
-            Self::Path { ask } => ProxyError::PathDenied { ask },
-            Self::Costly => ProxyError::CostlyRequest,
-            Self::CredentialsNeeded => ProxyError::CredentialsNeeded,
-            Self::InvalidCredentials => ProxyError::InvalidCredentials,
-            Self::MissingRoute => {
-                let (url, dump) = missing();
-                ProxyError::MissingRoute { url, dump }
-            }
-        }
-    }
-}
-
 /// What a user has for the requests it serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selected {
@@ -144,9 +107,9 @@ impl Subject<'_> {
     }
 
     /// The filter of the user, which is asked before anything of the request is read.
-    pub fn check_address(&self, filter: Option<&UserIpFilter>) -> Result<(), Denial> {
+    pub fn check_address(&self, filter: Option<&UserIpFilter>) -> Result<(), RequestError> {
         match filter {
-            Some(filter) if !self.passes(filter) => Err(Denial::Ip),
+            Some(filter) if !self.passes(filter) => Err(RequestError::IpDenied),
             _ => Ok(()),
         }
     }
@@ -170,21 +133,21 @@ impl Subject<'_> {
         generation: &Generation,
         principal: &Principal<'u>,
         path: &NormalPath<'_>,
-    ) -> (Option<Selected>, Result<&'u Target, Denial>) {
+    ) -> (Option<Selected>, Result<&'u Target, RequestError>) {
         let user = principal.user;
         // With users of whatever kind, nobody's request may lack nothing but credentials.
         let may_lack_credentials = user.is_anonymous && !generation.users.is_empty();
-        let path_denied = || Denial::Path { ask: may_lack_credentials };
+        let path_denied = || RequestError::PathDenied { ask: may_lack_credentials };
         if user.deny_paths.contains(path.decoded()) {
             return (None, Err(path_denied()));
         }
         let selected = match user.table.as_ref().map_or(Ok(None), |table| table.select(&self.route_input(path))) {
             Ok(selected) => selected,
-            Err(TooCostly) => return (None, Err(Denial::Costly)),
+            Err(TooCostly) => return (None, Err(RequestError::CostlyRequest)),
         };
         if let Some((index, route)) = selected.and_then(|index| Some((index, user.routes.get(index)?))) {
             let outcome = match self.check_address(route.ip_filter.as_deref()) {
-                Err(denial) => Err(denial),
+                Err(error) => Err(error),
                 Ok(()) if route.deny_paths.contains(path.decoded()) => Err(path_denied()),
                 Ok(()) => Ok(&*route.target),
             };
@@ -196,11 +159,11 @@ impl Subject<'_> {
         if let Some(target) = user.default_url.as_deref() {
             return (Some(Selected::DefaultUrl), Ok(target));
         }
-        let denial = match may_lack_credentials {
-            true if principal.had_credentials => Denial::InvalidCredentials,
-            true => Denial::CredentialsNeeded,
-            false => Denial::MissingRoute,
+        let error = match may_lack_credentials {
+            true if principal.had_credentials => RequestError::InvalidCredentials,
+            true => RequestError::CredentialsNeeded,
+            false => RequestError::MissingRoute,
         };
-        (None, Err(denial))
+        (None, Err(error))
     }
 }

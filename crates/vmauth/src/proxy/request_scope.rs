@@ -10,9 +10,9 @@ use vmkit::exchange::RequestHead;
 use vmkit::http_server::Client;
 
 use super::access_log::{self, Entry};
-use super::error::ProxyError;
 use super::request_id;
 use super::worker_counters::WorkerCounters;
+use crate::ending::Meaning;
 use crate::forward::record::Record;
 use crate::user::{AccessLog, User};
 
@@ -71,9 +71,9 @@ impl<'c> RequestScope<'c> {
     }
 
     /// The request was refused or has failed.
-    pub fn set_error(&self, error: &ProxyError) {
-        self.reason.set(error.reason());
-        self.record.set_end(error.end());
+    pub fn set_error(&self, meaning: Meaning) {
+        self.reason.set(meaning.reason);
+        self.record.set_end(meaning.end);
     }
 
     /// What was read of a form body, for log lines.

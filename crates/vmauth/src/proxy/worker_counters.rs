@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use vmkit::metrics::{Kind, Page};
 
-use crate::forward::record::End;
+use crate::ending::End;
 
 const STATUSES: std::ops::Range<u16> = 100..600;
 
