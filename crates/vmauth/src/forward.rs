@@ -33,7 +33,7 @@ use crate::ending::{End, RequestError};
 use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::rewrite::form_body::{BodyReading, reading};
 use crate::rewrite::target_url::NormalPath;
-use crate::upstream::backend::Lease;
+use crate::upstream::backend::{Backend, Lease};
 use crate::upstream::balance::Policy;
 use crate::upstream::fault::Fault;
 use crate::upstream::health_check::HealthChecker;
@@ -352,7 +352,7 @@ impl Forward<'_, '_> {
                 request_id: self.request_id,
             },
             response_timeout: self.target.timeouts.response.unwrap_or(self.settings.response_timeout),
-            is_timed: upstream.peer.replies.is_some(),
+            is_timed: upstream.peer.replies.is_some() || self.limited.is_some(),
             timeouts: self.target.timeouts,
         };
         let harms_twice = self.target.retry_only_idempotent && !is_idempotent(self.head.method());
@@ -367,7 +367,7 @@ impl Forward<'_, '_> {
         loop {
             metrics.backend_requests.inc();
             if let Some(limited) = &self.limited {
-                *limited.trying.borrow_mut() = Some(Arc::clone(lease));
+                limited.asks(lease, self.buffered.complete);
             }
             self.record.attempt(upstream.url.shown_host());
             let mut lives = false;
@@ -421,7 +421,7 @@ impl Forward<'_, '_> {
     /// The backend has answered or failed.
     fn no_longer_waits(&self) {
         if let Some(limited) = &self.limited {
-            limited.trying.take();
+            limited.asked.take();
         }
     }
 
@@ -491,12 +491,12 @@ impl Forward<'_, '_> {
     }
 
     /// Notes how a try has ended, where the route wants to know.
-    fn judge(&self, lease: &Lease<Upstream>, has_failed: bool) {
-        let Some(outliers) = lease.outliers() else { return };
+    fn judge(&self, backend: &Arc<Backend<Upstream>>, has_failed: bool) {
+        let Some(outliers) = backend.outliers() else { return };
         if !has_failed {
             outliers.succeeded();
         } else if let Some(reason) = outliers.failed() {
-            self.health.eject(lease, self.target.backends.known().snapshot(), reason);
+            self.health.eject(backend, self.target.backends.known().snapshot(), reason);
         }
     }
 

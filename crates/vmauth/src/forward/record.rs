@@ -119,6 +119,11 @@ impl Record {
         self.sent_whole.set(at);
     }
 
+    /// Since when only the backend is waited for, if somebody has looked at the clock then.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.sent_whole.get()
+    }
+
     /// The whole reply has been passed on; how long after the request was sent, unless it had begun before. Looks at the
     /// clock in place of who would do so at the end of the request.
     pub(super) fn finish(&self) -> Option<Duration> {

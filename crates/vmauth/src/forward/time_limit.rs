@@ -2,15 +2,16 @@
 //!
 //! When it has passed, everything that was begun is dropped: connections to backends are closed, shared ones reset the
 //! stream. Before the reply has begun the client gets 504; after that its connection is closed or its stream reset, and a
-//! call of gRPC ends with `DEADLINE_EXCEEDED`. No other backend is tried and none is marked: the limit says what clients
-//! may ask for, not how long backends may take. Tunnels have limits of their own.
+//! call of gRPC ends with `DEADLINE_EXCEEDED`. No other backend is tried and none is marked as broken: the limit says what
+//! clients may ask for, not how long backends may take. For an ejection it counts when most of the time was the backend's.
+//! Tunnels have limits of their own.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use vmkit::exchange::{Deadline, ReplyWriter, RequestBody};
 use vmkit::units::GoDuration;
 
@@ -23,10 +24,25 @@ use crate::user::Upstream;
 /// What must be known of a limited request when its time is over.
 #[derive(Default)]
 pub struct Limited {
-    /// The backend whose reply has not begun.
-    pub(super) trying: RefCell<Option<Arc<Backend<Upstream>>>>,
+    /// Who is asked and has not begun to answer.
+    pub(super) asked: RefCell<Option<Asked>>,
     /// It has become a tunnel.
     pub(super) is_tunnel: Cell<bool>,
+}
+
+/// A backend that is asked.
+pub(super) struct Asked {
+    backend: Arc<Backend<Upstream>>,
+    /// When that began, if the client has nothing more to send.
+    since: Option<Instant>,
+}
+
+impl Limited {
+    /// A backend is asked. `has_all`: the whole body is at hand.
+    pub(super) fn asks(&self, backend: &Arc<Backend<Upstream>>, has_all: bool) {
+        let asked = Asked { backend: Arc::clone(backend), since: has_all.then(Instant::now) };
+        *self.asked.borrow_mut() = Some(asked);
+    }
 }
 
 impl Forward<'_, '_> {
@@ -51,7 +67,7 @@ impl Forward<'_, '_> {
             return attempts.await;
         }
         drop(attempts);
-        let waiting_for = limited.trying.take().map(|backend| self.gave_up(&backend, limit.into()));
+        let waiting_for = limited.asked.take().map(|asked| self.gave_up(&asked, limit));
         if reply.has_begun() && reply.grpc_type().is_some() {
             let message = format!("the call took longer than request_timeout={}", GoDuration::from(limit));
             end_call(reply, grpc_status::DEADLINE_EXCEEDED, &message).await;
@@ -62,11 +78,17 @@ impl Forward<'_, '_> {
     }
 
     /// Counts an attempt that was given up; the backend's host.
-    fn gave_up(&self, backend: &Backend<Upstream>, limit: GoDuration) -> String {
-        let text = format!("no reply within request_timeout={limit}");
+    fn gave_up(&self, asked: &Asked, limit: Duration) -> String {
+        let backend = &asked.backend;
+        let text = format!("no reply within request_timeout={}", GoDuration::from(limit));
         self.user.metrics.backend_errors.inc();
         self.record.failed(&text);
         backend.failed(Fault::Timeout, &text);
+        // A client that sends slowly, and backends before this one, may have used up the time.
+        let waited = asked.since.or_else(|| self.record.waits_since()).map(|since| since.elapsed());
+        if waited.is_some_and(|waited| waited >= limit / 2) {
+            self.judge(backend, true);
+        }
         backend.target().url.shown_host().to_owned()
     }
 }

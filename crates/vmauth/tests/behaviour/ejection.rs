@@ -1,6 +1,8 @@
 //! Backends that fail requests again and again are left out for a while, and never too many of a route.
 
-use testkit::{Backend, Reply, eventually};
+use std::time::Duration;
+
+use testkit::{Backend, Reply, Step, eventually};
 
 use crate::vmauth::{AUTH, Vmauth, one_user};
 
@@ -105,6 +107,36 @@ fn replies_below_500_are_no_failures() {
         ask(&proxy);
     }
     assert_eq!(picky.request_count(), 5);
+}
+
+#[test]
+fn a_backend_that_lets_requests_run_out_of_time_is_ejected() {
+    let silent = Backend::replying(Reply::nothing().then(Step::AwaitPeer));
+    let good = Backend::saying("ok");
+    let fields = "outlier_detection: {consecutive_errors: 2, ejection_time: 1h}\nrequest_timeout: 400ms\n\
+                  load_balancing_policy: first_available";
+    let proxy =
+        Vmauth::start(&one_user(&[&silent, &good], fields), &["-requestBufferSize=0", "-maxRequestBodySizeToRetry=0"]);
+    // Who sends no whole body, or sends its end late, has used up the time itself.
+    for rest in ["", "cd"] {
+        let mut client = proxy.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{AUTH}\r\nContent-Length: 4\r\n\r\nab"));
+        silent.wait_open(1);
+        std::thread::sleep(Duration::from_millis(300));
+        client.send(rest);
+        client.reply().expect(504);
+        silent.wait_open(0);
+    }
+    let after = silent.request_count();
+    eventually("the ejection", || {
+        let status = ask(&proxy);
+        if proxy.program.matching(0, &ejected_line(&silent)).is_empty() { Err(status) } else { Ok(()) }
+    });
+    assert!(silent.request_count() >= after + 2, "the slow bodies have counted");
+    eventually("a request for the other backend", || match ask(&proxy) {
+        200 => Ok(()),
+        status => Err(status),
+    });
 }
 
 #[test]
