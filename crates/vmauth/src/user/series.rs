@@ -18,44 +18,34 @@ struct UserSeries {
 /// The series of a user with a `retry_budget`.
 struct BudgetSeries(Arc<UserMetrics>);
 
-// In the order of `UserSeries::read`.
-macro_rules! families {
-    ($prefix:literal) => {
-        &[
-            concat!($prefix, "_requests_total"),
-            concat!($prefix, "_request_errors_total"),
-            concat!($prefix, "_request_backend_requests_total"),
-            concat!($prefix, "_request_backend_errors_total"),
-            concat!($prefix, "_request_duration_seconds"),
-            concat!($prefix, "_concurrent_requests_limit_reached_total"),
-            concat!($prefix, "_ip_denies_total"),
-            concat!($prefix, "_path_denies_total"),
-            concat!($prefix, "_concurrent_requests_capacity"),
-            concat!($prefix, "_concurrent_requests_current"),
-        ]
+/// The table: the end of each name, and what its series shows.
+macro_rules! series {
+    ($($end:literal => $read:expr,)*) => {
+        static OF_USERS: &[&str] = &[$(concat!("vmauth_user_", $end)),*];
+        static OF_ANYBODY: &[&str] = &[$(concat!("vmauth_unauthorized_user_", $end)),*];
+        static READINGS: &[for<'s> fn(&'s UserSeries) -> Reading<'s>] = &[$($read),*];
     };
 }
 
-static OF_USERS: &[&str] = families!("vmauth_user");
-static OF_ANYBODY: &[&str] = families!("vmauth_unauthorized_user");
+series! {
+    "requests_total" => |user| Reading::Counter(&user.metrics.requests),
+    "request_errors_total" => |user| Reading::Counter(&user.metrics.request_errors),
+    "request_backend_requests_total" => |user| Reading::Counter(&user.metrics.backend_requests),
+    "request_backend_errors_total" => |user| Reading::Counter(&user.metrics.backend_errors),
+    "request_duration_seconds" => |user| Reading::Summary(&user.metrics.duration),
+    "concurrent_requests_limit_reached_total" => |user| Reading::Counter(&user.metrics.limit_reached),
+    "ip_denies_total" => |user| Reading::Counter(&user.metrics.ip_denies),
+    "path_denies_total" => |user| Reading::Counter(&user.metrics.path_denies),
+    "concurrent_requests_capacity" => |user| Reading::Gauge(f64::from(user.limiter.capacity())),
+    "concurrent_requests_current" => |user| Reading::Gauge(f64::from(user.limiter.current())),
+}
+
 static BUDGET_OF_USERS: &[&str] = &["vmauth_user_retries_over_budget_total"];
 static BUDGET_OF_ANYBODY: &[&str] = &["vmauth_unauthorized_user_retries_over_budget_total"];
 
 impl SeriesGroup for UserSeries {
     fn read(&self, family: usize) -> Reading<'_> {
-        let Self { metrics, limiter } = self;
-        match family {
-            0 => Reading::Counter(&metrics.requests),
-            1 => Reading::Counter(&metrics.request_errors),
-            2 => Reading::Counter(&metrics.backend_requests),
-            3 => Reading::Counter(&metrics.backend_errors),
-            4 => Reading::Summary(&metrics.duration),
-            5 => Reading::Counter(&metrics.limit_reached),
-            6 => Reading::Counter(&metrics.ip_denies),
-            7 => Reading::Counter(&metrics.path_denies),
-            8 => Reading::Gauge(f64::from(limiter.capacity())),
-            _ => Reading::Gauge(f64::from(limiter.current())),
-        }
+        READINGS.get(family).expect("BUG: the table has a reading for each name")(self)
     }
 }
 
