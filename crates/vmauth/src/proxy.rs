@@ -222,7 +222,7 @@ impl Proxy {
             Ok(()) => {}
             Err(RequestError::InvalidCredentials) => {
                 let refused = unauthorized::Refused { shared: &self.shared, generation, refusals: Vec::new() };
-                scope.set_status(401);
+                scope.set_own_status(401);
                 scope.set_error(RequestError::InvalidCredentials.meaning());
                 refused.delay_and_answer(facts.into(), io.body, io.reply).await;
             }
@@ -400,7 +400,7 @@ impl Proxy {
         if status == 408 {
             io.reply.set_close();
         }
-        scope.set_status(status);
+        scope.set_own_status(status);
         let text = error.client_text(&text);
         // In gRPC a path without a route is a method that is not there.
         let is_unknown_method = matches!(error, RequestError::MissingRoute) && io.reply.grpc_type().is_some();

@@ -36,6 +36,7 @@ pub struct RequestScope<'c> {
     settings: ScopeSettings<'c>,
     id: OnceCell<Option<String>>,
     status: Cell<u16>,
+    is_own: Cell<bool>,
     reason: Cell<&'static str>,
     form: RefCell<Option<Vec<u8>>>,
     record: Record,
@@ -59,13 +60,20 @@ impl<'c> RequestScope<'c> {
             settings,
             id: OnceCell::new(),
             status: Cell::new(0),
+            is_own: Cell::new(false),
             reason: Cell::new(""),
             form: RefCell::new(None),
             record: Record::new(settings.log.is_some()),
         }
     }
 
-    /// The head of a reply with this status is being sent.
+    /// The head of an own reply with this status is being sent.
+    pub fn set_own_status(&self, status: u16) {
+        self.status.set(status);
+        self.is_own.set(true);
+    }
+
+    /// The head of a backend's reply with this status is being sent.
     pub fn set_status(&self, status: u16) {
         self.status.set(status);
     }
@@ -120,7 +128,7 @@ impl Drop for RequestScope<'_> {
             None => self.started.elapsed(),
         };
         self.user.metrics.duration.update_duration(duration);
-        self.settings.counters.ended(self.status.get(), self.record.end());
+        self.settings.counters.ended(self.status.get(), self.record.end(), self.is_own.get());
         if let Some(spec) = self.settings.log {
             let form = self.form.borrow();
             let entry = Entry {

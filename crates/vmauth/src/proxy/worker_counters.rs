@@ -31,13 +31,13 @@ impl Default for WorkerCounters {
 }
 
 impl WorkerCounters {
-    /// A request ended after a reply with this status; 0: without any.
-    pub fn ended(&self, status: u16, end: End) {
+    /// A request ended after a reply with this status; 0: without any. `is_own`: the reply was made here.
+    pub fn ended(&self, status: u16, end: End, is_own: bool) {
         if status != 0 {
             self.replied(status);
         }
-        // Before a reply began there was nothing to cut, unless the process stopped; the answers of limits are whole.
-        let is_cut = (status != 0 || end == End::Cut) && !(end == End::ByLimit && matches!(status, 408 | 429));
+        // Before a reply began there was nothing to cut, unless the process stopped; own answers are whole.
+        let is_cut = (status != 0 || end == End::Cut) && !is_own;
         if let Some((_, count)) = CUTS.iter().zip(&self.cuts).find(|(cut, _)| **cut == end && is_cut) {
             add_one(count);
         }
@@ -123,13 +123,13 @@ mod tests {
     fn workers_add_up() {
         let all = AllCounters::default();
         let (one, other) = (all.worker(), all.worker());
-        one.ended(200, End::Complete);
-        other.ended(200, End::ByBackend);
-        other.ended(599, End::Failed);
-        other.ended(999, End::Complete);
-        other.ended(0, End::ByClient);
-        other.ended(429, End::ByLimit);
-        one.ended(206, End::ByLimit);
+        one.ended(200, End::Complete, false);
+        other.ended(200, End::ByBackend, false);
+        other.ended(599, End::Failed, true);
+        other.ended(999, End::Complete, false);
+        other.ended(0, End::ByClient, false);
+        other.ended(429, End::ByLimit, true);
+        one.ended(206, End::ByLimit, false);
         one.replied(401);
         assert_eq!(all.by_status(), [(200, 2), (206, 1), (401, 1), (429, 1), (599, 1), (0, 1)]);
         assert_eq!(all.cuts(), [("backend", 1), ("client", 0), ("limit", 1), ("shutdown", 0)]);

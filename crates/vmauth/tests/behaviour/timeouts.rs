@@ -101,6 +101,8 @@ fn a_request_that_takes_too_long_is_504_and_goes_nowhere_else() {
         ("user.request_backend_errors_total", 1.0),
         ("user.concurrent_requests_current", 0.0),
         (&timeouts, 1.0),
+        // The client got all of its 504.
+        ("vmauth_http_cut_responses_total{by=\"limit\"}", 0.0),
     ]);
     // The backend is not blamed beyond that.
     silent.set_reply(Reply::ok("well"));
@@ -119,7 +121,11 @@ fn a_reply_that_takes_too_long_is_cut() {
     backend.wait_open(0);
     let (_, line) = proxy.program.wait_log(0, "access_log request_host=\"test\" request_uri=\"/x\"");
     assert!(line.contains("ended=\"limit\"") && line.contains("reason=\"request_timeout\""), "{line}");
-    proxy.expect_metrics(&[("user.request_errors_total", 1.0), ("user.request_backend_errors_total", 0.0)]);
+    proxy.expect_metrics(&[
+        ("user.request_errors_total", 1.0),
+        ("user.request_backend_errors_total", 0.0),
+        ("vmauth_http_cut_responses_total{by=\"limit\"}", 1.0),
+    ]);
 }
 
 #[test]
