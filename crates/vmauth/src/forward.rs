@@ -377,10 +377,11 @@ impl Forward<'_, '_> {
                     let head = pooled.exchange.reply.head();
                     let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
                     upstream.peer.replies.iter().for_each(|replies| replies.replied(status));
+                    situation.body_replayable = self.is_replayable();
                     // Without a budget for another try, what is there goes to the client.
                     let retried = !harms_twice
                         && self.target.retry_status_codes.contains(&status)
-                        && (attempts_left == 0 || !self.is_replayable() || self.may_retry());
+                        && (attempts_left == 0 || !situation.body_replayable || self.may_retry());
                     if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
                         situation.only_once = harms_twice;
                         let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();

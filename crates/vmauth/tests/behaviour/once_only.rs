@@ -1,4 +1,5 @@
-//! `-retryOnlyIdempotent` and `retry_only_idempotent`: what must not be done twice is not sent twice.
+//! `-retryOnlyIdempotent` and `retry_only_idempotent`: what must not be done twice is not sent twice;
+//! nor is what cannot be sent whole again.
 
 use testkit::{Backend, Reply, Step};
 
@@ -102,4 +103,21 @@ fn a_route_decides_for_itself_and_a_user_for_its_routes() {
     f(&[], "", "    retry_only_idempotent: true\n", 1);
     f(&[], "  retry_only_idempotent: true\n", "", 1);
     f(&[], "  retry_only_idempotent: true\n", "    retry_only_idempotent: false\n", 2);
+}
+
+/// A call is not read ahead, so how much of it can be sent again is known only when it has been sent.
+#[test]
+fn a_call_of_which_something_is_gone_is_not_sent_again() {
+    let (busy, other) = (Backend::replying(Reply::message(503, &[], "busy")), Backend::saying("other"));
+    let config = one_user(&[&busy, &other], "load_balancing_policy: first_available\nretry_status_codes: [503]");
+    let proxy = Vmauth::start(&config, &["-maxRequestBodySizeToRetry=100"]);
+    let mut client = proxy.client();
+    let chunked = "Content-Type: application/grpc-web\r\nTransfer-Encoding: chunked";
+    client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{AUTH}\r\n{chunked}\r\n\r\n"));
+    // Only once the head is there, so that the message is not part of what was read before.
+    busy.wait_open(1);
+    client.send(format!("c8\r\n{}\r\n0\r\n\r\n", "x".repeat(200)));
+    let reply = client.reply();
+    assert_eq!((busy.request_count(), other.request_count()), (1, 0), "{reply:?}");
+    proxy.program.wait_log(0, "cannot retry the request at another backend, because the request body has been already");
 }
