@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.browser import Browser  # noqa: E402
+from blackbox.ports import free_port  # noqa: E402
 from blackbox.report import check, summary  # noqa: E402
 
 EVIL = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
@@ -34,12 +35,6 @@ class Target(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def get(port, path):

@@ -1,1 +1,1 @@
-"""What checks of the programs share: the program under test, HTTP/1 as bytes, metrics as text, a browser, the lines that results are."""
+"""What checks of the programs share: the program under test, HTTP/1 as bytes, metrics as text, a browser, free ports, the lines that results are."""

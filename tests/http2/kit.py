@@ -15,6 +15,7 @@ from pathlib import Path
 import hpack
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from blackbox.ports import free_port  # noqa: E402, F401
 from blackbox.product import Product  # noqa: E402
 from blackbox.report import check, note, run_parts, summary  # noqa: E402, F401
 
@@ -100,12 +101,6 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, *_):
         pass
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Proxy:

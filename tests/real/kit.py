@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+from blackbox.ports import free_port  # noqa: E402, F401
 from blackbox.report import check, note, run_parts, summary, wait_for  # noqa: E402, F401
 
 PATIENCE = 60.0
@@ -38,12 +38,6 @@ def folder(name):
         if not _folders:
             _folders.append(tempfile.mkdtemp(prefix="vmauth-real-"))
     return Path(tempfile.mkdtemp(prefix=name + "-", dir=_folders[0]))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Process:

@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 
+from blackbox.kit.case_run import Result
+
 from . import client
-from .runner import Result, Run
+from .runner import Run
 
 # What load, time and backends decide, not the config.
 DYNAMIC = {0, 408, 429, 502, 503}
@@ -25,7 +27,6 @@ class ExplainedRun(Run):
     def __init__(self, *args):
         super().__init__(*args)
         self.is_stale = False
-        self.asked = 0
 
     def act(self, step: dict) -> list[client.Reply]:
         """Note whether the file is what the process has loaded."""
@@ -81,6 +82,11 @@ class ExplainedRun(Run):
         return {"verdict": "error", "status": None, "summary": asked.stderr.strip(), "backends": []}
 
 
+def has_asked(result: Result) -> bool:
+    """Whether there was something to compare."""
+    return result.asked or bool(result.problems)
+
+
 def is_background(request, target: str) -> bool:
     """Whether a backend was asked by the control plane: for keys, or with a push of metrics."""
     path = request.target.split("?", 1)[0]
@@ -108,9 +114,9 @@ def disagreements(answer: dict, status: int, received: list, backends: dict) -> 
     problems = []
     tries = {SPLIT_URL.fullmatch(attempt["url"]).groups() for attempt in answer["backends"]}
     for request in received:
-        port = f":{backends[request.backend].port}"
+        port = f":{backends[request.stub].port}"
         if (port, request.target) not in tries and (None, request.target) not in tries:
-            problems.append(f"{request.backend} got {request.target}, explained as {sorted(tries, key=str)}")
+            problems.append(f"{request.stub} got {request.target}, explained as {sorted(tries, key=str)}")
     sent = sorted((name.lower(), value) for name, value in answer["request"]["headers"])
     # Without rules of its own, any backend gets the same fields.
     got = sorted((k.lower(), v) for k, v in received[0].message.headers.pairs if k.lower() not in FRAMING)
