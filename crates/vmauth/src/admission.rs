@@ -1,4 +1,4 @@
-//! Stage 2: whether a request may start now.
+//! Stage 6: whether a request may start now.
 
 pub mod body_buffer;
 pub mod client_address;

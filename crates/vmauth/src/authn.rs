@@ -1,4 +1,4 @@
-//! Stage 1: whose request is this?
+//! Stage 5: whose request is this?
 //!
 //! Static credentials are looked up by one hash of the raw header value and compared in constant time; tokens are
 //! tried after them, then the client certificate. The first candidate that fits decides (`docs/reference/auth.md`).

@@ -1,4 +1,4 @@
-//! Stage 5: attempts at backends until one answers, then its reply to the client (docs/reference/balancing.md).
+//! Stage 8: attempts at backends until one answers, then its reply to the client (docs/reference/balancing.md).
 //!
 //! Target and headers are written per attempt, because they depend on the chosen backend. A reply is only committed
 //! to once its status is known not to be retried; after that the request belongs to this backend.
@@ -12,10 +12,10 @@ pub mod reply;
 pub mod retry_policy;
 pub mod time_limit;
 mod trailers;
+mod tries;
 pub mod tunnel;
 mod upload;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -24,30 +24,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vmkit::exchange::grpc as grpc_status;
-use vmkit::exchange::{BodyKind, Deadline, HeaderList, ReplyWriter, RequestBody, RequestHead, RequestLine};
+use vmkit::exchange::{BodyKind, Deadline, HeaderList, ReplyWriter, RequestBody, RequestHead};
 use vmkit::http_server::Client;
 
 use crate::admission::body_buffer::{BufferLimits, BufferedBody};
 use crate::admission::grpc;
 use crate::ending::{End, RequestError};
-use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::rewrite::form_body::{BodyReading, reading};
 use crate::rewrite::target_url::NormalPath;
-use crate::upstream::backend::{Backend, Lease};
+use crate::upstream::backend::Lease;
 use crate::upstream::balance::Policy;
 use crate::upstream::fault::Fault;
 use crate::upstream::health_check::HealthChecker;
 use crate::upstream::pool::{Pool, Pooled};
-use crate::upstream::retry_budget::RetryBudget;
 use crate::user::{Target, Upstream, User};
-use attempt::{Outgoing, Sent, TryError, attempt};
+use attempt::Sent;
 use jwt::VmAccess;
 use record::Record;
 use reply::RelayError;
-use retry_policy::{Cause, Failure, Outcome, Situation, Step, is_idempotent, next_step};
 use time_limit::Limited;
+use tries::{Attempted, is_failure};
 use tunnel::TunnelLimits;
-use upload::{Kept, Source};
+use upload::Kept;
 
 /// What forwarding needs besides the request.
 #[derive(Clone, Copy, Debug)]
@@ -164,50 +162,6 @@ impl Drop for ScratchLoan {
     }
 }
 
-/// How often a request goes to a further connection because its backend ends the one before and has not taken it: where
-/// many wait, the few that a connection takes may be others.
-const MOST_MOVES: u32 = 10;
-
-/// What went wrong, for log and client.
-enum FailureText {
-    Cause(Fault, String),
-    Status(u16),
-}
-
-impl FailureText {
-    fn shown(&self) -> Cow<'_, str> {
-        match self {
-            Self::Cause(_, cause) => cause.into(),
-            Self::Status(status) => format!("status {status}").into(),
-        }
-    }
-
-    /// Whether the backend is to blame: it may be asked for what cannot be done.
-    fn is_of_backend(&self) -> bool {
-        match self {
-            Self::Cause(..) => true,
-            Self::Status(status) => is_failure(*status),
-        }
-    }
-
-    fn fault(&self) -> Fault {
-        match self {
-            Self::Cause(fault, _) => *fault,
-            Self::Status(_) => Fault::Status,
-        }
-    }
-}
-
-/// Whether a reply with this status is the backend's failure.
-fn is_failure(status: u16) -> bool {
-    status >= 500
-}
-
-enum Attempted<'a> {
-    Replied(Pooled, Sent<'a>),
-    NextBackend,
-}
-
 /// Whether the args of a form must be filtered, because the route enforces some.
 ///
 /// # Errors
@@ -312,195 +266,6 @@ impl Forward<'_, '_> {
         Ok(framing)
     }
 
-    /// One attempt: at most one more try at the same backend, silently.
-    async fn try_backend<'s>(
-        &'s self,
-        lease: &Lease<Upstream>,
-        framing: &Framing,
-        scratch: &mut Scratch,
-        attempts_left: usize,
-        body: &mut RequestBody<'_>,
-        deadline: &mut Deadline,
-    ) -> Result<Attempted<'s>, RequestError> {
-        let upstream = lease.target();
-        let metrics = &self.user.metrics;
-        let rules = &self.target.request_rules;
-        let Scratch { target, authority: room } = &mut *scratch;
-        let outgoing = Outgoing {
-            line: RequestLine {
-                method: self.head.method(),
-                target,
-                authority: authority(self.head, rules, upstream.url.host(), self.placeholders, room)
-                    .map_err(RequestError::BadHeaderValue)?,
-                upgrade: tunnel::wanted(self.head).filter(|protocol| upstream.peer.takes_upgrade(protocol)),
-                wants_trailers: self.head.takes_trailers(),
-            },
-            source: Source {
-                head: self.head,
-                rules,
-                kind: framing.kind,
-                buffered: &self.buffered.data,
-                complete: self.buffered.complete,
-                kept: self.kept.as_ref(),
-                filter: if framing.filter { Some(&self.target.protected_form_args) } else { None },
-                record: self.record,
-            },
-            context: ForwardContext {
-                client_ip: &self.client.ip_text,
-                remove_xff: self.settings.remove_xff,
-                placeholders: self.placeholders,
-                request_id: self.request_id,
-            },
-            response_timeout: self.target.timeouts.response.unwrap_or(self.settings.response_timeout),
-            is_timed: upstream.peer.replies.is_some() || self.limited.is_some(),
-            timeouts: self.target.timeouts,
-        };
-        let harms_twice = self.target.retry_only_idempotent && !is_idempotent(self.head.method());
-        let mut situation = Situation {
-            body_replayable: self.is_replayable(),
-            attempts_left: u32::try_from(attempts_left).unwrap_or(u32::MAX),
-            stale_connection: false,
-            only_once: false,
-            repeated: false,
-        };
-        let mut repeats = 0;
-        loop {
-            metrics.backend_requests.inc();
-            if let Some(limited) = &self.limited {
-                limited.asks(lease, self.buffered.complete);
-            }
-            self.record.attempt(upstream.url.shown_host());
-            let mut lives = false;
-            let (outcome, text) = match attempt(self.pool, &upstream.peer, repeats > 0, &outgoing, body, deadline).await
-            {
-                Ok((pooled, sent)) => {
-                    let head = pooled.exchange.reply.head();
-                    let (status, is_tunnel) = (head.status(), head.upgrade().is_some());
-                    upstream.peer.replies.iter().for_each(|replies| replies.replied(status));
-                    situation.body_replayable = self.is_replayable();
-                    // Without a budget for another try, what is there goes to the client.
-                    let retried = !harms_twice
-                        && self.target.retry_status_codes.contains(&status)
-                        && (attempts_left == 0 || !situation.body_replayable || self.may_retry());
-                    if is_tunnel && (outgoing.line.upgrade.is_none() || !matches!(sent, Sent::Whole)) {
-                        situation.only_once = harms_twice;
-                        let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
-                        (Outcome::Failed(Failure::Other), FailureText::Cause(Fault::Malformed, cause))
-                    } else if retried {
-                        (Outcome::RetriedStatus, FailureText::Status(status))
-                    } else {
-                        return Ok(Attempted::Replied(pooled, sent));
-                    }
-                }
-                Err(TryError::Request(error)) => return Err(error),
-                Err(TryError::Backend(failed)) => {
-                    lives = failed.alive;
-                    situation.repeated = repeats >= if failed.moved && attempts_left == 0 { MOST_MOVES } else { 1 };
-                    situation.body_replayable = self.is_replayable();
-                    situation.only_once = harms_twice && failed.reached && !failed.refused;
-                    situation.stale_connection =
-                        failed.stale && situation.body_replayable || failed.refused && self.has_lost_nothing();
-                    let failure = if failed.trivial { Failure::Cut } else { Failure::Other };
-                    (Outcome::Failed(failure), FailureText::Cause(failed.fault, failed.cause))
-                }
-            };
-            self.no_longer_waits();
-            self.record.failed(&text.shown());
-            lease.failed(text.fault(), &text.shown());
-            let mut step = next_step(outcome, situation);
-            if step == Step::Repeat {
-                repeats += 1;
-                continue;
-            }
-            if step == Step::NextAttempt(Cause::Transport) && !self.may_retry() {
-                step = Step::OverBudget;
-            }
-            return self.after_failure(lease, scratch, step, lives, text).map(|()| Attempted::NextBackend);
-        }
-    }
-
-    /// The backend has answered or failed.
-    fn no_longer_waits(&self) {
-        if let Some(limited) = &self.limited {
-            limited.asked.take();
-        }
-    }
-
-    /// Whether the route has a retry left, which is taken then.
-    fn may_retry(&self) -> bool {
-        let may = self.target.retry_budget.as_deref().is_none_or(RetryBudget::take);
-        if !may {
-            self.user.metrics.retries_over_budget.inc();
-        }
-        may
-    }
-
-    /// Whether the body may be sent to another backend.
-    fn is_replayable(&self) -> bool {
-        if self.kept.is_some() && grpc::is_call(self.head) {
-            return self.has_lost_nothing();
-        }
-        self.buffered.is_replayable(self.settings.limits)
-    }
-
-    /// Whether everything that was read of the body is still at hand.
-    fn has_lost_nothing(&self) -> bool {
-        self.kept.as_ref().is_none_or(|kept| kept.borrow().is_whole())
-    }
-
-    /// Counts and reports a failed attempt; an error ends the request. A backend that `lives` has failed this request
-    /// only.
-    fn after_failure(
-        &self,
-        lease: &Lease<Upstream>,
-        scratch: &Scratch,
-        step: Step,
-        lives: bool,
-        failure: FailureText,
-    ) -> Result<(), RequestError> {
-        if step.counts_backend_error() {
-            self.user.metrics.backend_errors.inc();
-        }
-        if step.marks_broken() && !lives {
-            self.health.mark_broken(lease);
-        }
-        if !lives && failure.is_of_backend() {
-            self.judge(lease, true);
-        }
-        let target = lease.target().url.display(&scratch.target);
-        if step.warns_of_retry() {
-            let message = match &failure {
-                FailureText::Cause(_, cause) => {
-                    format!("request to {target} failed: {cause}, retrying the request at another backend")
-                }
-                FailureText::Status(status) => format!(
-                    "request to {target} failed, retrying the request at another backend because response status \
-                     code={status} belongs to retry_status_codes=[{}]",
-                    blank_separated(&self.target.retry_status_codes)
-                ),
-            };
-            vmkit::warn!("{}", self.observer.log_text(&message));
-            return Ok(());
-        }
-        Err(match failure {
-            FailureText::Cause(_, cause) if step == Step::OverBudget => {
-                RequestError::RetryBudgetSpent { target, cause }
-            }
-            FailureText::Cause(_, cause) => RequestError::NotReplayable { target, cause },
-            FailureText::Status(status) => RequestError::RetryStatusNotReplayable { target, status },
-        })
-    }
-
-    /// Notes how a try has ended, where the route wants to know.
-    fn judge(&self, backend: &Arc<Backend<Upstream>>, has_failed: bool) {
-        let Some(outliers) = backend.outliers() else { return };
-        if !has_failed {
-            outliers.succeeded();
-        } else if let Some(reason) = outliers.failed() {
-            self.health.eject(backend, self.target.backends.known().snapshot(), reason);
-        }
-    }
-
     /// Streams the reply; the lease ends with its last byte.
     async fn deliver(
         &self,
@@ -581,11 +346,6 @@ async fn end_call(reply: &mut ReplyWriter, code: u8, message: &str) {
     let mut trailers = HeaderList::default();
     grpc_status::push_status(&mut trailers, code, message);
     let _ = reply.finish_with(&trailers).await;
-}
-
-/// Numbers as the original prints a list of them.
-fn blank_separated(codes: &[u16]) -> String {
-    codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the body is a form that log lines may show.

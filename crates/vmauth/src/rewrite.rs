@@ -1,4 +1,4 @@
-//! Stage 4: what a backend gets to see of a request.
+//! Stage 9: what a backend gets to see of a request.
 
 pub mod client_headers;
 pub mod client_url;

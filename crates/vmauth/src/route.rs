@@ -1,3 +1,3 @@
-//! Stage 3: which route of a user serves a request.
+//! Stage 7: which route of a user serves a request.
 
 pub mod matcher;

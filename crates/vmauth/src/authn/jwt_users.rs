@@ -1,6 +1,6 @@
 //! Which user a token stands for (docs/reference/auth.md): claims choose, signatures confirm.
 //!
-//! Stage 1, after static credentials and the cache of [`super::verified_tokens`]. Users with more claims are asked
+//! Stage 5, after static credentials and the cache of [`super::verified_tokens`]. Users with more claims are asked
 //! first, then in the order of the file. A user whose issuer, audience or signature does not fit is passed over, so
 //! several issuers live side by side; the first user that fits in everything decides. If none does, the refusal
 //! reports the cause that came closest. A signature is checked once a key set, however many users share it.
