@@ -170,6 +170,29 @@ const ONLY_SOMETIMES: [&str; 6] = [
     "vm_acme_*",
 ];
 
+/// The table of reasons in the code has a row of the page for each, with its status.
+#[test]
+fn every_reason_of_a_failed_request_is_explained() {
+    let table = include_str!("../src/ending.rs");
+    let page = page("proxying.md").text;
+    let mut found = 0;
+    for line in table.lines().filter(|line| line.trim_start().starts_with("Self::")) {
+        let Some((_, arguments)) = line.split_once("=> row(").or_else(|| line.split_once("=> unanswered(")) else {
+            continue;
+        };
+        let word = arguments.split('"').nth(1).expect("a word");
+        let status = arguments.split(',').next().filter(|status| status.parse::<u16>().is_ok()).unwrap_or("none");
+        let is_explained = page.lines().any(|row| {
+            let mut cells = row.trim_start_matches('|').split(" | ");
+            let (statuses, words) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+            statuses.split(',').any(|one| one.trim() == status) && words.contains(&format!("`{word}`"))
+        });
+        assert!(is_explained, "docs/reference/proxying.md has no row of {status} `{word}`");
+        found += 1;
+    }
+    assert!(found > 20, "{found} rows in ending.rs");
+}
+
 #[test]
 fn every_metric_is_explained_and_exists() {
     let dir = tempfile::tempdir().expect("a temporary folder");
