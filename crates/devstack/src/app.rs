@@ -95,16 +95,7 @@ fn stack_options(start: &Start, dir: &Path, console: SocketAddr) -> Result<Stack
         binary,
         dir: dir.to_owned(),
         addresses: Addresses { console, provider, proxy, agent, store },
-        secret: options.secret.clone(),
-        tenant: options.tenant,
-        other_tenant: options.other_tenant,
-        claim: options.claim,
-        token_lifetime: options.token_lifetime,
-        scrape_interval: options.scrape_interval.clone(),
-        proxy_binary: options.proxy_binary.clone(),
-        agent_binary: options.agent_binary.clone(),
-        proxy_flags: options.proxy_flags.clone(),
-        agent_flags: options.agent_flags.clone(),
+        setup: options.setup.clone(),
         faults: options.from_the_start(),
     })
 }

@@ -97,31 +97,38 @@ pub static TABLE: &[FlagDef] = &[
     ),
 ];
 
+/// What the parts are like.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// `-clientSecret`: secret of the agent's client.
+    pub secret: String,
+    /// `-tenant`: what the agent's tokens say.
+    pub tenant: Tenant,
+    /// `-otherTenant`: what they say after the fault `wrong-tenant`.
+    pub other_tenant: Tenant,
+    /// `-claim`: how they say it.
+    pub claim: ClaimForm,
+    /// `-tokenLifetime`: how long they live.
+    pub token_lifetime: Duration,
+    /// `-scrapeInterval`: `scrape_interval` of the agent.
+    pub scrape_interval: String,
+    /// `-vmauthBinary`: a proxy to run instead of ours, by its path.
+    pub proxy_binary: Option<PathBuf>,
+    /// `-vmagentBinary`: an agent to run instead of ours.
+    pub agent_binary: Option<PathBuf>,
+    /// `-vmauthFlag`: further flags of the proxy.
+    pub proxy_flags: Vec<String>,
+    /// `-vmagentFlag`: further flags of the agent.
+    pub agent_flags: Vec<String>,
+}
+
 /// What devstack's own flags say.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Provider, proxy, agent, store.
     pub addresses: [SocketAddr; 4],
-    /// `-clientSecret`
-    pub secret: String,
-    /// `-tenant`
-    pub tenant: Tenant,
-    /// `-otherTenant`
-    pub other_tenant: Tenant,
-    /// `-claim`
-    pub claim: ClaimForm,
-    /// `-tokenLifetime`
-    pub token_lifetime: Duration,
-    /// `-scrapeInterval`, as configs have it.
-    pub scrape_interval: String,
-    /// `-vmauthBinary`
-    pub proxy_binary: Option<PathBuf>,
-    /// `-vmagentBinary`
-    pub agent_binary: Option<PathBuf>,
-    /// `-vmauthFlag`
-    pub proxy_flags: Vec<String>,
-    /// `-vmagentFlag`
-    pub agent_flags: Vec<String>,
+    /// What the parts are like.
+    pub setup: Setup,
     /// `-fault`
     pub planned: Vec<Planned>,
 }
@@ -168,16 +175,18 @@ impl Options {
         let path = |name: &str| Some(flags.text(name)).filter(|path| !path.is_empty()).map(PathBuf::from);
         Ok(Self {
             addresses,
-            secret: flags.text("clientSecret").to_owned(),
-            tenant: own,
-            other_tenant: other,
-            claim,
-            token_lifetime,
-            scrape_interval,
-            proxy_binary: path("vmauthBinary"),
-            agent_binary: path("vmagentBinary"),
-            proxy_flags: flags.texts("vmauthFlag").to_vec(),
-            agent_flags: flags.texts("vmagentFlag").to_vec(),
+            setup: Setup {
+                secret: flags.text("clientSecret").to_owned(),
+                tenant: own,
+                other_tenant: other,
+                claim,
+                token_lifetime,
+                scrape_interval,
+                proxy_binary: path("vmauthBinary"),
+                agent_binary: path("vmagentBinary"),
+                proxy_flags: flags.texts("vmauthFlag").to_vec(),
+                agent_flags: flags.texts("vmagentFlag").to_vec(),
+            },
             planned,
         })
     }
@@ -236,7 +245,7 @@ mod tests {
     #[test]
     fn faults_at_zero_are_there_from_the_start() {
         let options = options(&["-fault=store-down@0s+5s,rotate-key@3s", "-claim=string"]).unwrap();
-        assert_eq!((options.from_the_start(), options.claim), (vec![Fault::StoreDown], ClaimForm::Text));
+        assert_eq!((options.from_the_start(), options.setup.claim), (vec![Fault::StoreDown], ClaimForm::Text));
     }
 
     #[test]

@@ -143,11 +143,6 @@ impl Provider {
         *self.hangs.borrow()
     }
 
-    /// How long tokens live that are given from now on.
-    pub fn set_lifetime(&self, lifetime: Duration) {
-        self.lock().lifetime = lifetime;
-    }
-
     /// How long a token lives.
     pub fn lifetime(&self) -> Duration {
         self.lock().lifetime

@@ -20,6 +20,7 @@ use vmkit::secret::Secret;
 
 use crate::embedded::{Embedded, Reserved};
 use crate::fault::Fault;
+use crate::flags::Setup;
 use crate::guide::{self, Addresses};
 use crate::program::Program;
 use crate::provider::{ClaimForm, Client, Provider};
@@ -40,26 +41,8 @@ pub struct StackOptions {
     pub dir: PathBuf,
     /// Address of each part; port 0 takes a free one. `console` is only told to others.
     pub addresses: Addresses,
-    /// Secret of the agent's client.
-    pub secret: String,
-    /// What the agent's tokens say.
-    pub tenant: Tenant,
-    /// What they say after the fault `wrong-tenant`.
-    pub other_tenant: Tenant,
-    /// How they say it.
-    pub claim: ClaimForm,
-    /// How long they live.
-    pub token_lifetime: Duration,
-    /// `scrape_interval` of the agent.
-    pub scrape_interval: String,
-    /// A proxy to run instead of ours, by its path.
-    pub proxy_binary: Option<PathBuf>,
-    /// An agent to run instead of ours.
-    pub agent_binary: Option<PathBuf>,
-    /// Further flags of the proxy.
-    pub proxy_flags: Vec<String>,
-    /// Further flags of the agent.
-    pub agent_flags: Vec<String>,
+    /// What the parts are like.
+    pub setup: Setup,
     /// Faults from the start on.
     pub faults: Vec<Fault>,
 }
@@ -160,12 +143,12 @@ impl Stack {
 
     /// What the agent's tokens say, as long as nothing is wrong.
     pub fn tenant(&self) -> Tenant {
-        self.options.tenant
+        self.options.setup.tenant
     }
 
     /// Secret of the agent's client.
     pub fn secret(&self) -> &str {
-        &self.options.secret
+        &self.options.setup.secret
     }
 
     /// Faults that last.
@@ -203,15 +186,15 @@ impl Stack {
             (Fault::RotateKey | Fault::ReplaceKey, false) => {}
             (Fault::RotateKey | Fault::ReplaceKey, true) => self.rotate(fault == Fault::RotateKey).await?,
             (Fault::WrongTenant, wrong) => {
-                let (right, other) = (self.options.tenant, self.options.other_tenant);
+                let (right, other) = (self.options.setup.tenant, self.options.setup.other_tenant);
                 self.change(|client| client.tenant = if wrong { other } else { right });
             }
             (Fault::NoTenant, missing) => {
-                let claim = self.options.claim;
+                let claim = self.options.setup.claim;
                 self.change(|client| client.claim = if missing { ClaimForm::Missing } else { claim });
             }
             (Fault::WrongSecret, wrong) => {
-                let known = if wrong { "another-secret" } else { &self.options.secret };
+                let known = if wrong { "another-secret" } else { &self.options.setup.secret };
                 self.change(|client| client.secret = Secret::from(known));
             }
             (Fault::StoreDown, true) => self.store_server.down().await,
@@ -248,11 +231,11 @@ impl Stack {
 async fn new_provider(options: &StackOptions, url: String) -> Result<Arc<Provider>, String> {
     let client = Client {
         id: guide::CLIENT_ID.to_owned(),
-        secret: Secret::from(options.secret.as_str()),
-        tenant: options.tenant,
-        claim: options.claim,
+        secret: Secret::from(options.setup.secret.as_str()),
+        tenant: options.setup.tenant,
+        claim: options.setup.claim,
     };
-    let lifetime = options.token_lifetime;
+    let lifetime = options.setup.token_lifetime;
     let made = off_thread(KEY_LIMIT, move || Provider::new(&url, lifetime, vec![client])).await;
     made.map_err(|error| format!("cannot make keys: {error}"))?
 }
@@ -275,16 +258,16 @@ fn programs(
         Ok::<_, String>(path)
     };
     let auth_config = write("vm-auth.yaml", &guide::auth_config(addresses))?;
-    let scrapes = write("scrape.yaml", &guide::scrape_config(addresses, &options.scrape_interval))?;
-    write("client-secret", &options.secret)?;
+    let scrapes = write("scrape.yaml", &guide::scrape_config(addresses, &options.setup.scrape_interval))?;
+    write("client-secret", &options.setup.secret)?;
     let mut proxy_flags = guide::proxy_flags(addresses, &auth_config);
-    proxy_flags.extend(options.proxy_flags.iter().cloned());
+    proxy_flags.extend(options.setup.proxy_flags.iter().cloned());
     let mut agent_flags = guide::agent_flags(addresses, &scrapes, &secret_file(dir), &dir.join("queue"));
-    if options.agent_binary.is_none() {
+    if options.setup.agent_binary.is_none() {
         agent_flags.extend(guide::own_agent_flags());
     }
-    agent_flags.extend(options.agent_flags.iter().cloned());
+    agent_flags.extend(options.setup.agent_flags.iter().cloned());
     let binary = |own: &Option<PathBuf>| own.clone().unwrap_or_else(|| options.binary.clone());
-    let proxy = Program::new("vmauth", binary(&options.proxy_binary), proxy_flags, dir, proxy_at);
-    Ok((proxy, Program::new("vmagent", binary(&options.agent_binary), agent_flags, dir, agent_at)))
+    let proxy = Program::new("vmauth", binary(&options.setup.proxy_binary), proxy_flags, dir, proxy_at);
+    Ok((proxy, Program::new("vmagent", binary(&options.setup.agent_binary), agent_flags, dir, agent_at)))
 }

@@ -57,11 +57,6 @@ impl Token {
         &self.claims
     }
 
-    /// The claims, for keeping them when the rest is no longer needed.
-    pub fn into_claims(self) -> Claims {
-        self.claims
-    }
-
     /// The signed bytes: the first two parts with the dot between them, as received.
     pub fn signing_input(&self) -> &[u8] {
         self.signing_input.as_bytes()

@@ -36,7 +36,7 @@ fn samples_of_both_targets_reach_the_tenant_of_the_token() {
 
 #[test]
 fn queries_show_a_tenant_what_is_its_own() {
-    let rig = Rig::start(|options| options.tenant = tenant("1:2"));
+    let rig = Rig::start(|options| options.setup.tenant = tenant("1:2"));
     rig.wait_fresh();
     let found = rig.query("1:2", "query?query=vm_app_version");
     assert_eq!((&found["status"], &found["data"]["resultType"]), (&json!("success"), &json!("vector")));
@@ -84,8 +84,8 @@ fn queries_show_a_tenant_what_is_its_own() {
 fn no_request_carries_an_expired_token() {
     for (seconds, tokens) in [(14, 3), (5, 4)] {
         let rig = Rig::start(|options| {
-            options.token_lifetime = std::time::Duration::from_secs(seconds);
-            options.claim = ClaimForm::Text;
+            options.setup.token_lifetime = std::time::Duration::from_secs(seconds);
+            options.setup.claim = ClaimForm::Text;
         });
         let distinct = |rig: &Rig| -> BTreeSet<String> {
             rig.writes().iter().filter_map(|write| write.authorization.clone()).collect()

@@ -32,8 +32,8 @@ fn keys_rotate_with_overlap_and_without_and_nothing_is_restarted_or_lost() {
 fn a_new_tenant_is_written_to_from_the_next_token_on() {
     for form in [ClaimForm::Object, ClaimForm::Text] {
         let mut rig = Rig::start(|options| {
-            options.tenant = tenant("1:2");
-            options.claim = form;
+            options.setup.tenant = tenant("1:2");
+            options.setup.claim = form;
         });
         rig.wait_fresh();
         rig.set(Fault::WrongTenant, true);

@@ -25,7 +25,7 @@ fn a_provider_that_is_down_at_the_start_delays_and_loses_nothing() {
 
 #[test]
 fn while_a_token_lives_a_provider_may_be_away() {
-    let mut rig = Rig::start(|options| options.token_lifetime = Duration::from_secs(600));
+    let mut rig = Rig::start(|options| options.setup.token_lifetime = Duration::from_secs(600));
     rig.wait_fresh();
     rig.set(Fault::ProviderDown, true);
     let errors = rig.agent_metrics().unwrap().sum(ERRORS);
@@ -39,7 +39,7 @@ fn while_a_token_lives_a_provider_may_be_away() {
 #[test]
 fn a_provider_that_is_away_for_longer_than_a_token_lives_costs_nothing() {
     for fault in [Fault::ProviderDown, Fault::ProviderHangs] {
-        let mut rig = Rig::start(|options| options.token_lifetime = Duration::from_secs(12));
+        let mut rig = Rig::start(|options| options.setup.token_lifetime = Duration::from_secs(12));
         rig.wait_fresh();
         rig.set(fault, true);
         let errors = rig.agent_metrics().unwrap().sum(ERRORS);
@@ -115,7 +115,7 @@ fn an_agent_that_is_stopped_in_an_outage_delivers_after_its_restart() {
 
 #[test]
 fn an_agent_that_is_killed_in_an_outage_loses_what_was_on_its_way_only() {
-    let mut rig = Rig::start(|options| options.agent_flags.push("-remoteWrite.queues=1".to_owned()));
+    let mut rig = Rig::start(|options| options.setup.agent_flags.push("-remoteWrite.queues=1".to_owned()));
     rig.wait_fresh();
     let outage = now_ms();
     rig.set(Fault::StoreDown, true);

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use devstack::fault::Fault;
+use devstack::flags::Setup;
 use devstack::guide::Addresses;
 use devstack::provider::ClaimForm;
 use devstack::stack::{Stack, StackOptions};
@@ -60,16 +61,18 @@ impl Rig {
             binary: env!("CARGO_BIN_EXE_devstack").into(),
             dir: dir.path().to_owned(),
             addresses: Addresses { console: any, provider: any, proxy: any, agent: any, store: any },
-            secret: SECRET.to_owned(),
-            tenant: tenant("0:0"),
-            other_tenant: tenant("9:0"),
-            claim: ClaimForm::Object,
-            token_lifetime: Duration::from_secs(14),
-            scrape_interval: "1s".to_owned(),
-            proxy_binary: None,
-            agent_binary: None,
-            proxy_flags: vec!["-workers=1".to_owned()],
-            agent_flags: vec!["-workers=1".to_owned()],
+            setup: Setup {
+                secret: SECRET.to_owned(),
+                tenant: tenant("0:0"),
+                other_tenant: tenant("9:0"),
+                claim: ClaimForm::Object,
+                token_lifetime: Duration::from_secs(14),
+                scrape_interval: "1s".to_owned(),
+                proxy_binary: None,
+                agent_binary: None,
+                proxy_flags: vec!["-workers=1".to_owned()],
+                agent_flags: vec!["-workers=1".to_owned()],
+            },
             faults: Vec::new(),
         };
         change(&mut options);

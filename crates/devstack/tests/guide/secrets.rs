@@ -32,7 +32,7 @@ fn a_wrong_secret_is_told_with_the_reason_and_its_repair_needs_no_restart() {
 
 #[test]
 fn a_secret_may_change_at_the_provider_first_and_in_the_file_later() {
-    let rig = Rig::start(|options| options.token_lifetime = Duration::from_secs(12));
+    let rig = Rig::start(|options| options.setup.token_lifetime = Duration::from_secs(12));
     rig.wait_fresh();
     know(&rig, NEW);
     let errors = rig.agent_metrics().unwrap().sum(ERRORS);
@@ -44,7 +44,7 @@ fn a_secret_may_change_at_the_provider_first_and_in_the_file_later() {
 
 #[test]
 fn a_file_that_is_gone_is_named_and_may_come_back() {
-    let rig = Rig::start(|options| options.token_lifetime = Duration::from_secs(12));
+    let rig = Rig::start(|options| options.setup.token_lifetime = Duration::from_secs(12));
     rig.wait_fresh();
     let file = rig.stack.secret_file();
     fs::remove_file(&file).unwrap();

@@ -15,7 +15,7 @@ fn header(rig: &Rig, claims: &Value) -> String {
 fn quiet() -> Rig {
     let rig = Rig::start(|options| {
         options.faults = vec![devstack::fault::Fault::AgentDown];
-        options.token_lifetime = std::time::Duration::from_secs(600);
+        options.setup.token_lifetime = std::time::Duration::from_secs(600);
     });
     rig.wait("the proxy listens", |rig| rig.proxy_metrics().ok_or("not yet"));
     rig
