@@ -90,7 +90,7 @@ class Authority:
     def __init__(self, pebble, lifetime, http_port, tls_port):
         self.folder = Path(tempfile.mkdtemp(prefix="acme-authority-"))
         self.port, self.management = free_port(), free_port()
-        dns, unused = free_port(), free_port()
+        dns, self.names_port = free_port(), free_port()
         self.dns = dns
         own_certificate(self.folder)
         config = {
@@ -106,7 +106,7 @@ class Authority:
         (self.folder / "pebble.json").write_text(json.dumps({"pebble": config}))
         self.names = Process(
             [pebble + "-challtestsrv", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-http01", "", "-https01", "",
-             "-tlsalpn01", "", "-management", f"127.0.0.1:{unused}", "-dns01" if pebble == "pebble" else "-dnsserver",
+             "-tlsalpn01", "", "-management", f"127.0.0.1:{self.names_port}", "-dns01" if pebble == "pebble" else "-dnsserver",
              f"127.0.0.1:{dns}", *([] if pebble == "pebble" else ["-doh", ""])], self.folder, "names")
         self.server = Process(
             [pebble, "-config", "pebble.json", "-dnsserver", f"127.0.0.1:{dns}"], self.folder, "pebble",
@@ -126,6 +126,11 @@ class Authority:
             return True
         except OSError:
             return False
+
+    def point(self, name, address):
+        """The name leads there from now on."""
+        for what, request in (("clear-a", {"host": name}), ("add-a", {"host": name, "addresses": [address]})):
+            urllib.request.urlopen(f"http://127.0.0.1:{self.names_port}/{what}", json.dumps(request).encode(), timeout=5).close()
 
     def start(self):
         self.server.start()

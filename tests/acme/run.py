@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from gate import Gate
 from internal_authority import InternalAuthority
 from kit import Authority, Vmauth, check, free_port, lines, mode, openssl, summary, wait_for
 
@@ -124,6 +125,38 @@ def refusals(pebble):
             check("certificates of files serve meanwhile", vmauth.shown("a.example") is not None)
 
 
+def beside_one_that_hangs(pebble):
+    """The order of the first host hangs, and then it cannot be validated: the other one has its certificate and renewals all the same."""
+    tls_port, lifetime = free_port(), 24
+    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    with Authority(pebble, lifetime, free_port(), tls_port) as authority, Gate(authority, "b.example") as gate:
+        authority.point("b.example", "127.0.0.2")
+        root = authority.root()
+        with Vmauth(gate, ["b.example", "a.example"], tls_port, cache=cache) as vmauth:
+            wait_for("the order that hangs", gate.held.is_set)
+            # A request that hangs is given up after half a minute.
+            check("a host whose order hangs holds up no other",
+                  wait_for("the other host's certificate", lambda: vmauth.shown("a.example", root), patience=25))
+            failed = lambda words: vmauth.metric(f"vm_acme_failures_total {words}")
+            check("an order that hangs is no failure yet", failed('host="b.example"') == 0, lines(vmauth.log(), "cannot"))
+            gate.open()
+            wait_for("its failure", lambda: failed('host="b.example" cause="validation"') == 1)
+            wait_for("renewals of the other host", lambda: vmauth.metric('vm_acme_certificates_issued_total host="a.example"') >= 3)
+            others = failures(vmauth) - failed('host="b.example" cause="validation"')
+            check("failures are counted by host and cause", others == 0 and failed('host="b.example"') == 1, lines(vmauth.log(), "cannot"))
+            check("all hosts have one account", len(lines(vmauth.log(), "registered ACME account")) == 1)
+            check("the pause after a failure holds", len(lines(vmauth.log(), "cannot obtain a TLS certificate for b.example")) == 1)
+
+            authority.point("b.example", "127.0.0.1")
+            vmauth.stop()
+            vmauth.start()
+            wait_for("the certificate of the host that can be validated now", lambda: vmauth.shown("b.example", root))
+            renewed = lambda host: vmauth.metric(f'vm_acme_certificates_issued_total host="{host}"') >= 2
+            wait_for("renewals of both", lambda: renewed("a.example") and renewed("b.example"))
+            check("both are renewed later", failures(vmauth) == 0, lines(vmauth.log(), "cannot"))
+    shutil.rmtree(cache)
+
+
 def windows_and_profiles(pebble):
     """Renewal at the window that the authority suggests, and a profile of its."""
     tls_port = free_port()
@@ -203,7 +236,7 @@ def main():
     Vmauth.binary = os.path.abspath(options.vmauth)
     newer = options.pebble and os.path.abspath(options.pebble)
     socket.setdefaulttimeout(10)
-    parts = [(renewals, "pebble"), (over_http, "pebble"), (refusals, "pebble")]
+    parts = [(renewals, "pebble"), (over_http, "pebble"), (refusals, "pebble"), (beside_one_that_hangs, "pebble")]
     parts += [(windows_and_profiles, newer), (over_http, newer)] if newer else []
     parts += [(internal, os.path.abspath(options.acmeeh), options.postgresql)] if options.acmeeh else []
     for part, *authority in parts:

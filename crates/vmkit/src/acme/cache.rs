@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 
@@ -18,6 +19,8 @@ use crate::go_text::os_error;
 const AUTHORITY: &str = "# ACME directory: ";
 /// A chain and its key are a few KiB.
 const MAX_LEN: u64 = 1 << 20;
+/// For reads and writes, as the folder may lie on a network.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// Files that are being written.
 const UNFINISHED: &str = ".unfinished";
 

@@ -1,0 +1,87 @@
+"""A way to an authority that can be blocked: requests for orders of one host wait in it, everything else passes."""
+import base64
+import http.client
+import http.server
+import json
+import ssl
+import threading
+
+from kit import free_port
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Clients may leave."""
+
+
+class Gate:
+    """Stands in front of `authority` as one itself; use it in a `with`."""
+
+    def __init__(self, authority, host):
+        self.folder, self.host = authority.folder, host
+        self.held, self._open = threading.Event(), threading.Event()
+        port = free_port()
+        self.url = f"https://localhost:{port}/dir"
+        self._upstream, self._trust = authority.port, ssl.create_default_context(cafile=self.folder / "ca.pem")
+        gate = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one(self):
+                gate.pass_on(self)
+
+            do_GET = do_HEAD = do_POST = handle_one
+
+            def log_message(self, *words):
+                pass
+
+        self._server = Server(("127.0.0.1", port), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "ca.pem", self.folder / "key.pem")
+        # The handshake is the business of the thread that serves the connection.
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self.open()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def open(self):
+        """Nothing waits any more."""
+        self._open.set()
+
+    def pass_on(self, request):
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        if self.host in ordered(body) and not self._open.is_set():
+            self.held.set()
+            self._open.wait(120)
+        upstream = http.client.HTTPSConnection("localhost", self._upstream, context=self._trust, timeout=60)
+        # The authority makes its URLs out of the header Host, so they lead here.
+        upstream.request(request.command, request.path, body or None, dict(request.headers))
+        reply = upstream.getresponse()
+        content = reply.read()
+        request.send_response_only(reply.status)
+        for name, value in reply.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                request.send_header(name, value)
+        request.send_header("Content-Length", reply.headers["Content-Length"] if request.command == "HEAD" else str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+        upstream.close()
+
+
+def ordered(body):
+    """Names that a request asks an order for, by its payload (RFC 8555 §7.4)."""
+    try:
+        payload = json.loads(body)["payload"]
+        order = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return [identifier["value"] for identifier in order["identifiers"]]
+    except (ValueError, KeyError, TypeError):
+        return []
