@@ -1,8 +1,11 @@
-"""A way to an authority that can be blocked: requests for orders of one host wait in it, everything else passes."""
+"""What stands between an authority and processes: a way to it that can be blocked for one host, and a balancer of its validations."""
 import base64
 import http.client
 import http.server
+import itertools
 import json
+import socket
+import socketserver
 import ssl
 import threading
 
@@ -14,6 +17,40 @@ class Server(http.server.ThreadingHTTPServer):
 
     def handle_error(self, request, client_address):
         """Clients may leave."""
+
+
+class Balancer:
+    """Leads connections to ports in turn, and counts them; use it in a `with`."""
+
+    def __init__(self, ports):
+        self.port, self.taken = free_port(), [0] * len(ports)
+        turns, balancer = itertools.cycle(range(len(ports))), self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                turn = next(turns)
+                with socket.create_connection(("127.0.0.1", ports[turn]), timeout=30) as upstream:
+                    balancer.taken[turn] += 1
+                    back = threading.Thread(target=copy, args=(upstream, self.request), daemon=True)
+                    back.start()
+                    copy(self.request, upstream)
+                    back.join()
+
+        class Forwarder(socketserver.ThreadingTCPServer):
+            daemon_threads = allow_reuse_address = True
+
+            def handle_error(self, request, client_address):
+                """Either side may leave, and one may not be there yet."""
+
+        self._server = Forwarder(("127.0.0.1", self.port), Handler)
+
+    def __enter__(self):
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class Gate:
@@ -75,6 +112,16 @@ class Gate:
         request.end_headers()
         request.wfile.write(content)
         upstream.close()
+
+
+def copy(source, target):
+    """Until the end, which is passed on."""
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
 
 
 def ordered(body):

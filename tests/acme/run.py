@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from gate import Gate
+from gate import Balancer, Gate
 from internal_authority import InternalAuthority
 from kit import Authority, Vmauth, check, free_port, lines, mode, openssl, summary, wait_for
 
@@ -57,21 +58,24 @@ def renewals(pebble):
             check("the end of the served certificate is a metric", 0 < left <= lifetime, left)
             check("nothing failed", failures(vmauth) == 0, lines(vmauth.log(), "cannot"))
 
-            files = sorted(path for path in cache.iterdir())
-            check("folder and files are the owner's", mode(cache) == "0o700" and {mode(path) for path in files} == {"0o600"}
-                  and len(files) == 3, [(path.name, mode(path)) for path in files])
+            files = {path.name: mode(path) for path in cache.iterdir() if not is_of_an_order(path.name)}
+            check("folder and files are the owner's", mode(cache) == "0o700" and set(files.values()) == {"0o600"} and len(files) == 3, files)
 
-            wait_for("a fresh certificate", lambda: expires_in(vmauth) > lifetime - 6)
-            before = shown("a.example")
+            # The metric tells of a new certificate before the listener shows it.
+            left = lambda certificate: ssl.cert_time_to_seconds(certificate[1]) - time.time()
+            before = wait_for("a fresh certificate", lambda: (seen := shown("a.example")) and left(seen) > lifetime - 6 and seen)
             vmauth.stop(signal.SIGKILL)
             (cache / "b.example").write_text((cache / "b.example").read_text()[:600])
-            (cache / "a.example.1.unfinished").write_text("half a file")
+            old, new = cache / "a.example.1.unfinished", cache / "a.example.2.unfinished"
+            for path in (old, new):
+                path.write_text("half a file")
+            os.utime(old, (time.time() - 4000,) * 2)
             vmauth.start()
             after = wait_for("the cached certificate", lambda: shown("a.example"), patience=5)
             check("a certificate outlives a crash", after == before, (before, after))
             check("a broken file costs its own host an order, no other one",
                   wait_for("the other host", lambda: shown("b.example")) and lines(vmauth.log(), "cached certificate of b.example"))
-            check("unfinished files are removed", not (cache / "a.example.1.unfinished").exists())
+            check("unfinished files are removed, and not those that a live process may be writing", not old.exists() and new.exists())
             check("the account is used again", len(lines(vmauth.log(), "registered ACME account")) == 1)
 
             authority.server.stop()
@@ -83,6 +87,11 @@ def renewals(pebble):
             check("an authority that comes back, without memory, is used again", wait_for("a new certificate", lambda: shown("a.example")))
             check("an unknown account is replaced", len(lines(vmauth.log(), "registered ACME account")) == 2)
     shutil.rmtree(cache)
+
+
+def is_of_an_order(name):
+    """Whether a file of the folder is there only while an order runs."""
+    return name.endswith((".unfinished", "+lock", ".lock", "+token", "+http-01"))
 
 
 def failures(vmauth):
@@ -154,6 +163,43 @@ def beside_one_that_hangs(pebble):
             renewed = lambda host: vmauth.metric(f'vm_acme_certificates_issued_total host="{host}"') >= 2
             wait_for("renewals of both", lambda: renewed("a.example") and renewed("b.example"))
             check("both are renewed later", failures(vmauth) == 0, lines(vmauth.log(), "cannot"))
+    shutil.rmtree(cache)
+
+
+def over_tls_at_two(pebble):
+    """Two processes share a folder, and the authority's looks are spread over both."""
+    ports = [free_port(), free_port()]
+    with Balancer(ports) as balancer, Authority(pebble, 24, free_port(), balancer.port) as authority:
+        share_a_folder(authority, balancer, [(port, None) for port in ports])
+
+
+def over_http_at_two(pebble):
+    """The same over HTTP; the TLS port of the authority leads nowhere."""
+    ports = [(free_port(), free_port()) for _ in range(2)]
+    with Balancer([http_port for _, http_port in ports]) as balancer, Authority(pebble, 24, balancer.port, free_port()) as authority:
+        share_a_folder(authority, balancer, ports)
+
+
+def share_a_folder(authority, balancer, ports):
+    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    root = authority.root()
+    first, second = [Vmauth(authority, HOSTS, tls_port, http_port, cache=cache) for tls_port, http_port in ports]
+    both = lambda host: (first.shown(host, root), second.shown(host, root))
+    same = lambda host: both(host)[0] if None not in both(host) and len(set(both(host))) == 1 else None
+    issued = lambda host: sum(vmauth.metric(f'vm_acme_certificates_issued_total host="{host}"') for vmauth in (first, second))
+    with first, second:
+        certificates = {host: wait_for(f"the same certificate of {host} at both", lambda: same(host)) for host in HOSTS}
+        counts = [issued(host) for host in HOSTS]
+        check("what one process orders the other takes over, also at the first start", counts == [1, 1], counts)
+        check("validation may reach either process", failures(first) + failures(second) == 0 and all(balancer.taken),
+              (balancer.taken, lines(first.log() + second.log(), "cannot")))
+        accounts = lines(first.log() + second.log(), "registered ACME account")
+        check("both processes have one account", len(accounts) == 1, accounts)
+        renewed = lambda host: (same(host) or certificates[host]) != certificates[host]
+        wait_for("renewals at both", lambda: all(renewed(host) for host in HOSTS))
+        check("renewals fail at neither", failures(first) + failures(second) == 0, lines(first.log() + second.log(), "cannot"))
+    left = [path.name for path in cache.iterdir() if is_of_an_order(path.name) and "lock" not in path.name]
+    check("nothing but the files of hosts and account is left", not left, left)
     shutil.rmtree(cache)
 
 
@@ -236,7 +282,8 @@ def main():
     Vmauth.binary = os.path.abspath(options.vmauth)
     newer = options.pebble and os.path.abspath(options.pebble)
     socket.setdefaulttimeout(10)
-    parts = [(renewals, "pebble"), (over_http, "pebble"), (refusals, "pebble"), (beside_one_that_hangs, "pebble")]
+    parts = [(renewals, "pebble"), (over_http, "pebble"), (refusals, "pebble"), (beside_one_that_hangs, "pebble"),
+             (over_tls_at_two, "pebble"), (over_http_at_two, "pebble")]
     parts += [(windows_and_profiles, newer), (over_http, newer)] if newer else []
     parts += [(internal, os.path.abspath(options.acmeeh), options.postgresql)] if options.acmeeh else []
     for part, *authority in parts:

@@ -16,14 +16,17 @@ mod challenges;
 mod failure;
 mod host;
 mod keeper;
+mod lock;
 mod metrics;
 mod order;
 mod schedule;
+mod shared_answers;
 mod transport;
 
 use std::sync::Arc;
 
 use instant_acme::ChallengeType;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::http_client::Client;
@@ -35,6 +38,7 @@ use cache::Cache;
 use challenges::Challenges;
 use keeper::{Keeper, Turns};
 use metrics::AcmeMetrics;
+use shared_answers::SharedAnswers;
 
 pub use challenges::HttpAnswers;
 pub use host::check_host;
@@ -81,7 +85,8 @@ impl std::fmt::Debug for Acme {
 }
 
 impl Acme {
-    /// Takes what the cache has. Blocks on the disk: for the start of the process, before it listens.
+    /// Takes what the cache has. Blocks on the disk: for the start of the process, before it listens, within the runtime
+    /// of the control plane.
     ///
     /// # Errors
     /// The folder of the cache cannot be used.
@@ -102,11 +107,12 @@ impl Acme {
         };
         let ca_file = Some(ca_file).filter(|file| !file.is_empty());
         let http = Arc::new(Client::new(ClientTlsOptions { ca_file, ..ClientTlsOptions::default() }));
+        let answers = cache.clone().map(|cache| SharedAnswers::new(cache, Handle::current()));
         let shared = Arc::new(Shared {
             profile,
             accounts: Accounts::open(http, cache.clone(), &email, &directory_url),
             cache,
-            challenges: Arc::new(Challenges::new(certificates.clone())),
+            challenges: Arc::new(Challenges::new(certificates.clone(), answers)),
             certificates,
             metrics: AcmeMetrics::register(set, &hosts),
             turns: Turns::default(),

@@ -1,22 +1,27 @@
 //! The account at the authority: one for all hosts, registered once.
 //!
-//! It comes from the cache, or is registered when the first host needs it; hosts that need it meanwhile wait and use the
-//! same. Its key is a secret: texts of the parser, which may quote it, go nowhere.
+//! It comes from the cache, or is registered when the first host needs it; hosts that need it meanwhile, also those of
+//! another process that shares the folder, wait and use the same. Its key is a secret: texts of the parser, which may
+//! quote it, go nowhere.
 
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use instant_acme::{Account, AccountCredentials, NewAccount};
 
 use super::cache::{self, Cache};
 use super::failure::{Cause, Failure};
+use super::lock::Lock;
 use super::transport::Transport;
 use crate::blocking::off_thread;
 use crate::http_client::Client;
 
 /// When the authority that refused for now may be asked again; noted by the transport of one try.
 pub(super) type RetryAfter = Arc<Mutex<Option<SystemTime>>>;
+
+/// How long another process may take to register it, and between two looks.
+const OTHERS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_millis(250));
 
 /// The account with its key, in the form of the library.
 type Credentials = Arc<String>;
@@ -63,7 +68,37 @@ impl Accounts {
         if let Some(known) = self.known(retry_after).await? {
             return Ok(known);
         }
+        let _lock = self.wait_for_others().await;
+        if let Some(credentials) = self.registered_by_others().await {
+            self.current.store(Some(Arc::new(credentials)));
+            if let Some(known) = self.known(retry_after).await? {
+                return Ok(known);
+            }
+        }
         self.register(retry_after).await
+    }
+
+    /// The turn to register among processes, or none after a while.
+    async fn wait_for_others(&self) -> Option<Lock> {
+        let cache = self.cache.clone()?;
+        let turn = async {
+            loop {
+                let cache = cache.clone();
+                match off_thread(cache::LIMIT, move || cache.lock_account()).await {
+                    Ok(Some(lock)) => return Some(lock),
+                    Ok(None) => tokio::time::sleep(OTHERS.1).await,
+                    Err(_) => return None,
+                }
+            }
+        };
+        tokio::time::timeout(OTHERS.0, turn).await.ok().flatten()
+    }
+
+    /// What has come into the cache since the start, if it can be read.
+    async fn registered_by_others(&self) -> Option<String> {
+        let cache = self.cache.clone()?;
+        let cached = off_thread(cache::LIMIT, move || cache.account()).await.ok()?.ok()??;
+        serde_json::from_str::<AccountCredentials>(&cached).is_ok().then_some(cached)
     }
 
     /// The account, if there is one; asks for none.
@@ -87,7 +122,8 @@ impl Accounts {
         if self.give_up(&refused.credentials)
             && let Some(cache) = self.cache.clone()
         {
-            let _ = off_thread(cache::LIMIT, move || cache.remove_account()).await;
+            let credentials = refused.credentials.clone();
+            let _ = off_thread(cache::LIMIT, move || cache.remove_account(&credentials)).await;
         }
     }
 

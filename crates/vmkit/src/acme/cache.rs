@@ -4,15 +4,20 @@
 //! authority. Upstream's paid edition keeps the same files, so a folder of one can be used by the other. A file is
 //! written beside its place, synced and moved there: after a crash there is the old one or the new one. Nobody but the
 //! owner may read (0600, the folder 0700).
+//!
+//! Processes, perhaps of several machines, may share the folder: names of files that are being written are nobody
+//! else's, what looks left over is removed only when no living process can be at it, and a host is ordered by one at a
+//! time ([`super::lock`]). While an order runs, its answers to validation servers lie here too.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 
+use super::lock::{self, Lock};
 use crate::go_text::os_error;
 
 /// Before the key and the chain.
@@ -23,6 +28,14 @@ const MAX_LEN: u64 = 1 << 20;
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// Files that are being written.
 const UNFINISHED: &str = ".unfinished";
+/// Answers to validation servers over TLS and over HTTP, by host and by token. Go's autocert, which upstream uses, knows
+/// the same names and contents.
+const TLS_ANSWER: &str = "+token";
+const HTTP_ANSWER: &str = "+http-01";
+/// Files of these kinds that are older were left by a crash: nothing takes so long, however wrong clocks are.
+const LEFT_OVER: Duration = Duration::from_secs(3600);
+/// Tokens have 22 characters and more (RFC 8555 §8); this is far more.
+const MAX_TOKEN: usize = 200;
 
 pub(super) struct Cache {
     dir: PathBuf,
@@ -37,14 +50,37 @@ pub(super) struct Cached {
     pub(super) is_of_this_authority: bool,
 }
 
+/// What a validation server wants to see.
+#[derive(Clone)]
+pub(super) enum Answer {
+    /// Over TLS: key and certificate of this host, as PEM.
+    Host(String),
+    /// Over HTTP: the key authorization of this token.
+    Token(String),
+}
+
+impl Answer {
+    /// `None` for a token that is none of RFC 8555, such as a path.
+    fn file_name(&self) -> Option<String> {
+        match self {
+            Self::Host(host) => Some(format!("{host}{TLS_ANSWER}")),
+            Self::Token(token) => {
+                let is_token = (1..=MAX_TOKEN).contains(&token.len())
+                    && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+                is_token.then(|| format!("{token}{HTTP_ANSWER}"))
+            }
+        }
+    }
+}
+
 impl Cache {
-    /// Makes the folder, and removes what a crash has left unfinished.
+    /// Makes the folder, and removes what a crash has left some time ago.
     pub(super) fn open(dir: &str, directory_url: &str) -> Result<Self, String> {
         let failed = |error: &io::Error| format!("cannot use -tlsAutocertCacheDir={dir}: {}", os_error(error));
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| failed(&error))?;
         for entry in fs::read_dir(dir).map_err(|error| failed(&error))? {
             let path = entry.map_err(|error| failed(&error))?.path();
-            if path.to_string_lossy().ends_with(UNFINISHED) {
+            if is_left_over(&path) {
                 let _ = fs::remove_file(path);
             }
         }
@@ -74,8 +110,37 @@ impl Cache {
         self.write(&self.account_path(), credentials)
     }
 
-    pub(super) fn remove_account(&self) {
-        let _ = fs::remove_file(self.account_path());
+    /// Removes the account if it is still this one: another process may have registered a new one.
+    pub(super) fn remove_account(&self, refused: &str) {
+        if self.account().is_ok_and(|account| account.as_deref() == Some(refused)) {
+            let _ = fs::remove_file(self.account_path());
+        }
+    }
+
+    /// The turn to order a certificate for the host; `None` while another process has it.
+    pub(super) fn lock_host(&self, host: &str) -> Option<Lock> {
+        lock::take(&self.dir.join(format!("{host}+lock")))
+    }
+
+    /// The turn to register an account.
+    pub(super) fn lock_account(&self) -> Option<Lock> {
+        lock::take(&self.account_path().with_extension("lock"))
+    }
+
+    /// What a process that shares the folder wants to be shown.
+    pub(super) fn answer(&self, answer: &Answer) -> Option<Vec<u8>> {
+        read(&self.dir.join(answer.file_name()?)).ok().flatten()
+    }
+
+    pub(super) fn store_answer(&self, answer: &Answer, content: &str) -> Result<(), String> {
+        let name = answer.file_name().ok_or("the token is none")?;
+        self.write(&self.dir.join(name), content)
+    }
+
+    pub(super) fn remove_answer(&self, answer: &Answer) {
+        if let Some(name) = answer.file_name() {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
     }
 
     /// An account belongs to one authority; hosts have no `+` in their names.
@@ -91,10 +156,9 @@ impl Cache {
 
     fn try_write(&self, path: &Path, content: &str) -> io::Result<()> {
         let mut unfinished = path.as_os_str().to_owned();
-        // Processes may share the folder.
-        unfinished.push(format!(".{}{UNFINISHED}", std::process::id()));
+        // Processes of other machines may have the same id.
+        unfinished.push(format!(".{}-{:016x}{UNFINISHED}", std::process::id(), fastrand::u64(..)));
         let unfinished = PathBuf::from(unfinished);
-        let _ = fs::remove_file(&unfinished);
         let written = (|| {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
             file.write_all(content.as_bytes())?;
@@ -108,6 +172,14 @@ impl Cache {
         }
         written
     }
+}
+
+/// Whether a process that is gone has left it.
+fn is_left_over(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    let is_passing = [UNFINISHED, TLS_ANSWER, HTTP_ANSWER].iter().any(|end| name.ends_with(end));
+    let changed = || fs::symlink_metadata(path).and_then(|file| file.modified());
+    is_passing && changed().is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > LEFT_OVER))
 }
 
 /// A whole file, if it exists.
@@ -148,19 +220,55 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
         assert_eq!(names.iter().map(|path| mode(path)).collect::<Vec<_>>(), [0o600, 0o600], "{names:?}");
-        cache.remove_account();
+        cache.remove_account("another one");
+        assert!(cache.account().unwrap().is_some());
+        cache.remove_account("{}");
         assert!(cache.account().unwrap().is_none());
     }
 
     #[test]
-    fn what_a_crash_left_is_removed_and_other_authorities_are_known() {
+    fn what_a_crash_left_is_removed_and_what_others_write_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let left = dir.path().join(format!("a.example.77{UNFINISHED}"));
-        fs::write(&left, "half").unwrap();
+        let long_ago = SystemTime::now() - LEFT_OVER - Duration::from_secs(60);
+        let names = [format!("a.example.77{UNFINISHED}"), format!("a.example{TLS_ANSWER}"), format!("x{HTTP_ANSWER}")];
+        let write = |name: &str, at: SystemTime| {
+            let path = dir.path().join(name);
+            fs::write(&path, "half").unwrap();
+            File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+            path
+        };
+        let left = names.each_ref().map(|name| write(name, long_ago));
+        let kept = write("a.example", long_ago);
+        let written = names.each_ref().map(|name| write(&format!("b{name}"), SystemTime::now()));
+        Cache::open(dir.path().to_str().unwrap(), URL).unwrap();
+        assert!(left.iter().all(|path| !path.exists()), "{left:?}");
+        assert!(kept.exists() && written.iter().all(|path| path.exists()), "{written:?}");
+    }
+
+    #[test]
+    fn answers_of_one_process_are_seen_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let (cache, other) = (Cache::open(path, URL).unwrap(), Cache::open(path, URL).unwrap());
+        for answer in [Answer::Host("a.example".to_owned()), Answer::Token("to-k_en".to_owned())] {
+            assert!(other.answer(&answer).is_none());
+            cache.store_answer(&answer, "answer").unwrap();
+            assert_eq!(other.answer(&answer).as_deref(), Some(&b"answer"[..]));
+            assert_eq!(mode(&dir.path().join(answer.file_name().unwrap())), 0o600);
+            cache.remove_answer(&answer);
+            assert!(other.answer(&answer).is_none());
+        }
+        fs::write(dir.path().join("x+http-01"), "").unwrap();
+        let path = Answer::Token("../cache/x".to_owned());
+        assert!(cache.answer(&path).is_none() && cache.store_answer(&path, "").is_err());
+    }
+
+    #[test]
+    fn other_authorities_are_known() {
+        let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("b.example"), "-----BEGIN EC PRIVATE KEY-----\n").unwrap();
         let path = dir.path().to_str().unwrap();
         let cache = Cache::open(path, URL).unwrap();
-        assert!(!left.exists());
         assert!(cache.certificate("b.example").unwrap().unwrap().is_of_this_authority, "upstream's files name none");
         cache.store_certificate("a.example", "X").unwrap();
         cache.store_account("{}").unwrap();

@@ -9,7 +9,9 @@ use instant_acme::{ChallengeType, KeyAuthorization};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 
+use super::cache::Answer;
 use super::failure::{Cause, Failure};
+use super::shared_answers::SharedAnswers;
 use crate::tls::issued::IssuedCertificates;
 
 /// Where HTTP-01 looks.
@@ -20,70 +22,88 @@ pub(super) struct Challenges {
     certificates: Arc<IssuedCertificates>,
     /// By token.
     http: ArcSwap<HashMap<String, Bytes>>,
+    /// For other processes, and of them.
+    shared: Option<SharedAnswers>,
 }
 
 impl Challenges {
-    pub(super) fn new(certificates: Arc<IssuedCertificates>) -> Self {
-        Self { certificates, http: ArcSwap::default() }
+    /// `shared` are those of processes with the same folder.
+    pub(super) fn new(certificates: Arc<IssuedCertificates>, shared: Option<SharedAnswers>) -> Self {
+        if let Some(shared) = shared.clone() {
+            certificates.look_elsewhere(Box::new(move |host| {
+                let shared = shared.clone();
+                Box::pin(async move { shared.get(Answer::Host(host)).await })
+            }));
+        }
+        Self { certificates, http: ArcSwap::default(), shared }
     }
 
-    /// Answers from now on, until the value is dropped.
-    pub(super) fn publish(
+    /// Answers from now on, until the value is dropped; other processes with the same folder do so too.
+    pub(super) async fn publish(
         self: &Arc<Self>,
         host: &str,
         kind: &ChallengeType,
         token: &str,
         authorization: &KeyAuthorization,
     ) -> Result<Published, Failure> {
-        let what = if *kind == ChallengeType::Http01 {
-            let answer = Bytes::copy_from_slice(authorization.as_str().as_bytes());
+        let (what, content) = if *kind == ChallengeType::Http01 {
+            let text = authorization.as_str().to_owned();
+            let answer = Bytes::from(text.clone());
             self.http.rcu(|known| {
                 let mut next = HashMap::clone(known);
                 next.insert(token.to_owned(), answer.clone());
                 next
             });
-            What::Token(token.to_owned())
+            (Answer::Token(token.to_owned()), text)
         } else {
-            self.put_certificate(host, authorization.digest().as_ref())
+            let pem = self
+                .put_certificate(host, authorization.digest().as_ref())
                 .map_err(|error| Failure::new(Cause::NoChallenge, format!("cannot answer {host}: {error}")))?;
-            What::Host(host.to_owned())
+            (Answer::Host(host.to_owned()), pem)
         };
-        Ok(Published { challenges: self.clone(), what })
+        let published = Published { challenges: self.clone(), what: what.clone() };
+        if let Some(shared) = &self.shared
+            && let Err(problem) = shared.put(what, content).await
+        {
+            crate::warn!("only this process can answer the validation of {host}: {problem}");
+        }
+        Ok(published)
     }
 
-    fn put_certificate(&self, host: &str, digest: &[u8]) -> Result<(), String> {
+    /// Key and certificate as PEM.
+    fn put_certificate(&self, host: &str, digest: &[u8]) -> Result<String, String> {
         let text = |error: rcgen::Error| error.to_string();
         let mut params = CertificateParams::new([host.to_owned()]).map_err(text)?;
         params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
         let key = KeyPair::generate().map_err(text)?;
         let certificate = params.self_signed(&key).map_err(text)?;
+        let pem = key.serialize_pem() + &certificate.pem();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        self.certificates.put_answer(host, certificate.der().clone(), key).map_err(|error| error.to_string())
+        self.certificates.put_answer(host, certificate.der().clone(), key).map_err(|error| error.to_string())?;
+        Ok(pem)
     }
-}
-
-enum What {
-    Token(String),
-    Host(String),
 }
 
 /// An answer that validation servers can see.
 pub(super) struct Published {
     challenges: Arc<Challenges>,
-    what: What,
+    what: Answer,
 }
 
 impl Drop for Published {
     fn drop(&mut self) {
         match &self.what {
-            What::Host(host) => self.challenges.certificates.remove_answer(host),
-            What::Token(token) => {
+            Answer::Host(host) => self.challenges.certificates.remove_answer(host),
+            Answer::Token(token) => {
                 self.challenges.http.rcu(|known| {
                     let mut next = HashMap::clone(known);
                     next.remove(token);
                     next
                 });
             }
+        }
+        if let Some(shared) = &self.challenges.shared {
+            shared.remove(self.what.clone());
         }
     }
 }
@@ -97,10 +117,16 @@ impl HttpAnswers {
         Self(challenges)
     }
 
-    /// The answer to a request for this path, when it is one of a validation that runs. Waits for nothing.
-    pub fn answer(&self, path: &[u8]) -> Option<Bytes> {
-        let token = path.strip_prefix(HTTP_PATH)?;
-        self.0.http.load().get(std::str::from_utf8(token).ok()?).cloned()
+    /// The answer to a request for this path, when it is one of a validation that runs, here or in a process with the
+    /// same folder. Waits for nothing but that folder, and only for paths of validations.
+    pub async fn answer(&self, path: &[u8]) -> Option<Bytes> {
+        let token = std::str::from_utf8(path.strip_prefix(HTTP_PATH)?).ok()?;
+        if let Some(answer) = self.0.http.load().get(token).cloned() {
+            return Some(answer);
+        }
+        let shared = self.0.shared.as_ref()?;
+        // Rare, and large for the future of every request.
+        Box::pin(shared.get(Answer::Token(token.to_owned()))).await.map(Bytes::from)
     }
 }
 

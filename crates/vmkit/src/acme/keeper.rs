@@ -1,7 +1,8 @@
 //! What looks after one host: waits until something is due, renews, asks for windows, waits longer after failures.
 //!
 //! All hosts go on beside each other, so that one whose validation hangs holds up no other; [`Turns`] bounds how many
-//! are at the authority at once. A host never ends looking, whatever fails.
+//! are at the authority at once. Of processes that share the folder one orders for a host at a time, and the others take
+//! over what it got. A host never ends looking, whatever fails.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use super::account::{Known, RetryAfter};
 use super::cache::{self, Cached};
 use super::failure::{Cause, Failure};
 use super::host::Host;
+use super::lock::Lock;
 use super::order::Order;
 use super::schedule::{self, Window};
 use crate::blocking::off_thread;
@@ -25,6 +27,10 @@ const ORDER_LIMIT: Duration = Duration::from_secs(300);
 const QUESTION_LIMIT: Duration = Duration::from_secs(30);
 /// The clock may be set, so times are looked at again after this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+/// How often a host whose tries fail looks whether another process has had more luck.
+const OTHERS_LUCK: Duration = Duration::from_secs(60);
+/// Between two looks at an order that another process runs, in seconds.
+const OTHERS_ORDER: i64 = 2;
 
 /// How many hosts may be at the authority at once.
 pub(super) struct Turns {
@@ -51,11 +57,13 @@ impl Turns {
 pub(super) struct Keeper {
     host: Host,
     shared: Arc<Shared>,
+    /// What was wrong with the host's file at the last look; it is told once.
+    problem: Option<String>,
 }
 
 impl Keeper {
     pub(super) fn new(name: &str, shared: Arc<Shared>) -> Self {
-        Self { host: Host::new(name), shared }
+        Self { host: Host::new(name), shared, problem: None }
     }
 
     /// Takes what the cache has. Blocks on the disk: for the start of the process.
@@ -72,7 +80,12 @@ impl Keeper {
         loop {
             let wait = self.host.next_step().saturating_sub(unix_now());
             if let Ok(seconds @ 1..) = u64::try_from(wait) {
-                tokio::time::sleep(Duration::from_secs(seconds).min(LONGEST_SLEEP)).await;
+                let has_failed = self.host.failures > 0;
+                let longest = if has_failed { OTHERS_LUCK } else { LONGEST_SLEEP };
+                tokio::time::sleep(Duration::from_secs(seconds).min(longest)).await;
+                if has_failed {
+                    self.take_from_cache().await;
+                }
                 continue;
             }
             let _turn = shared.turns.wait(self.host.failures > 0).await;
@@ -86,28 +99,32 @@ impl Keeper {
 
     /// Takes over a certificate of the cache; whether it is one to keep.
     fn take(&mut self, cached: Result<Option<Cached>, String>) -> bool {
-        let host = &mut self.host;
-        let cached = match cached {
-            Ok(Some(cached)) => cached,
+        let parsed = cached.and_then(|cached| {
+            let Some(cached) = cached else { return Ok(None) };
+            match IssuedCertificate::parse(&self.host.name, &cached.pem) {
+                Ok(certificate) => Ok(Some((certificate, cached.is_of_this_authority))),
+                Err(error) => Err(format!("the cached certificate of {} cannot be used: {error}", self.host.name)),
+            }
+        });
+        let (certificate, is_of_this_authority) = match parsed {
+            Ok(Some(parsed)) => parsed,
             Ok(None) => return false,
             Err(problem) => {
-                crate::error!("{problem}");
+                if self.problem.as_ref() != Some(&problem) {
+                    crate::error!("{problem}");
+                    self.problem = Some(problem);
+                }
                 return false;
             }
         };
-        let certificate = match IssuedCertificate::parse(&host.name, &cached.pem) {
-            Ok(certificate) => certificate,
-            Err(error) => {
-                crate::error!("the cached certificate of {} cannot be used: {error}", host.name);
-                return false;
-            }
-        };
+        self.problem = None;
+        let host = &mut self.host;
         let certificates = &self.shared.certificates;
         if certificates.get(&host.name).is_some_and(|known| known.not_after >= certificate.not_after) {
             return false;
         }
         let now = unix_now();
-        host.has(&certificate, cached.is_of_this_authority, now, fastrand::f64());
+        host.has(&certificate, is_of_this_authority, now, fastrand::f64());
         certificates.put(&host.name, certificate);
         host.renew_at > now
     }
@@ -120,8 +137,23 @@ impl Keeper {
         self.take(cached.unwrap_or_else(|error| Err(error.to_string())))
     }
 
+    /// The turn among processes; `None` while another one orders for the host.
+    async fn lock(&self) -> Option<Option<Lock>> {
+        let Some(cache) = self.shared.cache.clone() else { return Some(None) };
+        let name = self.host.name.clone();
+        match off_thread(cache::LIMIT, move || cache.lock_host(&name)).await {
+            Ok(lock) => Some(Some(lock?)),
+            // A folder that hangs keeps nobody from ordering.
+            Err(_) => Some(None),
+        }
+    }
+
     /// Obtains a certificate for the host, and says when to do so again.
     async fn renew(&mut self, kinds: &[ChallengeType]) {
+        let Some(_lock) = self.lock().await else {
+            self.host.renew_at = unix_now().saturating_add(OTHERS_ORDER);
+            return;
+        };
         // Another process may have been quicker.
         if self.take_from_cache().await {
             return;

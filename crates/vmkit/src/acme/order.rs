@@ -80,7 +80,7 @@ impl Order<'_> {
                 return Err(Failure::new(Cause::NoChallenge, format!("no {:?} is offered", self.kind)));
             };
             let key = challenge.key_authorization();
-            published.push(self.challenges.publish(self.host, &self.kind, &challenge.token, &key)?);
+            published.push(self.challenges.publish(self.host, &self.kind, &challenge.token, &key).await?);
             challenge.set_ready().await?;
         }
         Ok(published)

@@ -20,7 +20,7 @@ const PROBES: [&[u8]; 4] = [b"/health", b"/-/healthy", b"/-/ready", b"/ping"];
 pub(super) async fn serve<H: Handler>(mut request: Request<'_>, listener: &Listener, shared: &Shared, handler: &H) {
     if let Some(answers) = &shared.options.acme_answers
         && listener.tls.is_none()
-        && let Some(answer) = answers.answer(request.path)
+        && let Some(answer) = answers.answer(request.path).await
     {
         return request.page(shared, 200, "application/octet-stream", &answer).await;
     }

@@ -11,13 +11,16 @@ use super::x509::Certificate;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::client::verify_server_name;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The only protocol that a validation server offers (RFC 8737 §6.2).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -72,6 +75,11 @@ impl fmt::Debug for IssuedCertificate {
 
 pub(super) type ByHost = HashMap<String, Arc<IssuedCertificate>>;
 
+type ByAnswer = HashMap<String, Arc<CertifiedKey>>;
+
+/// Finds the answer of a host that somebody else gives: key and certificate as PEM.
+pub type AnswersElsewhere = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>> + Send + Sync>;
+
 /// Certificates of all hosts, shared by the client that obtains them and the listeners that show them.
 pub struct IssuedCertificates {
     /// Lower case; the first one answers clients that name none.
@@ -79,8 +87,9 @@ pub struct IssuedCertificates {
     by_host: ArcSwap<ByHost>,
     /// Grows with each change.
     version: AtomicU64,
-    answers: Arc<ArcSwap<HashMap<String, Arc<CertifiedKey>>>>,
+    answers: Arc<ArcSwap<ByAnswer>>,
     challenge_config: Arc<ServerConfig>,
+    elsewhere: OnceLock<AnswersElsewhere>,
 }
 
 impl IssuedCertificates {
@@ -89,21 +98,21 @@ impl IssuedCertificates {
     /// # Errors
     /// The TLS library cannot be used here.
     pub fn new(hosts: Vec<String>) -> Result<Self, rustls::Error> {
-        let answers = Arc::<ArcSwap<HashMap<_, _>>>::default();
-        let mut config = ServerConfig::builder_with_provider(super::provider())
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Answers(answers.clone())));
-        config.alpn_protocols = vec![ACME_TLS.to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        let answers = Arc::<ArcSwap<ByAnswer>>::default();
+        let challenge_config = Arc::new(challenge_config(answers.clone())?);
         Ok(Self {
             hosts,
             by_host: ArcSwap::default(),
             version: AtomicU64::new(0),
             answers,
-            challenge_config: Arc::new(config),
+            challenge_config,
+            elsewhere: OnceLock::new(),
         })
+    }
+
+    /// Where to look for answers that are not here. Counts the first time.
+    pub fn look_elsewhere(&self, answers: AnswersElsewhere) {
+        let _ = self.elsewhere.set(answers);
     }
 
     /// In lower case, in the order of the flag.
@@ -160,8 +169,18 @@ impl IssuedCertificates {
         self.version.load(Ordering::Acquire)
     }
 
-    pub(super) fn challenge_config(&self) -> Arc<ServerConfig> {
-        self.challenge_config.clone()
+    /// For a validation server that asks for this host, in lower case.
+    pub(super) async fn challenge_config(&self, host: Option<String>) -> io::Result<Arc<ServerConfig>> {
+        if let (Some(host), Some(elsewhere)) = (host, self.elsewhere.get())
+            && self.hosts.contains(&host)
+            && !self.answers.load().contains_key(&host)
+            && let Some(pem) = elsewhere(host.clone()).await
+        {
+            let found = ByAnswer::from([(host, Arc::new(answer_of(&pem)?))]);
+            let config = challenge_config(Arc::new(ArcSwap::from_pointee(found)));
+            return config.map(Arc::new).map_err(io::Error::other);
+        }
+        Ok(self.challenge_config.clone())
     }
 
     /// Shows what there is now; `other` stands in for hosts that have no certificate and for names that are none of
@@ -182,6 +201,27 @@ impl fmt::Debug for IssuedCertificates {
     }
 }
 
+/// Shows these answers and nothing else.
+fn challenge_config(answers: Arc<ArcSwap<ByAnswer>>) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(super::provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Answers(answers)));
+    config.alpn_protocols = vec![ACME_TLS.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// An answer as another process has written it.
+fn answer_of(pem: &[u8]) -> io::Result<CertifiedKey> {
+    let bad = |_| io::Error::other("acme: the answer of another process cannot be read");
+    let certificate = CertificateDer::from_pem_slice(pem).map_err(bad)?;
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(bad)?;
+    let key = super::provider().key_provider.load_private_key(key).map_err(io::Error::other)?;
+    Ok(CertifiedKey::new(vec![certificate], key))
+}
+
 /// Chooses by the name that the client asks for.
 #[derive(Debug)]
 pub(super) struct ByName {
@@ -200,7 +240,7 @@ impl ResolvesServerCert for ByName {
 
 /// Shows a validation server what it wants to see, and nothing to others.
 #[derive(Debug)]
-struct Answers(Arc<ArcSwap<HashMap<String, Arc<CertifiedKey>>>>);
+struct Answers(Arc<ArcSwap<ByAnswer>>);
 
 impl ResolvesServerCert for Answers {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {

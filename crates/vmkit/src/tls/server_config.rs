@@ -177,7 +177,9 @@ impl ServerTls {
         if !hello.client_hello().alpn().is_some_and(|offered| offered.eq([ACME_TLS])) {
             return hello.into_stream(self.current()).await.map(Some);
         }
-        let mut stream = hello.into_stream(issued.challenge_config()).await?;
+        let host = hello.client_hello().server_name().map(str::to_ascii_lowercase);
+        let answer = issued.challenge_config(host).await?;
+        let mut stream = hello.into_stream(answer).await?;
         stream.shutdown().await?;
         Ok(None)
     }
