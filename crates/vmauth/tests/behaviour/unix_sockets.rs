@@ -1,6 +1,7 @@
 //! Unix sockets on both sides: clients without an address, backends that are files.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -144,4 +145,24 @@ fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     let text = format!("listen unix {}: bind: address already in use", place.path().display());
     second.wait_log(0, &text);
     assert_eq!(ask(&place.path(), &[&get("/", "")])[0].0, 200, "the first one is not disturbed");
+}
+
+#[test]
+fn a_start_that_fails_at_a_later_listener_leaves_no_file() {
+    let backend = Backend::saying("ok");
+    let place = Place::new();
+    let first = Vmauth::start(&one_user(&[&backend], ""), &[]);
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = holder.local_addr().expect("an address");
+    let other = place.0.path().join("other.sock");
+    std::fs::write(&other, "no socket").expect("the folder can be written");
+    for later in [taken.to_string(), format!("unix:{}", other.display())] {
+        let path = first.config().display().to_string();
+        let launch = testkit::Launch::new(crate::vmauth::binary()).arg(format!("-auth.config={path}"));
+        let mut second = launch.arg(place.flag()).arg(format!("-httpListenAddr={later}")).start();
+        assert_eq!(second.wait_exit(PATIENCE), Some(255));
+        second.wait_log(0, "bind: address already in use");
+        assert!(!place.path().exists(), "{later}");
+    }
+    assert!(other.exists(), "what was there before stays");
 }

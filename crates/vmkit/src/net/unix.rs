@@ -30,6 +30,11 @@ pub const MAX_PATH: usize = 107;
 const MODE: u32 = 0o660;
 const BACKLOG: i32 = 4096;
 
+/// The files of all listeners of a process. Those that are still here when this is dropped are removed: a start that
+/// fails leaves nothing behind.
+#[derive(Debug, Default)]
+pub struct SocketFiles(Vec<SocketFile>);
+
 /// The file of a listener, to be removed at the end.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -84,11 +89,34 @@ fn listen(path: &str) -> Result<(UnixListener, FileId), (&'static str, io::Error
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|error| ("socket", error))?;
     socket.set_nonblocking(true).map_err(|error| ("socket", error))?;
     socket.bind(&address).map_err(|error| ("bind", error))?;
+    let opened = open(path, &socket);
+    if opened.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    Ok((OwnedFd::from(socket).into(), opened?))
+}
+
+/// Lets others connect.
+fn open(path: &str, socket: &Socket) -> Result<FileId, (&'static str, io::Error)> {
     fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(|error| ("chmod", error))?;
     let file = fs::symlink_metadata(path).map_err(|error| ("stat", error))?;
     // Until now a connect is refused.
     socket.listen(BACKLOG).map_err(|error| ("listen", error))?;
-    Ok((OwnedFd::from(socket).into(), id_of(&file)))
+    Ok(id_of(&file))
+}
+
+impl SocketFiles {
+    /// One more.
+    pub fn push(&mut self, file: SocketFile) {
+        self.0.push(file);
+    }
+}
+
+impl Drop for SocketFiles {
+    /// Blocks on the disk.
+    fn drop(&mut self) {
+        self.0.iter().for_each(SocketFile::remove);
+    }
 }
 
 impl SocketFile {
@@ -140,6 +168,21 @@ mod tests {
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         file.remove();
         assert!(!Path::new(&path).exists());
+    }
+
+    #[test]
+    fn files_that_are_dropped_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (path(&dir), dir.path().join("other"));
+        let mut files = SocketFiles::default();
+        for path in [&path, other.to_str().unwrap()] {
+            files.push(bind(path).unwrap().1);
+        }
+        // Somebody else's by now.
+        fs::remove_file(&other).unwrap();
+        fs::write(&other, "text").unwrap();
+        drop(files);
+        assert!(!Path::new(&path).exists() && other.exists());
     }
 
     #[test]

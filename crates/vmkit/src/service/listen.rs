@@ -18,7 +18,7 @@ use crate::http_server::{Handler, Listener, Server, ServerMetrics, ServerOptions
 use crate::metrics::go_runtime::GoRuntime;
 use crate::metrics::{Kind, clock};
 use crate::net::listener::{ListenSocket, bind, looks_like_ipv6_warning};
-use crate::net::unix::{self, SocketFile};
+use crate::net::unix::{self, SocketFiles};
 use crate::tls::issued::IssuedCertificates;
 use crate::tls::server_config::{ServerTls, ServerTlsOptions};
 
@@ -36,7 +36,8 @@ impl Service {
     ) -> Result<Running, Fatal> {
         self.add_page_writers();
         let mut inherited = Inherited::from_environment();
-        let mut files = Vec::new();
+        // Removed again if anything fails from here on.
+        let mut files = SocketFiles::default();
         let internal_apart = !self.options.listeners.internal.is_empty();
         let acme = self.options.listeners.acme.clone();
         let acme = acme.map(|options| Acme::open(options, self.registry.common())).transpose()?;
@@ -104,7 +105,7 @@ impl Service {
         has_internal_routes: bool,
         issued: Option<&Arc<IssuedCertificates>>,
         inherited: &mut Inherited,
-        files: &mut Vec<SocketFile>,
+        files: &mut SocketFiles,
     ) -> Result<Listener, Fatal> {
         let listeners = &self.options.listeners;
         let tls = self.open_tls(listener, issued)?;

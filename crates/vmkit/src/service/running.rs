@@ -9,7 +9,7 @@ use super::options::ServiceOptions;
 use super::{Fatal, ReloadHandle};
 use crate::blocking::off_thread;
 use crate::http_server::Server;
-use crate::net::unix::SocketFile;
+use crate::net::unix::SocketFiles;
 use crate::process::signals::{Event, Signals};
 
 /// Files of sockets may lie on a disk that hangs.
@@ -24,7 +24,7 @@ pub struct Running {
     pub(super) server: Server,
     /// Serves until the process ends.
     pub(super) _internal: Option<Server>,
-    pub(super) socket_files: Vec<SocketFile>,
+    pub(super) socket_files: SocketFiles,
     pub(super) signals: Signals,
     pub(super) reload: ReloadHandle,
     pub(super) cancel: CancellationToken,
@@ -54,7 +54,7 @@ impl Running {
         let files = std::mem::take(&mut self.socket_files);
         let drained = self.drain().await;
         // Nobody listens there any more.
-        let removing = off_thread(REMOVE_LIMIT, move || files.iter().for_each(SocketFile::remove));
+        let removing = off_thread(REMOVE_LIMIT, move || drop(files));
         if let Err(error) = removing.await {
             crate::warn!("cannot remove the unix sockets: {error}");
         }
