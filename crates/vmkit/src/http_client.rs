@@ -8,6 +8,7 @@
 mod cache_control;
 mod connector;
 mod counted;
+mod dial;
 mod error;
 mod fetch;
 mod proxy_route;

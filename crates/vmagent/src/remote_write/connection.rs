@@ -198,11 +198,11 @@ impl Endpoint {
         if self.url.lookup != Lookup::Services {
             return self.dial(&self.url.host, self.url.port).await;
         }
-        let mut services =
-            self.resolver.lookup_srv(&self.url.host, LOOKUP_LIMIT).await.map_err(|error| error.to_string())?;
+        let services = self.resolver.lookup_srv(&self.url.host, LOOKUP_LIMIT).await;
+        let mut services = services.map_err(|error| self.lookup_failed(error))?;
         fastrand::shuffle(&mut services);
         services.sort_by_key(|service| service.priority);
-        let mut last = format!("lookup {}: no SRV records", self.url.host);
+        let mut last = self.lookup_failed(format!("lookup {}: no SRV records", self.url.host));
         for service in services {
             let port = if self.url.has_port { self.url.port } else { service.port };
             match self.dial(&service.host, port).await {
@@ -216,11 +216,12 @@ impl Endpoint {
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, String> {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let found = self.resolver.lookup_ips(host, self.ipv6, LOOKUP_LIMIT).await;
-        let mut found = found.map_err(|error| error.to_string())?;
+        let mut found = found.map_err(|error| self.lookup_failed(error))?;
         if self.url.lookup == Lookup::AnyAddress {
             fastrand::shuffle(&mut found);
         }
-        let mut last = format!("lookup {host}: no addresses{}", if self.ipv6 { "" } else { TRY_TCP6_HINT });
+        let hint = if self.ipv6 { "" } else { TRY_TCP6_HINT };
+        let mut last = self.lookup_failed(format!("lookup {host}: no addresses{hint}"));
         for addr in found.into_iter().map(|ip| SocketAddr::new(ip, port)) {
             match dial(addr, DIAL_LIMIT).await {
                 Ok(stream) => return Ok(stream),
@@ -228,6 +229,11 @@ impl Endpoint {
             }
         }
         Err(last)
+    }
+
+    /// In the words of the original, for which it is a dial that fails.
+    fn lookup_failed(&self, cause: impl std::fmt::Display) -> String {
+        format!("dial {}: {cause}", if self.ipv6 { "tcp" } else { "tcp4" })
     }
 
     async fn handshake<S>(&self, stream: S, tls_generation: u64) -> Result<Connection, String>

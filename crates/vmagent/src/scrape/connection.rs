@@ -121,7 +121,7 @@ impl Network {
             }
         }
         let hint = if self.ipv6 { "" } else { TRY_TCP6_HINT };
-        Err(last.unwrap_or_else(|| format!("lookup {}: no such host{hint}", address.host)))
+        Err(last.unwrap_or_else(|| self.lookup_failed(format!("lookup {}: no such host{hint}", address.host))))
     }
 
     async fn addresses(&self, address: &HostPort, port: u16) -> Result<Vec<SocketAddr>, String> {
@@ -131,8 +131,13 @@ impl Network {
         let (resolver, host, ipv6) = (Arc::clone(&self.resolver), address.host.clone(), self.ipv6);
         let lookup = self.control.spawn(async move { resolver.lookup_ips(&host, ipv6, LOOKUP_TIMEOUT).await });
         let ips = lookup.await.map_err(|_| "the agent is stopping".to_owned())?;
-        let ips = ips.map_err(|error| error.to_string())?;
+        let ips = ips.map_err(|error| self.lookup_failed(error))?;
         Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    /// In the words of the original, for which it is a dial that fails.
+    fn lookup_failed(&self, cause: impl std::fmt::Display) -> String {
+        format!("dial {}: {cause}", if self.ipv6 { "tcp" } else { "tcp4" })
     }
 
     /// A connection to the proxy; unless the proxy is handed whole requests it is a tunnel to the target already.

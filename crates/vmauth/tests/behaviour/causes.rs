@@ -99,7 +99,8 @@ fn providers_that_give_no_keys() {
     };
     let config = format!("users:\n{}{}{}", user(&dead), user(&busy), user(&lost));
     let proxy = Vmauth::start(&config, &[]);
-    for (provider, why) in [(&dead, "connection refused"), (&busy, "429"), (&lost, "404")] {
+    let refused = format!("dial tcp {}: connect: connection refused", dead.address());
+    for (provider, why) in [(&dead, refused.as_str()), (&busy, "429"), (&lost, "404")] {
         let (_, line) = proxy.program.wait_log(0, &format!("at start for issuer \"{}\"", provider.url()));
         assert!(line.contains(why), "{line}");
         proxy.expect_metrics(&[(&format!("vmauth_oidc_keys{{issuer=\"{}\"}}", provider.url()), 0.0)]);

@@ -7,20 +7,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use hyper::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
 use super::counted::{ConnectionCounts, Counted};
+use super::dial::Dialer;
 use super::proxy_route::{BoxError, ProxyRoute};
 use crate::proxy::ProxyStream;
-
-/// A server that swallows SYNs must not use up the whole time of a request.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether a connection has served a request.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +36,7 @@ impl Used {
 /// Opens connections.
 #[derive(Clone)]
 pub(super) struct Connector {
-    tcp: HttpConnector,
+    dialer: Dialer,
     route: Option<Arc<ProxyRoute>>,
     counts: Arc<ConnectionCounts>,
 }
@@ -47,16 +44,27 @@ pub(super) struct Connector {
 impl Connector {
     /// Through the proxy, if there is one.
     pub(super) fn new(route: Option<Arc<ProxyRoute>>, counts: Option<Arc<ConnectionCounts>>) -> Self {
-        Self { tcp: tcp(), route, counts: counts.unwrap_or_default() }
+        Self { dialer: Dialer::default(), route, counts: counts.unwrap_or_default() }
+    }
+
+    async fn open(&self, target: &Uri) -> Result<ProxyStream, BoxError> {
+        let (host, port) = host_and_port(target)?;
+        match &self.route {
+            Some(route) => route.connect(&self.dialer, is_tls(target), host, port).await,
+            None => Ok(ProxyStream::Plain(self.dialer.connect(host, port).await?)),
+        }
     }
 }
 
-fn tcp() -> HttpConnector {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_LIMIT));
-    connector
+fn is_tls(target: &Uri) -> bool {
+    target.scheme_str() == Some("https")
+}
+
+/// The host without brackets.
+fn host_and_port(target: &Uri) -> Result<(&str, u16), BoxError> {
+    let host = target.host().ok_or("missing host")?.trim_matches(['[', ']']);
+    let usual = if is_tls(target) { 443 } else { 80 };
+    Ok((host, target.port_u16().unwrap_or(usual)))
 }
 
 impl Service<Uri> for Connector {
@@ -64,23 +72,17 @@ impl Service<Uri> for Connector {
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Dialed, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tcp.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let Self { mut tcp, route, counts } = self.clone();
+        let connector = self.clone();
         Box::pin(async move {
+            let counts = connector.counts.clone();
             counts.dials.inc();
-            let is_proxy =
-                route.as_ref().is_some_and(|route| route.takes_requests(target.scheme_str() == Some("https")));
-            let dialed = match &route {
-                Some(route) => route.connect(tcp, &target).await,
-                None => match tcp.call(target).await {
-                    Ok(io) => Ok(ProxyStream::Plain(io.into_inner())),
-                    Err(error) => Err(error.into()),
-                },
-            };
+            let is_proxy = connector.route.as_ref().is_some_and(|route| route.takes_requests(is_tls(&target)));
+            let dialed = connector.open(&target).await;
             match dialed {
                 Ok(stream) => {
                     let io = TokioIo::new(Counted::new(stream, counts));

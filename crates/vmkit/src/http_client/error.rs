@@ -67,7 +67,6 @@ impl FetchError {
 /// The innermost cause of a transport error, in the words of the original where there are any.
 pub(super) fn transport(error: &(dyn Error + 'static)) -> FetchCause {
     let mut current = error;
-    let mut operation = "";
     loop {
         if let Some(error) = current.downcast_ref::<rustls::Error>() {
             return FetchCause::Transport(handshake_error::client_text(&io::Error::other(error.clone())));
@@ -76,19 +75,13 @@ pub(super) fn transport(error: &(dyn Error + 'static)) -> FetchCause {
         let inner = match current.downcast_ref::<io::Error>() {
             Some(error) => match error.get_ref() {
                 Some(inner) => Some(inner as &(dyn Error + 'static)),
-                None => return FetchCause::Transport(format!("{operation}{}", handshake_error::text(error))),
+                None => return FetchCause::Transport(handshake_error::text(error)),
             },
             None => current.source(),
         };
         match inner {
-            None => return FetchCause::Transport(format!("{operation}{current}")),
-            Some(inner) => {
-                // The connector of hyper-util wraps failed dials in an error of this text.
-                if current.to_string().starts_with("tcp connect") {
-                    operation = "dial tcp: ";
-                }
-                current = inner;
-            }
+            None => return FetchCause::Transport(current.to_string()),
+            Some(inner) => current = inner,
         }
     }
 }

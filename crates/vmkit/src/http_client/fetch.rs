@@ -75,7 +75,7 @@ pub struct Client {
     tls: TlsFiles,
     /// The error says why the proxy cannot be used.
     proxy: Result<Option<Arc<ProxyRoute>>, String>,
-    counts: Option<Arc<ConnectionCounts>>,
+    connector: Connector,
     /// Connections in the clear need no TLS files.
     plain: legacy::Client<Connector, Full<Bytes>>,
     secure: Mutex<Option<Secure>>,
@@ -146,8 +146,9 @@ impl Client {
             ProxyRoute::new(options, urls).map(Arc::new)
         };
         let proxy = proxy.map(route).transpose();
-        let connector = Connector::new(proxy.clone().ok().flatten(), counts.clone());
-        Self { tls: TlsFiles::of(tls), proxy, counts, plain: builder().build(connector), secure: Mutex::default() }
+        let connector = Connector::new(proxy.clone().ok().flatten(), counts);
+        let plain = builder().build(connector.clone());
+        Self { tls: TlsFiles::of(tls), proxy, connector, plain, secure: Mutex::default() }
     }
 
     /// Sends the request, follows redirects and reads the whole reply. Any status is a reply, not an error.
@@ -298,7 +299,7 @@ impl Client {
         let client = kept.unwrap_or_else(|| {
             let options = self.tls.options().clone();
             let name = move |uri: &Uri| options.server_name_for(uri.host().unwrap_or_default());
-            let connector = Connector::new(self.proxy.clone().ok().flatten(), self.counts.clone());
+            let connector = self.connector.clone();
             builder().build(HttpsConnector::new(connector, Arc::clone(&loaded.config), true, Arc::new(name)))
         });
         *slot = Some(Secure { generation: loaded.generation, client: client.clone() });

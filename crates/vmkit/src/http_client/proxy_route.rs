@@ -5,10 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
-use tower_service::Service;
-
+use super::dial::{DialError, Dialer};
 use super::tls_files::{FetchUrl, TlsFiles};
 use crate::proxy::{Proxy, ProxyStream};
 use crate::tls::client_config::ClientTlsOptions;
@@ -55,25 +52,23 @@ impl ProxyRoute {
         self.proxy.takes_requests(is_tls)
     }
 
-    /// A connection for requests to `target`: to the proxy that is handed them, or through it.
-    pub(super) async fn connect(&self, mut tcp: HttpConnector, target: &Uri) -> Result<ProxyStream, BoxError> {
-        let is_tls = target.scheme_str() == Some("https");
+    /// A connection for requests to `host`: to the proxy that is handed them, or through it.
+    pub(super) async fn connect(
+        &self,
+        dialer: &Dialer,
+        is_tls: bool,
+        host: &str,
+        port: u16,
+    ) -> Result<ProxyStream, BoxError> {
         let config = self.tls.towards(&self.proxy).await?;
-        let dialed = tcp.call(self.address()?).await.map_err(|error| Unreachable(error.into()))?;
+        let (address, proxy_port) = self.proxy.address();
+        let dialed = dialer.connect(&address.host, proxy_port).await.map_err(Unreachable)?;
         let server_name = self.tls.options().server_name.clone();
-        let mut stream = self.proxy.secure(dialed.into_inner(), config, server_name).await?;
+        let mut stream = self.proxy.secure(dialed, config, server_name).await?;
         if !self.takes_requests(is_tls) {
-            let host = target.host().ok_or("missing host")?.trim_matches(['[', ']']);
-            let port = target.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
             self.proxy.open(&mut stream, host, port, &self.headers()).await?;
         }
         Ok(stream)
-    }
-
-    fn address(&self) -> Result<Uri, http::Error> {
-        let (address, port) = self.proxy.address();
-        let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
-        Uri::builder().scheme("http").authority(format!("{host}:{port}")).path_and_query("/").build()
     }
 }
 
@@ -83,5 +78,5 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The proxy cannot be reached.
 #[derive(Debug, thiserror::Error)]
-#[error("proxyconnect")]
-struct Unreachable(#[source] BoxError);
+#[error("proxyconnect tcp: {0}")]
+struct Unreachable(DialError);

@@ -168,8 +168,17 @@ async fn failures() {
     silent.timeout = Duration::from_millis(50);
     assert_eq!(error(silent).await, format!("Get \"http://{addr}/\": timeout of 50ms exceeded"));
     let refused = FetchRequest::get(format!("http://u:secret@{closed}/?t=secret"));
-    let want = format!("Get \"http://xxxxx@{closed}/?xxxxx\": dial tcp: connection refused");
+    let want = format!("Get \"http://xxxxx@{closed}/?xxxxx\": dial tcp {closed}: connect: connection refused");
     assert_eq!(error(refused).await, want);
+    for scheme in ["http", "https", "socks5"] {
+        let proxy = Some(ProxyOptions { url: format!("{scheme}://u:secret@{closed}"), ..ProxyOptions::default() });
+        let client = Client::with_options(ClientOptions { proxy, ..ClientOptions::default() });
+        let text = client.fetch(FetchRequest::get("https://h/")).await.unwrap_err().to_string();
+        assert_eq!(
+            text,
+            format!("Get \"https://h/\": proxyconnect tcp: dial tcp {closed}: connect: connection refused")
+        );
+    }
     let text = error(FetchRequest::get(format!("http://{addr}/garbage"))).await;
     assert!(text.contains("HTTP version"), "{text}");
     assert_eq!(error(FetchRequest::get("foo")).await, "Get \"foo\": invalid URL: missing scheme");
