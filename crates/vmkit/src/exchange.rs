@@ -22,7 +22,9 @@ mod deadline;
 mod draining;
 mod framing;
 pub mod grpc;
+
 pub(crate) mod handover;
+mod hang_up;
 mod head_budget;
 mod head_error;
 mod head_lines;
@@ -52,6 +54,7 @@ pub use client_exchange::{ClientExchange, ReplyReader, RequestWriter};
 pub use deadline::Deadline;
 pub use draining::Draining;
 pub use framing::{BodyKind, Version};
+pub use hang_up::PeerWatch;
 pub use head_budget::HeadBudget;
 pub use head_error::HeadError;
 pub use head_lines::{HeaderId, HeaderLine, same_or_twin, tokens};
@@ -67,7 +70,7 @@ pub use request_head::{MAX_HEADERS, RequestHead, RequestParts};
 pub use response_head::{ResponseHead, ResponseParts};
 pub use server_codec::{Exchanges, ServerCodec, StreamExchange};
 pub use status::reason;
-pub use stream::{ClientCodec, PeerWatch, RecvReply, RecvStream, SendStream, SharedConnection};
+pub use stream::{ClientCodec, RecvReply, RecvStream, SendStream, SharedConnection};
 pub use wire::{Stream, Wire, WireStats};
 
 /// Appends decimal digits.

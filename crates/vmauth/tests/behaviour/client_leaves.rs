@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use testkit::certs::Authority;
 use testkit::{Backend, Client, Gate, Reply, Step, eventually};
 
-use crate::vmauth::{AUTH, Vmauth, one_user};
+use crate::frames::that_take_no_body;
+use crate::vmauth::{AUTH, Vmauth, one_user, user_of_urls};
 
 /// Two ways of leaving.
 const LEAVE: [fn(Client); 2] = [drop::<Client>, Client::abort];
@@ -17,6 +19,27 @@ fn expect_clean(proxy: &Vmauth, more: &[(&str, f64)]) {
     let mut want = NOTHING_LEFT.to_vec();
     want.extend_from_slice(more);
     proxy.expect_metrics(&want);
+}
+
+#[test]
+fn while_queued_with_a_body_that_is_not_read_yet() {
+    for leave in LEAVE {
+        let gate = Gate::new();
+        let backend = Backend::replying(Reply::ok("held").after(&gate));
+        let config = one_user(&[&backend], "max_concurrent_requests: 1");
+        let proxy = Vmauth::start(&config, &["-maxQueueDuration=1h", "-requestBufferSize=10"]);
+        let mut holder = proxy.client();
+        holder.request("GET", "/holder", &[AUTH], None);
+        backend.wait_for(1);
+        let mut queued = proxy.client();
+        upload(&mut queued, 20_000);
+        proxy.wait_user_requests(2.0);
+        leave(queued);
+        proxy.expect_metrics(&[("reason.client_canceled", 1.0), ("user.concurrent_requests_limit_reached_total", 0.0)]);
+        gate.open();
+        assert_eq!(holder.reply().expect(200).text(), "held");
+        expect_clean(&proxy, &[("user.request_errors_total", 0.0)]);
+    }
 }
 
 /// One request holds the only slot, a second one queues and leaves.
@@ -96,6 +119,75 @@ fn while_a_big_body_is_streamed() {
         );
         proxy.expect_access("/x", 0);
     }
+}
+
+/// Sends the head of an upload and so much of it; or, if that is more, what is taken until nothing goes any more.
+fn upload(client: &mut Client, most: usize) {
+    client.send(format!("POST /x HTTP/1.1\r\nHost: test\r\n{AUTH}\r\nContent-Length: 1000000000\r\n\r\n"));
+    client.set_deadline(Duration::from_millis(500));
+    let piece = vec![b'x'; 10_000];
+    let _ = (0..most / piece.len()).try_for_each(|_| client.try_send(&piece));
+}
+
+/// Nobody reads what the client sends, so only the system knows that it has left.
+#[test]
+fn while_the_backend_takes_nothing_of_a_body() {
+    let gate = Gate::new();
+    let (http1, http2) = that_take_no_body(&gate);
+    let ca = Authority::new("listener");
+    let files = ca.write("server", &ca.issue(&["127.0.0.1"]));
+    let tls =
+        ["-tls", &format!("-tlsCertFile={}", files.cert.display()), &format!("-tlsKeyFile={}", files.key.display())];
+    // An end is seen behind the bytes before it, as far as they fit into the socket; a reset always.
+    let (little, all) = (200_000, usize::MAX);
+    let ways = [(http2.url(), LEAVE[0], little), (http2.url(), LEAVE[1], all), (http1.url(), LEAVE[1], all)];
+    for (url, leave, length) in ways {
+        for flags in [&[][..], &tls] {
+            let config = user_of_urls(&format!("\"{url}\""), "");
+            let proxy = Vmauth::start(&config, &[&["-responseTimeout=1h", "-requestBufferSize=10"], flags].concat());
+            let mut client = match flags {
+                [] => proxy.client(),
+                _ => Client::try_connect_tls(proxy.address, ca.client_config(None), "127.0.0.1").expect("a handshake"),
+            };
+            upload(&mut client, length);
+            leave(client);
+            let (_, line) = proxy.program.wait_log(0, "request_uri=\"/x\"");
+            assert!(line.contains("status_code=0 ") && line.contains("ended=\"client\""), "{url} {flags:?}: {line}");
+            if flags.is_empty() {
+                expect_clean(
+                    &proxy,
+                    &[
+                        ("reason.client_canceled", 1.0),
+                        ("user.request_errors_total", 0.0),
+                        ("user.request_backend_errors_total", 0.0),
+                        ("vmauth_backend_http2_streams", 0.0),
+                    ],
+                );
+            }
+        }
+    }
+    gate.open();
+}
+
+/// The backend has answered without a look at the body, and pauses.
+#[test]
+fn in_a_reply_that_does_not_wait_for_the_body() {
+    let reply = Reply::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart").before_body();
+    let gate = Gate::new();
+    let backend = Backend::replying(reply.then(Step::Wait(gate.clone())));
+    for leave in LEAVE {
+        let proxy =
+            Vmauth::start(&one_user(&[&backend], ""), &["-requestBufferSize=10", "-maxRequestBodySizeToRetry=10"]);
+        let mut client = proxy.client();
+        client
+            .send(format!("POST /x HTTP/1.1\r\nHost: test\r\n{AUTH}\r\nContent-Length: 1000000\r\n\r\nthe first part"));
+        client.reply_head().expect(200);
+        client.read_exactly(4);
+        client.send("more");
+        leave(client);
+        proxy.expect_metrics(&[("reason.client_canceled", 1.0), ("user.concurrent_requests_current", 0.0)]);
+    }
+    gate.open();
 }
 
 #[test]

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 
 use super::body_error::BodyError;
 use super::framing::BodyKind;
+use super::hang_up::PeerWatch;
 use super::header_list::HeaderList;
 use super::http1::body::Http1Body;
 use super::message::Chunk;
-use super::stream::{PeerWatch, RecvStream};
+use super::stream::RecvStream;
 
 /// The body of a request.
 #[derive(Debug)]
@@ -77,7 +78,8 @@ impl<'c> RequestBody<'c> {
         }
     }
 
-    /// Resolves when the client has left; never while its body is being read.
+    /// Resolves when the client has left: has reset the connection or stream, or ended its side of an HTTP/1 connection,
+    /// even with the rest of its body unread.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             Kind::Http1(body) => body.poll_gone(cx),
@@ -93,7 +95,7 @@ impl<'c> RequestBody<'c> {
     /// Who knows whether the client has left while a piece of its body is in use; `None` where nobody does.
     pub fn watch(&self) -> Option<Rc<dyn PeerWatch>> {
         match &self.0 {
-            Kind::Http1(_) => None,
+            Kind::Http1(body) => Some(body.watch()),
             Kind::Stream { stream, .. } => stream.watch(),
         }
     }

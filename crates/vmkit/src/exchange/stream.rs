@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::body_error::BodyError;
+use super::hang_up::PeerWatch;
 use super::header_list::HeaderList;
 use super::message::HeadOut;
 use super::reply_error::ReplyError;
@@ -36,12 +37,6 @@ pub trait SendStream: Debug {
     }
     /// The peer has taken nothing for too long; the stream is given up.
     fn stalled(&self) {}
-}
-
-/// Knows whether a peer has left, whatever else is going on with its stream.
-pub trait PeerWatch: Debug {
-    /// Resolves when the peer has left or reset the stream.
-    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 /// Receives the body of one message.

@@ -16,6 +16,7 @@ use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::hang_up::{HangUp, PeerWatch, has_hung_up};
 use super::stall::Stall;
 use crate::metrics::{Counter, Gauge};
 
@@ -55,6 +56,18 @@ macro_rules! each {
     };
 }
 
+impl Stream {
+    /// The connection below all TLS.
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Accepted(tls) => tls.get_ref().0,
+            Self::Opened(tls) => tls.get_ref().0,
+            Self::Nested(tls) => tls.get_ref().0.get_ref().0,
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         each!(self.get_mut(), io => io.poll_read(cx, buf))
@@ -89,13 +102,14 @@ pub struct Wire {
     stats: Arc<WireStats>,
     /// How long a write may make no progress.
     write_limit: Cell<Option<Duration>>,
+    hang_up: HangUp,
 }
 
 impl Wire {
     /// Takes over a connected stream.
     pub fn new(stream: Stream, stats: Arc<WireStats>) -> Self {
         stats.open.inc();
-        Self { io: RefCell::new(stream), stats, write_limit: Cell::new(None) }
+        Self { io: RefCell::new(stream), stats, write_limit: Cell::new(None), hang_up: HangUp::default() }
     }
 
     /// Gives up writes that make no progress for this long.
@@ -248,12 +262,7 @@ impl Wire {
     pub(super) fn end_with_reset(&self) {
         // Without the lingering option the connection ends in the ordinary way. An end of TLS without `close_notify`
         // says the same, but clients often take it for a proper end.
-        let _ = match &*self.io.borrow() {
-            Stream::Plain(tcp) => tcp.set_zero_linger(),
-            Stream::Accepted(tls) => tls.get_ref().0.set_zero_linger(),
-            Stream::Opened(tls) => tls.get_ref().0.set_zero_linger(),
-            Stream::Nested(tls) => tls.get_ref().0.get_ref().0.set_zero_linger(),
-        };
+        let _ = self.io.borrow().tcp().set_zero_linger();
     }
 
     /// Closes the sending side; the peer sees the end of the stream.
@@ -264,6 +273,13 @@ impl Wire {
     fn poll_close(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut io = self.io.borrow_mut();
         each!(&mut *io, io => io.poll_shutdown(cx))
+    }
+}
+
+// For peers whose bytes nobody reads: with what was read last in use elsewhere, or before more of them are wanted.
+impl PeerWatch for Wire {
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.hang_up.poll(cx, || has_hung_up(self.io.borrow().tcp()))
     }
 }
 

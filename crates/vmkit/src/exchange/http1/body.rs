@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::super::body_error::BodyError;
 use super::super::framing::BodyKind;
+use super::super::hang_up::PeerWatch;
 use super::super::header_list::HeaderList;
 use super::super::message::Chunk;
 use super::body_decoder::Delimiter;
@@ -69,7 +71,12 @@ impl Http1Body<'_> {
         self.reader.release();
     }
 
-    /// Resolves when the client has left; never while its body is being read.
+    /// Who knows whether the client has left while a piece is in use.
+    pub(in super::super) fn watch(&self) -> Rc<dyn PeerWatch> {
+        self.reader.wire().clone()
+    }
+
+    /// Resolves when the client has left.
     pub(in super::super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.reader.poll_gone(cx)
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::super::body_error::BodyError;
+use super::super::hang_up::PeerWatch;
 use super::super::head_budget::{HeadBudget, MAX_HEAD};
 use super::super::header_list::HeaderList;
 use super::super::message::Chunk;
@@ -187,10 +188,11 @@ impl MessageReader {
         self.buffer.consume(std::mem::take(&mut self.taken));
     }
 
-    /// Resolves when the peer has gone. Pipelined bytes are kept; with more than fits the answer is never.
+    /// Resolves when the peer has gone. Pipelined bytes are kept; with more than fits, or before the body was read, it
+    /// takes a moment until that is seen.
     pub(in super::super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.body.is_done() {
-            return Poll::Pending;
+            return self.wire.poll_gone(cx);
         }
         // Nobody can hold a piece while this is called, so the last one has been used.
         self.release();
@@ -201,7 +203,7 @@ impl MessageReader {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
             }
         }
-        Poll::Pending
+        self.wire.poll_gone(cx)
     }
 }
 

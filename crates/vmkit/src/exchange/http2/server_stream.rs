@@ -18,9 +18,10 @@ use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::super::body_error::BodyError;
+use super::super::hang_up::PeerWatch;
 use super::super::header_list::HeaderList;
 use super::super::message::{HeadOut, ReplyBody};
-use super::super::stream::{PeerWatch, RecvStream, SendStream};
+use super::super::stream::{RecvStream, SendStream};
 use super::super::wire::WireStats;
 use super::fields::{read_trailers, write_fields, write_reply};
 use super::frame_meter::FrameMeter;
