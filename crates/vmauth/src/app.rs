@@ -189,7 +189,7 @@ impl App {
         let stats = Arc::new(dial_metrics::dial_stats(service.registry.common()));
         let codec = codec.unwrap_or_else(|| {
             let stats = Arc::new(dial_metrics::http2_stats(service.registry.common()));
-            Arc::new(Http2Client { ping_interval: start.options.backends.http2_ping_interval, stats })
+            Arc::new(Http2Client::new(start.options.backends.http2_ping_interval, stats))
         });
         let pools = PoolFactory {
             options: start.options.backends.clone(),
@@ -263,7 +263,7 @@ fn dialer(start: &Start, resolver: Arc<Resolver>, codec: Arc<dyn ClientCodec>, s
 
 /// The same for health checks, which are not counted among the connections of requests.
 fn probe_dialer(start: &Start, resolver: Arc<Resolver>) -> Dialer {
-    let codec = Arc::new(Http2Client { ping_interval: None, stats: Arc::default() });
+    let codec = Arc::new(Http2Client::new(None, Arc::default()));
     dialer(start, resolver, codec, Arc::default())
 }
 

@@ -255,7 +255,9 @@ impl RequestError {
     pub fn text(&self, name: &str, anonymous: bool, max_queue: GoDuration, asked: impl FnOnce() -> String) -> String {
         match self {
             Self::ClientGone => "the client has closed the connection".to_owned(),
-            Self::ClientStalled => "the client took nothing of its reply for -http.writeTimeout".to_owned(),
+            Self::ClientStalled => {
+                "the client took too little of its reply, or nothing for -http.writeTimeout".to_owned()
+            }
             Self::IpDenied => format!("access denied for the client address of the user {name}"),
             Self::PathDenied { .. } => format!("access to the path is denied for the user {name}"),
             Self::UnclearForm => format!(

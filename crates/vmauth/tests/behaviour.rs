@@ -58,6 +58,8 @@ mod hashed_passwords;
 mod health_checks;
 #[path = "behaviour/http2.rs"]
 mod http2;
+#[path = "behaviour/http2_backend_abuse.rs"]
+mod http2_backend_abuse;
 #[path = "behaviour/http2_backends.rs"]
 mod http2_backends;
 #[path = "behaviour/http2_client.rs"]

@@ -181,7 +181,9 @@ impl Failure {
             Self::Reply(error) => TryError::Backend(BackendFailure {
                 trivial: is_trivial(&error),
                 fault: match error {
-                    ReplyError::Malformed(_) | ReplyError::NotHttp { .. } => Fault::Malformed,
+                    ReplyError::TooManyInterim | ReplyError::Malformed(_) | ReplyError::NotHttp { .. } => {
+                        Fault::Malformed
+                    }
                     ReplyError::Eof { .. }
                     | ReplyError::Io { .. }
                     | ReplyError::Refused { .. }
@@ -210,6 +212,7 @@ fn is_trivial(error: &ReplyError) -> bool {
         ReplyError::Eof { .. }
         | ReplyError::Refused { .. }
         | ReplyError::Reset { .. }
+        | ReplyError::TooManyInterim
         | ReplyError::Malformed(_)
         | ReplyError::NotHttp { .. } => false,
     }

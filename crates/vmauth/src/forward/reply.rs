@@ -35,6 +35,13 @@ impl RelayError {
             _ => RequestError::ClientGone,
         })
     }
+
+    fn of_body(error: BodyError) -> Self {
+        match error {
+            BodyError::NotTaken => Self::Client(RequestError::ClientStalled),
+            error => Self::Backend(error),
+        }
+    }
 }
 
 /// Writes the head of the reply; it is sent with the first piece of the body. `own` are fields of every reply.
@@ -79,7 +86,7 @@ pub async fn relay(
     loop {
         let chunk = tokio::select! {
             biased;
-            chunk = reply.chunk() => chunk.map_err(RelayError::Backend)?,
+            chunk = reply.chunk() => chunk.map_err(RelayError::of_body)?,
             () = request.gone() => return Err(RelayError::Client(RequestError::ClientGone)),
         };
         let Some(chunk) = chunk else { break };
@@ -142,7 +149,7 @@ async fn relay_alone(
             }
         };
         is_first = false;
-        let Some(chunk) = chunk.map_err(RelayError::Backend)? else { break };
+        let Some(chunk) = chunk.map_err(RelayError::of_body)? else { break };
         let last = chunk.last;
         client.send(chunk.data, last).await.map_err(|error| RelayError::of_client(&error))?;
         record.sent(chunk.data.len());

@@ -21,6 +21,9 @@ pub enum BodyError {
     /// The body is longer or shorter than was announced.
     #[error("body does not have the announced length")]
     WrongLength,
+    /// The receiver takes small pieces too slowly, and all receivers together have no memory left for them.
+    #[error("the client has not taken the reply, and the memory for small frames is used up")]
+    NotTaken,
     /// Reading from the connection failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),

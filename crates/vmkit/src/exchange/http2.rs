@@ -18,15 +18,18 @@ mod client;
 mod client_stream;
 mod exchange_tasks;
 pub(super) mod fields;
+mod frame_heads;
 mod frame_meter;
 mod greeting;
 mod held_heads;
 mod life;
 mod metered_io;
 mod ping;
+mod reply_frames;
 mod server;
 mod server_stream;
 mod small_frames;
+mod unread_frames;
 mod websocket;
 
 pub use client::Http2Client;

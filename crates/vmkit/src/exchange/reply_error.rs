@@ -36,6 +36,9 @@ pub enum ReplyError {
         /// What has happened.
         text: String,
     },
+    /// Interim replies came without end.
+    #[error("net/http: too many 1xx informational responses")]
+    TooManyInterim,
     /// The reply is no HTTP, or ambiguous.
     #[error("net/http: HTTP/1.x transport connection broken: malformed HTTP response: {0}")]
     Malformed(HeadError),
@@ -49,6 +52,9 @@ pub enum ReplyError {
     },
 }
 
+/// More interim replies to one request than this are a fault. Go takes 5; a server that works for long may send some as a
+/// sign of life.
+pub(super) const MAX_INTERIM: usize = 64;
 /// Bytes of another protocol that are shown.
 const SHOWN: usize = 64;
 
@@ -68,7 +74,11 @@ impl ReplyError {
     pub fn is_before_reply(&self) -> bool {
         match self {
             Self::Eof { begun } | Self::Io { begun, .. } => !begun,
-            Self::Refused { .. } | Self::Reset { .. } | Self::Malformed(_) | Self::NotHttp { .. } => false,
+            Self::Refused { .. }
+            | Self::Reset { .. }
+            | Self::TooManyInterim
+            | Self::Malformed(_)
+            | Self::NotHttp { .. } => false,
         }
     }
 }

@@ -16,16 +16,13 @@ use super::super::header_list::HeaderList;
 use super::super::header_writer::HeaderWriter;
 use super::super::message::{Chunk, RequestLine};
 use super::super::push_decimal;
-use super::super::reply_error::ReplyError;
+use super::super::reply_error::{MAX_INTERIM, ReplyError};
 use super::super::response_head::ResponseHead;
 use super::super::wire::Wire;
 use super::body_decoder::Delimiter;
 use super::chunk::ChunkOut;
 use super::head_buffer::HeadBuffer;
 use super::message_reader::MessageReader;
-
-/// More interim replies than this are a fault.
-const MAX_INTERIM: usize = 64;
 
 /// The sending side of the connection.
 #[derive(Debug)]
@@ -195,7 +192,7 @@ impl Http1ReplyReader {
                         if self.head.is_interim() && self.head.status() != 101 {
                             self.interim += 1;
                             if self.interim > MAX_INTERIM {
-                                return Poll::Ready(Err(ReplyError::Malformed(HeadError::Malformed)));
+                                return Poll::Ready(Err(ReplyError::TooManyInterim));
                             }
                             continue;
                         }

@@ -6,6 +6,8 @@
 //! stream and no other.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 
+use super::super::head_budget::HeadBudget;
 use super::super::reply_error::ReplyError;
 use super::super::stream::{ClientCodec, RecvReply, SendStream, SharedConnection};
 use super::super::wire::Wire;
@@ -28,9 +31,12 @@ const MAX_STREAMS: usize = 100;
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// All streams of a connection together: one that is not read must not stop the others.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS as u32;
-/// What DATA frames of a few bytes may cost until clients have taken them: each takes 256 bytes. Beyond that the connection
-/// ends with all its streams; the codec's default is used up by the windows of two or three clients that do not read.
+/// What DATA frames of a few bytes may cost on all connections until clients have taken them: each takes 256 bytes. Beyond
+/// that the largest reply is given up.
 const SMALL_FRAMES: usize = 64 * 1024 * 1024;
+/// What the codec lets one connection keep of them before it ends the connection with all its streams: more than there can
+/// be.
+const SMALL_FRAMES_OF_ONE: usize = 2 * SMALL_FRAMES;
 /// Bytes of a request that wait for the socket.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Names and values of a reply's head, with 32 bytes a field (RFC 9113 §6.5.2).
@@ -45,6 +51,15 @@ pub struct Http2Client {
     pub ping_interval: Option<Duration>,
     /// Counters.
     pub stats: Arc<Http2Stats>,
+    /// Memory that all connections share.
+    unread: HeadBudget,
+}
+
+impl Http2Client {
+    /// One for all workers; it asks silent backends after `ping_interval`.
+    pub fn new(ping_interval: Option<Duration>, stats: Arc<Http2Stats>) -> Self {
+        Self { ping_interval, stats, unread: HeadBudget::new(0, SMALL_FRAMES) }
+    }
 }
 
 impl ClientCodec for Http2Client {
@@ -53,7 +68,7 @@ impl ClientCodec for Http2Client {
     }
 
     fn start(&self, wire: Wire) -> Rc<dyn SharedConnection> {
-        let life = Rc::new(Life::new(self.stats.clone()));
+        let life = Rc::new(Life::new(self.stats.clone(), self.unread.clone()));
         let connection = Rc::new(Connection { is_tls: wire.is_tls(), sender: RefCell::default(), life: life.clone() });
         let driver = drive(wire, life, Rc::downgrade(&connection), self.ping_interval);
         tokio::task::spawn_local(driver);
@@ -69,7 +84,7 @@ fn settings() -> h2::client::Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_send_buffer_size(SEND_BUFFER)
-        .data_frame_budget(SMALL_FRAMES)
+        .data_frame_budget(SMALL_FRAMES_OF_ONE)
         .max_concurrent_reset_streams(REMEMBERED_RESETS)
         .reset_stream_duration(Duration::from_secs(1))
         // Every request that its client cancels counts as one when the backend answers it too late; the connection would
@@ -95,7 +110,12 @@ async fn drive(wire: Wire, life: Rc<Life>, connection: Weak<Connection>, ping_in
             _ => std::future::pending().await,
         }
     };
+    let relief = poll_fn(|cx| -> Poll<Infallible> {
+        life.frames.relieve(cx);
+        Poll::Pending
+    });
     let cause = tokio::select! {
+        never = relief => match never {},
         ended = work => match ended {
             Ok(()) => "http2: the backend has closed the connection".to_owned(),
             Err(error) => match error.get_io() {

@@ -7,7 +7,7 @@
 //! one that HTTP/1 knows; elsewhere it is sent as the GET that it is, without the upgrade, and the backend says no.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -29,6 +29,7 @@ use super::super::response_head::{ResponseHead, ResponseParts};
 use super::super::stream::{RecvReply, RecvStream, SendStream};
 use super::fields;
 use super::life::StreamClaim;
+use super::reply_frames::Inbox;
 use super::websocket::WebSocket;
 
 /// Largest piece that is copied at once.
@@ -40,9 +41,15 @@ pub(super) fn new(
     is_tls: bool,
     claim: StreamClaim,
 ) -> (Box<dyn SendStream>, Box<dyn RecvReply>) {
-    let pair = Rc::new(Pair { claim, reply: RefCell::new(Reply::NotAsked(None)), websocket: RefCell::default() });
+    let pair = Rc::new(Pair {
+        claim,
+        reply: RefCell::new(Reply::NotAsked(None)),
+        websocket: RefCell::default(),
+        stream: Cell::new(0),
+        inbox: Rc::default(),
+    });
     let send = Send { pair: pair.clone(), is_tls, to_head: false, is_tunnel: false, state: State::Idle(sender) };
-    let receive = Receive { pair, body: None, piece: Bytes::new(), trailers: None, done: false };
+    let receive = Receive { pair, piece: Bytes::new(), trailers: None, done: false };
     (Box::new(send), Box::new(receive))
 }
 
@@ -53,6 +60,9 @@ struct Pair {
     reply: RefCell<Reply>,
     /// The handshake that the request stands for.
     websocket: RefCell<Option<WebSocket>>,
+    /// Its number; 0 before the request was sent.
+    stream: Cell<u32>,
+    inbox: Rc<Inbox>,
 }
 
 /// How far the reply is.
@@ -74,6 +84,23 @@ impl Pair {
         if let Reply::NotAsked(Some(waker)) = self.reply.replace(reply) {
             waker.wake();
         }
+    }
+
+    /// The request was sent on this stream.
+    fn opened(&self, stream: u32) {
+        self.stream.set(stream);
+        self.claim.0.frames.open(stream, &self.inbox);
+    }
+
+    /// Nobody takes the reply any more.
+    fn close(&self) {
+        self.claim.0.frames.close(self.stream.get());
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -105,6 +132,7 @@ impl Send {
         };
         match sender.send_request(*request, ends) {
             Ok((response, stream)) => {
+                self.pair.opened(response.stream_id().as_u32());
                 self.state = if ends { State::Ended(stream) } else { State::Body(stream) };
                 self.pair.set(Reply::Awaited { response, to_head: self.to_head });
                 Ok(())
@@ -243,7 +271,6 @@ fn escaped(target: &[u8]) -> Cow<'_, [u8]> {
 #[derive(Debug)]
 struct Receive {
     pair: Rc<Pair>,
-    body: Option<h2::RecvStream>,
     piece: Bytes,
     trailers: Option<HeaderList>,
     done: bool,
@@ -253,9 +280,12 @@ impl Receive {
     /// The last piece was passed on: the backend may send as much again.
     fn give_back(&mut self) {
         let length = std::mem::take(&mut self.piece).len();
-        if length > 0
-            && let Some(body) = &mut self.body
-        {
+        if length == 0 {
+            return;
+        }
+        let inbox = &self.pair.inbox;
+        self.pair.claim.0.frames.taken(inbox, length);
+        if let Some(body) = &mut *inbox.body.borrow_mut() {
             // Fails only for a stream that has ended.
             let _ = body.flow_control().release_capacity(length);
         }
@@ -269,6 +299,12 @@ impl Receive {
     }
 }
 
+impl Drop for Receive {
+    fn drop(&mut self) {
+        self.pair.close();
+    }
+}
+
 impl RecvReply for Receive {
     fn poll_head(&mut self, cx: &mut Context<'_>, head: &mut ResponseHead) -> Poll<Result<(), ReplyError>> {
         let life = &self.pair.claim.0;
@@ -277,6 +313,9 @@ impl RecvReply for Receive {
             Reply::NotAsked(waiting) => {
                 *waiting = Some(cx.waker().clone());
                 return Poll::Pending;
+            }
+            Reply::Awaited { .. } if self.pair.inbox.is_flooded() => {
+                return Poll::Ready(Err(ReplyError::TooManyInterim));
             }
             Reply::Awaited { response, to_head } => (ready!(Pin::new(response).poll(cx)), *to_head),
             Reply::Failed(error) => return Poll::Ready(Err(life.reply_error(error))),
@@ -295,7 +334,7 @@ impl RecvReply for Receive {
         }
         fields::read_reply(head, parts.status, &parts.headers, known, more.as_slice())
             .map_err(ReplyError::Malformed)?;
-        self.body = Some(body);
+        self.pair.inbox.body.replace(Some(body));
         Poll::Ready(Ok(()))
     }
 }
@@ -306,7 +345,11 @@ impl RecvStream for Receive {
         if self.done {
             return Poll::Ready(Ok(None));
         }
-        let Some(body) = &mut self.body else { return Poll::Ready(Err(BodyError::UnexpectedEof)) };
+        let mut body = self.pair.inbox.body.borrow_mut();
+        let Some(body) = &mut *body else {
+            let given_up = self.pair.inbox.is_given_up();
+            return Poll::Ready(Err(if given_up { BodyError::NotTaken } else { BodyError::UnexpectedEof }));
+        };
         loop {
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) if piece.is_empty() => {}

@@ -18,6 +18,7 @@ use super::small_frames::SmallFrames;
 pub(in super::super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER: usize = 9;
 const END_STREAM: u8 = 0x1;
+const PADDED: u8 = 0x8;
 const END_HEADERS: u8 = 0x4;
 
 /// Frames without content that a client may send at once.
@@ -80,6 +81,8 @@ pub(super) struct FrameMeter {
     header: Cell<[u8; FRAME_HEADER]>,
     header_len: Cell<usize>,
     payload_left: Cell<usize>,
+    /// The next byte says how much of a DATA frame is padding.
+    padding_awaited: Cell<bool>,
     /// Between HEADERS and the end of its block.
     in_block: Cell<bool>,
     /// Since when a block has waited for another read, and what is counted of it.
@@ -106,6 +109,7 @@ impl FrameMeter {
             header: Cell::default(),
             header_len: Cell::new(0),
             payload_left: Cell::new(0),
+            padding_awaited: Cell::new(false),
             in_block: Cell::new(false),
             block_since: Cell::new(None),
             block_claim: RefCell::new(None),
@@ -159,6 +163,10 @@ impl FrameMeter {
     fn step<'d>(&self, data: &'d [u8]) -> &'d [u8] {
         for left in [&self.preface_left, &self.payload_left] {
             if left.get() > 0 {
+                if let Some(padding) = data.first().filter(|_| self.padding_awaited.take()) {
+                    let [.., a, b, c, d] = self.header.get();
+                    self.body_arrived([a, b, c, d], (left.get() - 1).saturating_sub(usize::from(*padding)));
+                }
                 let n = left.get().min(data.len());
                 left.set(left.get() - n);
                 self.end_block_with_frame();
@@ -188,8 +196,11 @@ impl FrameMeter {
         match Kind::of(kind) {
             Kind::Data => {
                 self.earn(PER_DATA);
-                if flags & END_STREAM == 0 && !self.small.arrived(u32::from_be_bytes(stream), length) {
-                    self.excess.set(Some(Excess::SmallFrames));
+                if flags & END_STREAM == 0 {
+                    self.padding_awaited.set(flags & PADDED != 0 && length > 0);
+                    if !self.padding_awaited.get() {
+                        self.body_arrived(stream, length);
+                    }
                 }
             }
             Kind::Headers | Kind::Continuation => self.in_block.set(true),
@@ -198,6 +209,13 @@ impl FrameMeter {
             Kind::Bare => self.spend(&self.frames, Excess::Frames),
         }
         self.end_block_with_frame();
+    }
+
+    /// A frame brings so many bytes of a body.
+    fn body_arrived(&self, stream: [u8; 4], length: usize) {
+        if !self.small.arrived(u32::from_be_bytes(stream), length) {
+            self.excess.set(Some(Excess::SmallFrames));
+        }
     }
 
     /// A block ends with the last byte of the frame that says so.
@@ -278,6 +296,16 @@ mod tests {
         (0..10).for_each(|_| with_content.sends_data());
         f(&with_content, 20 * PER_DATA);
         assert_eq!(with_content.excess(), Some(Excess::Frames));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn padding_does_not_hide_small_bodies() {
+        let meter = meter();
+        let padded = frame(0x0, PADDED, &[&[255, b'x'][..], &[0; 255]].concat());
+        for (n, bytes) in padded.repeat(1200).chunks(100).enumerate() {
+            assert!(meter.read(bytes), "{n}");
+        }
+        assert!(meter.small.are_many());
     }
 
     #[tokio::test(start_paused = true)]

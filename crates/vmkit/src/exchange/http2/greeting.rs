@@ -55,10 +55,16 @@ impl Greeted {
 
 impl AsyncRead for Greeted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.life.frames.is_over() {
+            // The task that polls brings relief next.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.wire).poll_read(cx, buf))?;
         let bytes = buf.filled().get(before..).unwrap_or_default();
         self.life.note_read(bytes.len());
+        self.life.frames.read(bytes);
         if self.first.len() < FRAME_HEAD && !bytes.is_empty() {
             self.judge(bytes)?;
         }

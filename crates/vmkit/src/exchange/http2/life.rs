@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::head_budget::HeadBudget;
 use super::super::reply_error::ReplyError;
+use super::reply_frames::ReplyFrames;
 use crate::metrics::{Counter, Gauge};
 
 /// How long a connection is spared new streams after its peer has refused one: the peer is at its limit.
@@ -43,12 +45,15 @@ pub(super) struct Life {
     /// Whether a head or a piece of a body has come since it was last asked.
     heard: Cell<bool>,
     rests_until: Cell<Option<Instant>>,
+    /// What clients have not taken.
+    pub(super) frames: ReplyFrames,
     /// Why the connection has ended.
     ended: RefCell<Option<String>>,
 }
 
 impl Life {
-    pub(super) fn new(stats: Arc<Http2Stats>) -> Self {
+    /// `unread` is the memory for small frames of all connections that were not taken.
+    pub(super) fn new(stats: Arc<Http2Stats>, unread: HeadBudget) -> Self {
         stats.connections.inc();
         Self {
             stats,
@@ -58,6 +63,7 @@ impl Life {
             read: Cell::new(0),
             heard: Cell::new(false),
             rests_until: Cell::new(None),
+            frames: ReplyFrames::new(unread),
             ended: RefCell::default(),
         }
     }

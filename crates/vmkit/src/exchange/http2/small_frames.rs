@@ -1,58 +1,43 @@
-//! What small DATA frames cost while nobody has read them: the codec keeps each by itself, in about 256 bytes, however
-//! little it carries (a client that streams messages of a few bytes sends thousands within its window).
+//! DATA frames of a few bytes that a client has sent and nobody has read (`unread_frames.rs` says what they cost): a client
+//! that streams messages of a few bytes sends thousands of them within its window.
 //!
-//! Windows bound bytes, not frames. So the frames are counted here as they arrive, until the exchange takes them or gives
-//! its body up. A few are free; what goes beyond is claimed from the memory for windows of all connections, and a client
-//! for which nothing is left has done too much. The codec's own limit, which ends the connection with all its streams,
-//! comes far behind what a window of ordinary messages holds.
+//! They are counted as they arrive, until the exchange takes them or gives its body up. Beyond the first few they are
+//! claimed from the memory for windows of all connections, and a client for which nothing is left has done too much. The
+//! codec's own limit, which ends the connection with all its streams, comes far behind what a window of ordinary messages
+//! holds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use super::super::head_budget::{HeadBudget, HeadClaim};
+use super::super::head_budget::HeadBudget;
+use super::unread_frames::{UnreadFrames, cost};
 
-/// What the codec takes for one frame; larger ones are paid for by their window.
-const FRAME_COST: usize = 256;
 /// The most that one connection may have unread: the window of a stream in messages of 8 bytes.
 pub(super) const MOST_UNREAD: usize = 8 * 1024 * 1024;
-/// As good as free.
-const FREE: usize = 25_600;
-/// How much is claimed at once.
-const STEP: usize = 128 * 1024;
 /// With more than this the exchanges shall run before more is read.
 const MANY: usize = 256 * 1024;
 
 /// The unread small frames of one connection.
 #[derive(Debug)]
 pub(super) struct SmallFrames {
-    budget: HeadBudget,
     /// Of streams with a body that somebody reads, and of those that nobody has accepted yet.
     streams: RefCell<HashMap<u32, usize, RandomState>>,
     /// The last stream that was accepted.
     accepted: Cell<u32>,
-    unread: Cell<usize>,
-    claimed: Cell<usize>,
-    claim: RefCell<Option<HeadClaim>>,
+    unread: UnreadFrames,
 }
 
 impl SmallFrames {
     /// None yet; `budget` is the memory for windows.
     pub(super) fn new(budget: HeadBudget) -> Self {
-        Self {
-            budget,
-            streams: RefCell::default(),
-            accepted: Cell::new(0),
-            unread: Cell::new(0),
-            claimed: Cell::new(0),
-            claim: RefCell::default(),
-        }
+        Self { streams: RefCell::default(), accepted: Cell::new(0), unread: UnreadFrames::new(budget) }
     }
 
     /// Whether reading on would pile up more than there is already.
     pub(super) fn are_many(&self) -> bool {
-        self.unread.get() > MANY
+        self.unread.cost() > MANY
     }
 
     /// A frame with so many bytes that does not end its stream has arrived. False when there is no memory for it.
@@ -69,24 +54,7 @@ impl SmallFrames {
             None => return true,
         };
         *known += cost;
-        let unread = self.unread.get() + cost;
-        self.unread.set(unread);
-        unread <= FREE + self.claimed.get() || self.claim_more()
-    }
-
-    fn claim_more(&self) -> bool {
-        let mut claim = self.claim.borrow_mut();
-        let is_left = match &mut *claim {
-            Some(claim) => claim.grow(STEP),
-            None => {
-                *claim = self.budget.claim(STEP);
-                claim.is_some()
-            }
-        };
-        if is_left {
-            self.claimed.set(self.claimed.get() + STEP);
-        }
-        is_left
+        self.unread.add(cost)
     }
 
     /// A stream was accepted. Those before it that were not have been reset, and nobody will.
@@ -95,12 +63,12 @@ impl SmallFrames {
         let mut streams = self.streams.borrow_mut();
         if !streams.is_empty() && stream.saturating_sub(last) > 2 {
             let passed_over = streams.extract_if(|id, _| *id > last && *id < stream);
-            self.reduce(passed_over.map(|(_, unread)| unread).sum());
+            self.unread.reduce(passed_over.map(|(_, unread)| unread).sum());
         }
         if has_body {
             streams.entry(stream).or_default();
         } else if let Some(unread) = streams.remove(&stream) {
-            self.reduce(unread);
+            self.unread.reduce(unread);
         }
     }
 
@@ -112,7 +80,7 @@ impl SmallFrames {
         {
             let taken = cost.min(*known);
             *known -= taken;
-            self.reduce(taken);
+            self.unread.reduce(taken);
         }
     }
 
@@ -120,26 +88,14 @@ impl SmallFrames {
     pub(super) fn closed(&self, stream: u32) {
         let mut streams = self.streams.borrow_mut();
         if !streams.is_empty() {
-            self.reduce(streams.remove(&stream).unwrap_or_default());
+            self.unread.reduce(streams.remove(&stream).unwrap_or_default());
         }
     }
-
-    fn reduce(&self, taken: usize) {
-        let unread = self.unread.get().saturating_sub(taken);
-        self.unread.set(unread);
-        if unread == 0 && self.claimed.get() > 0 {
-            self.claimed.set(0);
-            self.claim.replace(None);
-        }
-    }
-}
-
-fn cost(length: usize) -> usize {
-    if length == 0 { 0 } else { FRAME_COST.saturating_sub(length) }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::unread_frames::{FRAME_COST, FREE, STEP};
     use super::*;
 
     #[test]
@@ -159,7 +115,7 @@ mod tests {
         assert!(budget.claim(STEP).is_some(), "all is given back");
         assert!(one.arrived(1, 6));
         one.closed(1);
-        assert_eq!(one.unread.get(), 0);
+        assert_eq!(one.unread.cost(), 0);
     }
 
     #[test]
@@ -168,10 +124,10 @@ mod tests {
         all.accepted(1, true);
         assert!([1, 3, 5, 7, 9].into_iter().all(|stream| all.arrived(stream, 6)));
         all.accepted(7, true);
-        assert_eq!(all.unread.get(), 3 * (FRAME_COST - 6), "of 1, 7 and 9");
+        assert_eq!(all.unread.cost(), 3 * (FRAME_COST - 6), "of 1, 7 and 9");
         [1, 7].into_iter().for_each(|stream| all.closed(stream));
         all.accepted(9, false);
-        assert_eq!((all.unread.get(), all.streams.borrow().len()), (0, 0));
+        assert_eq!((all.unread.cost(), all.streams.borrow().len()), (0, 0));
     }
 
     #[test]
@@ -181,7 +137,7 @@ mod tests {
         all.accepted(5, true);
         all.closed(5);
         assert!([(1, 9), (3, 9), (5, 9), (7, 0), (7, 256)].into_iter().all(|(stream, n)| all.arrived(stream, n)));
-        assert_eq!(all.unread.get(), 0);
+        assert_eq!(all.unread.cost(), 0);
         assert!((0..2000).all(|_| all.arrived(7, 9)) && all.are_many());
     }
 }

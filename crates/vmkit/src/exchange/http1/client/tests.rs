@@ -118,7 +118,7 @@ async fn errors_say_whether_the_reply_had_begun() {
     let (mut half, mut backend) = pair().await;
     begin(&mut half, "GET", BodyKind::None);
     backend.write_all("HTTP/1.1 103 x\r\n\r\n".repeat(MAX_INTERIM + 1).as_bytes()).await.unwrap();
-    assert!(matches!(half.reply.read_head().await, Err(ReplyError::Malformed(_))));
+    assert!(matches!(half.reply.read_head().await, Err(ReplyError::TooManyInterim)));
 }
 
 #[tokio::test]

@@ -1,0 +1,84 @@
+//! What DATA frames of a few bytes cost while nobody has read them, and the memory that they are counted against.
+//!
+//! The codec keeps each frame by itself, in about 256 bytes, however little it carries: windows bound bytes, not frames. A
+//! few frames of a connection are as good as free; what goes beyond is claimed from memory that all connections share.
+
+use std::cell::{Cell, RefCell};
+
+use super::super::head_budget::{HeadBudget, HeadClaim};
+
+/// What the codec takes for one frame; larger ones are paid for by their window.
+pub(super) const FRAME_COST: usize = 256;
+/// As good as free.
+pub(super) const FREE: usize = 25_600;
+/// How much is claimed at once.
+pub(super) const STEP: usize = 128 * 1024;
+
+/// What a frame with so many bytes of a body costs.
+pub(super) fn cost(length: usize) -> usize {
+    if length == 0 { 0 } else { FRAME_COST.saturating_sub(length) }
+}
+
+/// The unread frames of one connection.
+#[derive(Debug)]
+pub(super) struct UnreadFrames {
+    budget: HeadBudget,
+    unread: Cell<usize>,
+    /// Of `STEP` bytes each.
+    claims: RefCell<Vec<HeadClaim>>,
+}
+
+impl UnreadFrames {
+    pub(super) fn new(budget: HeadBudget) -> Self {
+        Self { budget, unread: Cell::new(0), claims: RefCell::default() }
+    }
+
+    /// What all of them cost.
+    pub(super) fn cost(&self) -> usize {
+        self.unread.get()
+    }
+
+    /// Counts so much more. False when there is no memory for it.
+    pub(super) fn add(&self, cost: usize) -> bool {
+        self.unread.set(self.unread.get() + cost);
+        self.unread.get() <= FREE || self.is_covered()
+    }
+
+    /// Whether there is memory for all of them; claims what is missing.
+    pub(super) fn is_covered(&self) -> bool {
+        let mut claims = self.claims.borrow_mut();
+        while self.unread.get() > FREE + claims.len() * STEP {
+            let Some(claim) = self.budget.claim(STEP) else { return false };
+            claims.push(claim);
+        }
+        true
+    }
+
+    /// So much was read or given up.
+    pub(super) fn reduce(&self, cost: usize) {
+        let unread = self.unread.get().saturating_sub(cost);
+        self.unread.set(unread);
+        let mut claims = self.claims.borrow_mut();
+        let needed = unread.saturating_sub(FREE).div_ceil(STEP);
+        if claims.len() > needed {
+            claims.truncate(needed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_longer_needed_is_given_back_step_by_step() {
+        let budget = HeadBudget::new(1, 2 * STEP);
+        let (one, other) = (UnreadFrames::new(budget.clone()), UnreadFrames::new(budget));
+        assert!(one.add(FREE + STEP + 1) && other.add(FREE) && !other.add(1));
+        one.reduce(1);
+        assert!(other.is_covered() && other.add(STEP - 1) && !other.add(1));
+        one.reduce(STEP);
+        assert!(other.is_covered());
+        assert_eq!((one.cost(), other.cost()), (FREE, FREE + STEP + 1));
+    }
+}
