@@ -24,7 +24,7 @@ use crate::rewrite::client_headers::{ForwardContext, write_request_headers};
 use crate::rewrite::jwt_placeholders::PlaceholderError;
 use crate::upstream::fault::Fault;
 use crate::upstream::peer::Peer;
-use crate::upstream::pool::{Pool, Pooled};
+use crate::upstream::pool::{Pool, Pooled, Wanted};
 use crate::upstream::timeouts::Timeouts;
 
 /// A request ready to be sent, as often as needed, over whatever protocol the backend speaks.
@@ -115,24 +115,22 @@ pub enum Sent<'a> {
 }
 
 /// Sends the request over a pooled or a new connection and waits for the reply head.
-///
-/// `fresh` forbids a pooled connection.
 pub async fn attempt<'a>(
     pool: &Pool,
     peer: &Peer,
-    fresh: bool,
+    wanted: Wanted,
     outgoing: &Outgoing<'_, 'a>,
     body: &mut RequestBody<'_>,
     deadline: &mut Deadline,
 ) -> Result<(Pooled, Sent<'a>), TryError> {
     let only_http1 = outgoing.line.upgrade.is_some() && peer.upgrades_over_http1();
-    let mut pooled = match pool.take(peer, fresh, only_http1) {
+    let mut pooled = match pool.take(peer, wanted, only_http1) {
         Some(pooled) => pooled,
         None => {
             let began = outgoing.source.record.now();
             let dialled = tokio::select! {
                 biased;
-                dialled = pool.dial(peer, only_http1, outgoing.timeouts.connect) => dialled,
+                dialled = pool.dial(peer, wanted, only_http1, outgoing.timeouts.connect) => dialled,
                 () = body.gone() => return Err(TryError::Request(RequestError::ClientGone)),
             };
             outgoing.source.record.connected(began);

@@ -3,7 +3,17 @@
 //! Pure: a function of how the try ended and of the situation of the request. Whoever sends does the marking, counting
 //! and logging that the step names. A client that has left and a reply that is delivered never get here.
 //!
-//! It must never allow a second try of a body whose bytes are gone, nor more than one silent repeat per attempt.
+//! It must never allow a second try of a body whose bytes are gone, nor more than one silent repeat per attempt, save for
+//! requests that a backend has not taken because it ends their connection.
+
+use crate::upstream::pool::Wanted;
+
+/// How often a request goes to a further connection because its backend ends the one before and has not taken it: where
+/// many wait, the few that a connection takes may be others.
+const MOST_MOVES: u32 = 10;
+/// After so many of these it gets a connection of its own, on which it is the first one: on shared ones it might be too late
+/// again and again.
+const SHARED_MOVES: u32 = 5;
 
 /// How a try at a backend failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +106,21 @@ impl Step {
 /// Whether doing it twice is the same as doing it once, RFC 9110 §9.2.2. Unknown methods may do anything.
 pub fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+}
+
+/// How often an attempt may be repeated at its backend; `moves` when that has only ended the connection, and no other
+/// backend is left.
+pub fn most_repeats(moves: bool) -> u32 {
+    if moves { MOST_MOVES } else { 1 }
+}
+
+/// Which connection an attempt may have that was repeated so often.
+pub fn connection_for(repeats: u32) -> Wanted {
+    match repeats {
+        0 => Wanted::Any,
+        1..=SHARED_MOVES => Wanted::Fresh,
+        _ => Wanted::Own,
+    }
 }
 
 /// The step after a try.

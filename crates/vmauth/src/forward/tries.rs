@@ -10,7 +10,7 @@ use std::sync::Arc;
 use vmkit::exchange::{Deadline, RequestBody, RequestLine};
 
 use super::attempt::{BackendFailure, Outgoing, Sent, TryError, attempt};
-use super::retry_policy::{Cause, Failure, Outcome, Situation, Step, is_idempotent, next_step};
+use super::retry_policy::{Cause, Failure, Outcome, Situation, Step, connection_for, is_idempotent, most_repeats, next_step};
 use super::upload::Source;
 use super::{Forward, Framing, Scratch, tunnel};
 use crate::admission::grpc;
@@ -36,10 +36,6 @@ struct FailedTry {
     /// The backend has failed this request only.
     lives: bool,
 }
-
-/// How often a request goes to a further connection because its backend ends the one before and has not taken it: where
-/// many wait, the few that a connection takes may be others.
-const MOST_MOVES: u32 = 10;
 
 /// What went wrong, for log and client.
 enum FailureText {
@@ -97,7 +93,8 @@ impl Forward<'_, '_> {
                 limited.asks(lease, self.buffered.complete);
             }
             self.record.attempt(upstream.url.shown_host());
-            let failed = match attempt(self.pool, &upstream.peer, repeats > 0, &outgoing, body, deadline).await {
+            let wanted = connection_for(repeats);
+            let failed = match attempt(self.pool, &upstream.peer, wanted, &outgoing, body, deadline).await {
                 Ok((pooled, sent)) => {
                     if let Some(replies) = &upstream.peer.replies {
                         replies.replied(pooled.exchange.reply.head().status());
@@ -191,7 +188,7 @@ impl Forward<'_, '_> {
     /// A try without a reply.
     fn failed(&self, failure: BackendFailure, repeats: u32, attempts_left: u32) -> FailedTry {
         let situation = self.situation(attempts_left);
-        let most = if failure.moved && attempts_left == 0 { MOST_MOVES } else { 1 };
+        let most = most_repeats(failure.moved && attempts_left == 0);
         let is_stale = failure.stale && situation.body_replayable;
         FailedTry {
             outcome: Outcome::Failed(if failure.trivial { Failure::Cut } else { Failure::Other }),

@@ -24,6 +24,17 @@ use super::dialer::{Dialer, Spoken};
 use super::peer::Peer;
 use shared::SharedConnections;
 
+/// Which connection a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// One that is there.
+    Any,
+    /// None that was idle; a stream of a shared one is as good as a new one.
+    Fresh,
+    /// A new one whose first request it is.
+    Own,
+}
+
 /// What all pools share.
 pub struct PoolOptions {
     /// `-maxIdleConnsPerBackend`, divided among the workers.
@@ -118,10 +129,12 @@ impl Pool {
 
     /// A connection that is open and may carry another exchange, or a stream of one, if there is one.
     ///
-    /// `fresh` forbids a connection that was idle; `only_http1` is for requests that cannot go over another protocol.
-    pub fn take(&self, peer: &Peer, fresh: bool, only_http1: bool) -> Option<Pooled> {
+    /// `only_http1` is for requests that cannot go over another protocol.
+    pub fn take(&self, peer: &Peer, wanted: Wanted, only_http1: bool) -> Option<Pooled> {
         let generation = tls_generation(peer);
-        if !fresh && let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id()) {
+        if wanted == Wanted::Any
+            && let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id())
+        {
             while let Some(mut found) = connections.pop() {
                 if found.tls_generation == generation && found.exchange.is_idle_and_open() {
                     return Some(Pooled {
@@ -133,7 +146,7 @@ impl Pool {
                 }
             }
         }
-        if only_http1 { None } else { self.take_stream(peer, generation) }
+        if only_http1 || wanted == Wanted::Own { None } else { self.take_stream(peer, generation) }
     }
 
     fn take_stream(&self, peer: &Peer, tls_generation: u64) -> Option<Pooled> {
@@ -143,41 +156,60 @@ impl Pool {
 
     /// Opens a connection, or waits for one that is being opened and can be shared. `limit` goes before `-dialTimeout`; who
     /// waits for another request's connection has the limit of that one.
-    pub async fn dial(&self, peer: &Peer, only_http1: bool, limit: Option<Duration>) -> Result<Pooled, ConnectError> {
-        while peer.shares_connections() && !only_http1 {
+    pub async fn dial(
+        &self,
+        peer: &Peer,
+        wanted: Wanted,
+        only_http1: bool,
+        limit: Option<Duration>,
+    ) -> Result<Pooled, ConnectError> {
+        while peer.shares_connections() && !only_http1 && wanted != Wanted::Own {
             match self.shared.turn(peer.id()) {
-                Ok(turn) => return self.open_within(peer, false, limit).await.inspect_err(|error| turn.fail(error)),
+                Ok(turn) => {
+                    return self.open_within(peer, wanted, false, limit).await.inspect_err(|error| turn.fail(error));
+                }
                 Err(opening) => opening.wait().await?,
             }
             if let Some(pooled) = self.take_stream(peer, tls_generation(peer)) {
                 return Ok(pooled);
             }
         }
-        self.open_within(peer, only_http1, limit).await
+        self.open_within(peer, wanted, only_http1, limit).await
     }
 
     async fn open_within(
         &self,
         peer: &Peer,
+        wanted: Wanted,
         only_http1: bool,
         limit: Option<Duration>,
     ) -> Result<Pooled, ConnectError> {
-        let Some(limit) = limit else { return self.open(peer, only_http1, &self.options.dialer).await };
+        let Some(limit) = limit else { return self.open(peer, wanted, only_http1, &self.options.dialer).await };
         let dialer = self.options.dialer.within(limit);
-        let opened = Box::pin(self.open(peer, only_http1, &dialer)).await;
+        let opened = Box::pin(self.open(peer, wanted, only_http1, &dialer)).await;
         opened.map_err(|error| error.within(limit.into()))
     }
 
     /// Opens a connection.
-    async fn open(&self, peer: &Peer, only_http1: bool, dialer: &Dialer) -> Result<Pooled, ConnectError> {
+    async fn open(
+        &self,
+        peer: &Peer,
+        wanted: Wanted,
+        only_http1: bool,
+        dialer: &Dialer,
+    ) -> Result<Pooled, ConnectError> {
         let (wire, tls_generation) = dialer.open(peer, only_http1).await?;
-        if only_http1 { Ok(http1(wire, tls_generation)) } else { self.start(peer, wire, tls_generation, dialer).await }
+        if only_http1 {
+            return Ok(http1(wire, tls_generation));
+        }
+        self.start(peer, wanted, wire, tls_generation, dialer).await
     }
 
     /// Begins to speak on a new connection.
     async fn start(
         &self,
         peer: &Peer,
+        wanted: Wanted,
         wire: Wire,
         tls_generation: u64,
         dialer: &Dialer,
@@ -187,7 +219,9 @@ impl Pool {
             Spoken::Shared(connection) => connection,
         };
         // Another request may have dialled at the same time, not knowing what the backend speaks; one connection is enough.
-        if let Some(pooled) = self.take_stream(peer, tls_generation) {
+        if wanted != Wanted::Own
+            && let Some(pooled) = self.take_stream(peer, tls_generation)
+        {
             return Ok(pooled);
         }
         // A new connection without room for one stream is broken; its first use says so.

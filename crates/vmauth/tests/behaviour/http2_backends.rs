@@ -162,6 +162,30 @@ fn backends_may_end_connections_after_a_few_requests() {
     proxy.expect_metrics(&[("user.request_backend_errors_total", 0.0)]);
 }
 
+/// The same while new requests come all the time, far more than a connection takes: none of them is always too late.
+#[test]
+fn no_request_is_always_too_late_for_connections_that_end_early() {
+    let server = FrameServer::start(&[], |_, peer| {
+        let Some(taken) = peer.request() else { return };
+        peer.go_away(taken);
+        peer.reply(taken, "taken");
+        while peer.request().is_some() {}
+    });
+    let proxy = start(&[&server], &["-retryOnlyIdempotent"]);
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            let mut client = proxy.client();
+            scope.spawn(move || {
+                for _ in 0..10 {
+                    client.request("POST", "/", &[AUTH], Some(b"body"));
+                    assert_eq!(client.reply().expect(200).text(), "taken");
+                }
+            });
+        }
+    });
+    proxy.expect_metrics(&[("user.request_backend_errors_total", 0.0)]);
+}
+
 #[test]
 fn refused_streams_are_sent_again() {
     let server = FrameServer::start(&[], |number, peer| {
