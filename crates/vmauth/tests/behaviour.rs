@@ -60,6 +60,8 @@ mod health_checks;
 mod http2;
 #[path = "behaviour/http2_backend_abuse.rs"]
 mod http2_backend_abuse;
+#[path = "behaviour/http2_backend_replies.rs"]
+mod http2_backend_replies;
 #[path = "behaviour/http2_backends.rs"]
 mod http2_backends;
 #[path = "behaviour/http2_client.rs"]

@@ -22,6 +22,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Version};
 
 use super::super::body_error::BodyError;
+use super::super::framing::BodyKind;
 use super::super::header_list::HeaderList;
 use super::super::message::{HeadOut, RequestLine};
 use super::super::reply_error::ReplyError;
@@ -49,7 +50,7 @@ pub(super) fn new(
         inbox: Rc::default(),
     });
     let send = Send { pair: pair.clone(), is_tls, to_head: false, is_tunnel: false, state: State::Idle(sender) };
-    let receive = Receive { pair, piece: Bytes::new(), trailers: None, done: false };
+    let receive = Receive { pair, piece: Bytes::new(), trailers: None, is_bodiless: false, done: false };
     (Box::new(send), Box::new(receive))
 }
 
@@ -273,6 +274,8 @@ struct Receive {
     pair: Rc<Pair>,
     piece: Bytes,
     trailers: Option<HeaderList>,
+    /// The head says that nothing follows it, whatever the backend sends.
+    is_bodiless: bool,
     done: bool,
 }
 
@@ -334,6 +337,7 @@ impl RecvReply for Receive {
         }
         fields::read_reply(head, parts.status, &parts.headers, known, more.as_slice())
             .map_err(ReplyError::Malformed)?;
+        self.is_bodiless = head.upgrade().is_none() && head.body() == BodyKind::None;
         self.pair.inbox.body.replace(Some(body));
         Poll::Ready(Ok(()))
     }
@@ -353,6 +357,11 @@ impl RecvStream for Receive {
         loop {
             match ready!(body.poll_data(cx)) {
                 Some(Ok(piece)) if piece.is_empty() => {}
+                // The codec calls some of them errors. The reply is whole without them.
+                Some(_) if self.is_bodiless => {
+                    self.done = true;
+                    return Poll::Ready(Ok(None));
+                }
                 Some(Ok(piece)) => {
                     self.done = body.is_end_stream();
                     self.piece = piece;
