@@ -103,6 +103,18 @@ class Server(ThreadingHTTPServer):
         pass
 
 
+def wait_open(port, patience=10):
+    """Until something listens there."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 class Proxy:
     """One vmauth in front of a backend of its own, or of `backend`: one plain listener with `-http2.h2c`, one with TLS."""
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""HTTP/2 towards clients, judged by clients of other implementations, and by those who mean harm.
+"""HTTP/2, judged by peers of other implementations, and by clients who mean harm.
 
     run.py VMAUTH [--h2spec PATH] [--only NAME]
 
-Needs curl, openssl, node, java with its compiler and Python's h2; `.ci/http2` installs them. One line a failed check and one a figure; ends with
+Needs curl, openssl, node, java with its compiler, haproxy, h2load and Python's h2; `.ci/http2` installs them. One line a failed check and one a figure; ends with
 `N passed, N failed`, and with status 1 if anything failed.
 """
 
@@ -12,6 +12,7 @@ import os
 
 import abuse
 import clients
+import haproxy
 import kit
 
 
@@ -26,7 +27,7 @@ def main():
     def h2spec():
         clients.h2spec(options.h2spec)
 
-    parts = [part for module in (clients, abuse) for part in module.PARTS]
+    parts = [part for module in (clients, haproxy, abuse) for part in module.PARTS]
     kit.run_parts([h2spec, *parts] if options.h2spec else parts, options.only)
     return kit.summary("http2")
 

@@ -66,6 +66,8 @@ mod http2_backend_replies;
 mod http2_backends;
 #[path = "behaviour/http2_client.rs"]
 mod http2_client;
+#[path = "behaviour/http2_identities.rs"]
+mod http2_identities;
 #[path = "behaviour/http2_limits.rs"]
 mod http2_limits;
 #[path = "behaviour/identity_provider.rs"]

@@ -103,7 +103,7 @@ pub(crate) fn with_tokens(signer: &Signer, backend: &Backend, users: &str) -> (V
     let provider = Backend::replying(Reply::message(200, &[("Content-Type", "application/json")], &signer.jwks()));
     let keys = format!("jwks_url: \"{}/keys\"", provider.url());
     let config = format!("users:\n{}", users.replace("KEYS", &keys).replace("URL", &backend.url()));
-    (Vmauth::start(&config, &[]), provider)
+    (Vmauth::start(&config, &["-http2.h2c"]), provider)
 }
 
 #[test]

@@ -304,6 +304,57 @@ fn an_answer_without_the_body_is_whole() {
     client.get("/").expect(200);
 }
 
+fn connect(path: &str, protocol: &'static str) -> Request<()> {
+    let mut asked = request("CONNECT", path, &[("sec-websocket-version", "13"), ("sec-websocket-key", "theirs")]);
+    asked.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+    asked
+}
+
+/// The backend has not switched yet: its client may leave, has a limit like others, and may speak before the answer.
+#[test]
+fn a_websocket_whose_backend_takes_its_time() {
+    let gate = Gate::new();
+    let until = gate.clone();
+    let backend = Backend::with(move |request| match &request.target[..] {
+        "/silent" => Reply::nothing().then(Step::AwaitPeer),
+        "/slow" => {
+            let accept = accept_of(request.fields.get("Sec-WebSocket-Key").unwrap_or_default());
+            Reply::raw(format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            ))
+            .then(Step::Echo(Vec::new()))
+            .after(&until)
+        }
+        _ => Reply::ok("here"),
+    });
+    let config = one_user(&[&backend], "max_concurrent_requests: 2");
+    let proxy = Vmauth::start(&config, &[H2C]);
+    let mut client = Http2::connect(proxy.address);
+    client.get("/warm").expect(200);
+    let mut left = client.begin(connect("/silent", "websocket"), false);
+    backend.wait_for(2);
+    left.body.send_reset(Reason::CANCEL);
+    drop(left.response);
+    proxy.expect_metrics(&[("reason.client_canceled", 1.0), ("user.concurrent_requests_current", 0.0)]);
+
+    let mut slow = client.begin(connect("/slow", "websocket"), false);
+    slow.body.send_data(Bytes::from("early"), false).expect("sent");
+    backend.wait_for(3);
+    assert_eq!(client.get("/meanwhile").expect(200).body, "here");
+    gate.open();
+    let response = client.wait(slow.response).expect("a reply");
+    assert_eq!(response.status(), 200);
+    let mut echo = response.into_body();
+    assert_eq!(client.wait(echo.data()).expect("a piece").expect("whole"), "early");
+    drop((slow.body, echo));
+
+    let hasty = Vmauth::start(&config, &[H2C, "-responseTimeout=200ms"]);
+    let mut client = Http2::connect(hasty.address);
+    client.get("/warm").expect(200);
+    let begun = client.begin(connect("/silent", "websocket"), false);
+    client.answer(begun).expect("an answer").expect(502);
+}
+
 #[test]
 fn websockets_are_extended_connects() {
     let backend = Backend::with(|request| {
@@ -321,11 +372,6 @@ fn websockets_are_extended_connects() {
     let proxy = Vmauth::start(&one_user(&[&backend], ""), &[H2C]);
     let mut client = Http2::connect(proxy.address);
     client.get("/warm").expect(200);
-    let connect = |path: &str, protocol: &'static str| {
-        let mut asked = request("CONNECT", path, &[("sec-websocket-version", "13"), ("sec-websocket-key", "theirs")]);
-        asked.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
-        asked
-    };
     let mut begun = client.begin(connect("/chat", "websocket"), false);
     let response = client.wait(begun.response).expect("a reply");
     assert_eq!(response.status(), 200);
