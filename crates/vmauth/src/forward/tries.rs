@@ -10,7 +10,9 @@ use std::sync::Arc;
 use vmkit::exchange::{Deadline, RequestBody, RequestLine};
 
 use super::attempt::{BackendFailure, Outgoing, Sent, TryError, attempt};
-use super::retry_policy::{Cause, Failure, Outcome, Situation, Step, connection_for, is_idempotent, most_repeats, next_step};
+use super::retry_policy::{
+    Cause, Failure, Outcome, Situation, Step, connection_for, is_idempotent, most_repeats, next_step,
+};
 use super::upload::Source;
 use super::{Forward, Framing, Scratch, tunnel};
 use crate::admission::grpc;

@@ -174,7 +174,7 @@ fn identity_provider_down(row: &Row) {
         format!("users:\n- jwt: {{oidc: {{issuer: \"{}\"}}}}\n  url_prefix: http://127.0.0.1:9/\n", provider.url());
     let proxy = Vmauth::start(&config, &[]);
     row.ask(&proxy, "/", &[&Signer::new("k").authorization("")]);
-    row.is_named(&proxy, "");
+    row.is_named(&proxy, &provider.address().to_string());
 }
 
 fn too_many_requests_at_once(row: &Row) {
