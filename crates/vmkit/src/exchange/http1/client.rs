@@ -118,11 +118,12 @@ impl Http1Request {
     }
 
     pub(in super::super) async fn send(&mut self, data: &[u8], last: bool) -> io::Result<()> {
-        let head = std::mem::take(&mut self.out);
+        let mut head = std::mem::take(&mut self.out);
         if self.chunked {
             let mut chunk = ChunkOut::new(data, last, None);
             self.wire.write_all(&mut chunk.parts(&head)).await?;
         } else {
+            let data = head.absorb(data);
             self.wire.write_all(&mut [IoSlice::new(&head), IoSlice::new(data)]).await?;
         }
         self.complete = last;

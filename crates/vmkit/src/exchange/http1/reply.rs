@@ -232,8 +232,8 @@ impl Http1Reply {
     ///
     /// Bytes beyond an announced length are not sent.
     pub(in super::super) async fn send(&mut self, data: &[u8], last: bool) -> io::Result<()> {
-        let head = std::mem::take(&mut self.out);
-        let result = self.send_after(&head, data, last, None).await;
+        let mut head = std::mem::take(&mut self.out);
+        let result = self.send_after(&mut head, data, last, None).await;
         drop(head);
         if result.is_err() {
             self.mode = Mode::Broken;
@@ -246,8 +246,8 @@ impl Http1Reply {
         if !self.takes_trailers() || self.mode != Mode::Chunked {
             return self.finish().await;
         }
-        let head = std::mem::take(&mut self.out);
-        let result = self.send_after(&head, &[], true, Some(trailers)).await;
+        let mut head = std::mem::take(&mut self.out);
+        let result = self.send_after(&mut head, &[], true, Some(trailers)).await;
         drop(head);
         if result.is_err() {
             self.mode = Mode::Broken;
@@ -257,7 +257,7 @@ impl Http1Reply {
 
     async fn send_after(
         &mut self,
-        head: &[u8],
+        head: &mut HeadBuffer,
         data: &[u8],
         last: bool,
         trailers: Option<&HeaderList>,
@@ -271,8 +271,9 @@ impl Http1Reply {
             Mode::Finished => {}
             Mode::Length(left) => {
                 let data = &data[..data.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
-                self.wire.write_all(&mut [IoSlice::new(head), IoSlice::new(data)]).await?;
                 let left = left - data.len() as u64;
+                let data = head.absorb(data);
+                self.wire.write_all(&mut [IoSlice::new(head), IoSlice::new(data)]).await?;
                 self.mode = if left == 0 { Mode::Finished } else { Mode::Length(left) };
                 return Ok(());
             }
