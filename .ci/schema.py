@@ -15,7 +15,8 @@ STRUCTURAL = ["a_list", "a_text", "helper_key", "unknown_fields", "unknown_top",
 try:
     import jsonschema, yaml
 except ImportError:
-    folder = tempfile.mkdtemp(prefix="schema-")
+    place = tempfile.TemporaryDirectory(prefix="schema-")
+    folder = place.name
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", folder, "jsonschema", "pyyaml"]
     subprocess.run(pip, check=True)
     sys.path.insert(0, folder)

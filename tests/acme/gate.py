@@ -1,4 +1,4 @@
-"""What stands between an authority and processes: a way to it that can be blocked for one host, and a balancer of its validations."""
+"""What stands between an authority and processes: a way to it that can be blocked for some hosts, and a balancer of its validations."""
 import base64
 import http.client
 import http.server
@@ -40,7 +40,7 @@ class Balancer:
             daemon_threads = allow_reuse_address = True
 
             def handle_error(self, request, client_address):
-                """Either side may leave, and one may not be there yet."""
+                """Either side may leave."""
 
         self._server = Forwarder(("127.0.0.1", self.port), Handler)
 
@@ -56,8 +56,8 @@ class Balancer:
 class Gate:
     """Stands in front of `authority` as one itself; use it in a `with`."""
 
-    def __init__(self, authority, host):
-        self.folder, self.host = authority.folder, host
+    def __init__(self, authority, *hosts):
+        self.folder, self.hosts = authority.folder, set(hosts)
         self.held, self._open = threading.Event(), threading.Event()
         port = free_port()
         self.url = f"https://localhost:{port}/dir"
@@ -96,7 +96,7 @@ class Gate:
 
     def pass_on(self, request):
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        if self.host in ordered(body) and not self._open.is_set():
+        if self.hosts & set(ordered(body)) and not self._open.is_set():
             self.held.set()
             self._open.wait(120)
         upstream = http.client.HTTPSConnection("localhost", self._upstream, context=self._trust, timeout=60)

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -139,6 +140,7 @@ class Authority:
     def __exit__(self, *error):
         self.server.__exit__(*error)
         self.names.stop()
+        shutil.rmtree(self.folder)
 
     def ask(self, path, body=None):
         """Answer of the management port; None when there is none."""
@@ -174,6 +176,10 @@ class Vmauth(Process):
              f"-tlsAutocertHosts={','.join(hosts)}", "-tlsAutocertEmail=ops@a.example",
              f"-tlsAutocertDirectoryURL={authority.url}", f"-tlsAutocertCAFile={authority.folder / 'ca.pem'}",
              *([f"-tlsAutocertCacheDir={cache}"] if cache else []), *options], folder, "vmauth")
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        shutil.rmtree(self.folder)
 
     def metric(self, name):
         """Sum of the series whose name and labels contain all words of `name`."""

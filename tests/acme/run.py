@@ -10,7 +10,6 @@ programs, ACMEEH is as well. PART is the name of a function. Ends with `N passed
 import argparse
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -28,10 +27,18 @@ from kit import Authority, Vmauth, check, free_port, lines, mode, openssl, summa
 HOSTS = ["a.example", "b.example"]
 
 
+def new_cache():
+    """A folder for certificates; it goes when the script ends."""
+    return Path(tempfile.mkdtemp(prefix="acme-cache-", dir=_caches.name))
+
+
+_caches = tempfile.TemporaryDirectory(prefix="acme-caches-")
+
+
 def renewals(pebble):
     """Certificates of half a minute: first issue, renewals without a gap, a restart, a crash, an authority that is away."""
     tls_port, lifetime = free_port(), 24
-    cache = Path(tempfile.mkdtemp(prefix="acme-cache-")) / "certificates"
+    cache = new_cache() / "certificates"
     with Authority(pebble, lifetime, free_port(), tls_port) as authority:
         # Client certificates are demanded; the authority has none.
         openssl(authority.folder, *"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=client -keyout client.key -out client.crt".split())
@@ -86,7 +93,6 @@ def renewals(pebble):
             # It has forgotten the account, and has another root.
             check("an authority that comes back, without memory, is used again", wait_for("a new certificate", lambda: shown("a.example")))
             check("an unknown account is replaced", len(lines(vmauth.log(), "registered ACME account")) == 2)
-    shutil.rmtree(cache)
 
 
 def is_of_an_order(name):
@@ -137,7 +143,7 @@ def refusals(pebble):
 def beside_one_that_hangs(pebble):
     """The order of the first host hangs, and then it cannot be validated: the other one has its certificate and renewals all the same."""
     tls_port, lifetime = free_port(), 24
-    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    cache = new_cache()
     with Authority(pebble, lifetime, free_port(), tls_port) as authority, Gate(authority, "b.example") as gate:
         authority.point("b.example", "127.0.0.2")
         root = authority.root()
@@ -163,7 +169,6 @@ def beside_one_that_hangs(pebble):
             renewed = lambda host: vmauth.metric(f'vm_acme_certificates_issued_total host="{host}"') >= 2
             wait_for("renewals of both", lambda: renewed("a.example") and renewed("b.example"))
             check("both are renewed later", failures(vmauth) == 0, lines(vmauth.log(), "cannot"))
-    shutil.rmtree(cache)
 
 
 def over_tls_at_two(pebble):
@@ -181,13 +186,17 @@ def over_http_at_two(pebble):
 
 
 def share_a_folder(authority, balancer, ports):
-    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    cache = new_cache()
     root = authority.root()
-    first, second = [Vmauth(authority, HOSTS, tls_port, http_port, cache=cache) for tls_port, http_port in ports]
+    gate = Gate(authority, *HOSTS)
+    first, second = [Vmauth(gate, HOSTS, tls_port, http_port, cache=cache) for tls_port, http_port in ports]
     both = lambda host: (first.shown(host, root), second.shown(host, root))
     same = lambda host: both(host)[0] if None not in both(host) and len(set(both(host))) == 1 else None
     issued = lambda host: sum(vmauth.metric(f'vm_acme_certificates_issued_total host="{host}"') for vmauth in (first, second))
-    with first, second:
+    with gate, first, second:
+        # Whoever orders first would be validated at one that does not listen yet.
+        wait_for("both processes", lambda: all(vmauth.metric("process_start_time_seconds") for vmauth in (first, second)))
+        gate.open()
         certificates = {host: wait_for(f"the same certificate of {host} at both", lambda: same(host)) for host in HOSTS}
         counts = [issued(host) for host in HOSTS]
         check("what one process orders the other takes over, also at the first start", counts == [1, 1], counts)
@@ -200,13 +209,12 @@ def share_a_folder(authority, balancer, ports):
         check("renewals fail at neither", failures(first) + failures(second) == 0, lines(first.log() + second.log(), "cannot"))
     left = [path.name for path in cache.iterdir() if is_of_an_order(path.name) and "lock" not in path.name]
     check("nothing but the files of hosts and account is left", not left, left)
-    shutil.rmtree(cache)
 
 
 def windows_and_profiles(pebble):
     """Renewal at the window that the authority suggests, and a profile of its."""
     tls_port = free_port()
-    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    cache = new_cache()
     with Authority(pebble, 86_400, free_port(), tls_port) as authority:
         root = authority.root()
         options = ["-tlsAutocertProfile=brief"]
@@ -230,13 +238,12 @@ def windows_and_profiles(pebble):
         with Vmauth(authority, HOSTS[:1], free_port(), options=["-tlsAutocertProfile=unknown"]) as vmauth:
             wait_for("the refusal", lambda: vmauth.metric('vm_acme_failures_total cause="refused"') == 1)
             check("an unknown profile is named", lines(vmauth.log(), "cannot obtain a TLS certificate for a.example: .*profile"))
-    shutil.rmtree(cache)
 
 
 def internal(python, programs):
     """An authority with another idea of certificates' identifiers: its window is found, its refusal of `replaces` costs one question."""
     tls_port, http_port = free_port(), free_port()
-    cache = Path(tempfile.mkdtemp(prefix="acme-cache-"))
+    cache = new_cache()
     with InternalAuthority(python, programs, http_port, tls_port) as authority:
         root = authority.root()
         with Vmauth(authority, HOSTS, tls_port, cache=cache) as vmauth:
@@ -268,7 +275,6 @@ def internal(python, programs):
         with Vmauth(authority, HOSTS[:1], free_port(), http_port) as vmauth:
             wait_for("the certificate", lambda: vmauth.shown("a.example", root))
             check("ACMEEH's validation by HTTP-01 is answered", True)
-    shutil.rmtree(cache)
 
 
 def main():

@@ -175,13 +175,14 @@ def knows(host, address="127.0.0.1", delay=0.0):
 
 
 _mounted = {}
+_files = tempfile.TemporaryDirectory(prefix="attacks-etc-")
 
 
 def etc(name, text):
     """Puts a text over a file of /etc, in this mount namespace."""
     if name not in _mounted:
-        with tempfile.NamedTemporaryFile(delete=False) as file:
-            _mounted[name] = file.name
+        _mounted[name] = str(Path(_files.name) / name)
+        Path(_mounted[name]).touch()
         subprocess.run(["mount", "--bind", _mounted[name], f"/etc/{name}"], check=True)
     Path(_mounted[name]).write_text(text)
 

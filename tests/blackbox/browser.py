@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -18,18 +19,21 @@ class Browser:
     """One tab. What goes wrong in pages (errors, refused requests, other origins) is collected in `complaints`."""
 
     def __init__(self, width=1400, height=900):
-        self.profile = tempfile.mkdtemp(prefix="browser-")
-        to_browser, self.write = os.pipe()
-        self.read, from_browser = os.pipe()
         binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if binary is None:
             raise BrowserError("no chromium: install the package chromium")
+        self.profile = tempfile.mkdtemp(prefix="browser-")
+        to_browser, self.write = os.pipe()
+        self.read, from_browser = os.pipe()
         command = [
             binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars", f"--window-size={width},{height}",
             "--remote-debugging-pipe", f"--user-data-dir={self.profile}", "about:blank",
         ]  # fmt: skip
         shell = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command]
-        self.process = subprocess.Popen(shell, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            shell, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": self.profile}, start_new_session=True,
+        )  # fmt: skip
         os.close(to_browser)
         os.close(from_browser)
         os.set_blocking(self.read, False)
@@ -128,6 +132,10 @@ class Browser:
         Path(path).write_bytes(base64.b64decode(shot["data"]))
 
     def close(self):
-        self.process.kill()
+        # Its helpers write into the profile until they have ended, too.
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        shutil.rmtree(self.profile, ignore_errors=True)
+        end = time.monotonic() + 20
+        while os.path.exists(self.profile) and time.monotonic() < end:
+            shutil.rmtree(self.profile, ignore_errors=True)
+            time.sleep(0.02)

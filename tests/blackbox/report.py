@@ -1,8 +1,16 @@
-"""What a script of checks says: a line for each, `ok` or `FAIL` with the reason, and `N passed, N failed` at the end."""
+"""What a script of checks says: a line for each, `ok` or `FAIL` with the reason, and `N passed, N failed` at the end.
 
+A script that is told to end (SIGTERM, as by `timeout`) ends as by an exception, so that it takes its folders and processes with it.
+"""
+
+import signal
+import sys
 import threading
 import time
 import traceback
+
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 _lock = threading.Lock()
 _results = {True: 0, False: 0}
