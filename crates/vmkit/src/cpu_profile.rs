@@ -2,12 +2,23 @@
 //!
 //! Samples all threads 100 times a CPU second by walking frame pointers, and gives the gzipped protobuf that
 //! `go tool pprof` reads. One profile at a time in the whole process. Stacks are complete only in builds with frame
-//! pointers. Called from the control thread; the costly part, looking up symbols, runs on a blocking thread.
+//! pointers. Called from the control thread; what may block (the profiler's file, looking up symbols) runs on blocking
+//! threads.
+//!
+//! The profiler keeps a temporary file for stacks that do not fit into its table, from its first use to the end of the
+//! process, and never removes it. So the file loses its name as soon as a profile is over, and the next profile begins
+//! with a new one. Only a process that is killed in the middle of a profile leaves a file.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use pprof::ProfilerGuard;
 use pprof::protos::Message;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::gzip;
@@ -16,6 +27,8 @@ use crate::gzip;
 const FREQUENCY: i32 = 100;
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
+/// Whether the file of the profiler has no name any more.
+static NAMELESS: AtomicBool = AtomicBool::new(false);
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]
@@ -34,20 +47,88 @@ pub enum CpuProfileError {
 /// Collects a profile for `seconds` (at least 1) and returns it as gzipped pprof protobuf.
 pub async fn collect(seconds: u64, cancel: &CancellationToken) -> Result<Vec<u8>, CpuProfileError> {
     let turn = Turn::take()?;
-    let failed = |err: pprof::Error| CpuProfileError::Profiler(err.to_string());
-    let profiler = pprof::ProfilerGuardBuilder::default().frequency(FREQUENCY).build().map_err(failed)?;
+    let died = |error: tokio::task::JoinError| CpuProfileError::Profiler(error.to_string());
+    let sampler = spawn_blocking(move || Sampler::start(turn)).await.map_err(died)??;
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(seconds.max(1))) => {}
-        () = cancel.cancelled() => return Err(CpuProfileError::Cancelled),
+        () = cancel.cancelled() => {
+            spawn_blocking(move || sampler.end()).await.map_err(died)?;
+            return Err(CpuProfileError::Cancelled);
+        }
     }
     let encode = move || {
-        let profile = profiler.report().build().and_then(|report| report.pprof()).map_err(failed);
-        // Sampling ends here; the turn is given back after the profiler is gone.
-        drop(profiler);
-        drop(turn);
+        let profile = sampler.profile();
+        sampler.end();
         Ok(gzip::compress(&profile?.encode_to_vec()))
     };
-    tokio::task::spawn_blocking(encode).await.map_err(|err| CpuProfileError::Profiler(err.to_string()))?
+    spawn_blocking(encode).await.map_err(died)?
+}
+
+fn failed(error: pprof::Error) -> CpuProfileError {
+    CpuProfileError::Profiler(error.to_string())
+}
+
+/// A profile that is being collected.
+struct Sampler(Option<(ProfilerGuard<'static>, Turn)>);
+
+impl Sampler {
+    fn start(turn: Turn) -> Result<Self, CpuProfileError> {
+        let guard = || pprof::ProfilerGuardBuilder::default().frequency(FREQUENCY).build().map_err(failed);
+        if NAMELESS.load(Ordering::Acquire) {
+            // A profiler that stops opens a new file.
+            drop(guard()?);
+            NAMELESS.store(false, Ordering::Release);
+        }
+        Ok(Self(Some((guard()?, turn))))
+    }
+
+    fn profile(&self) -> Result<pprof::protos::Profile, CpuProfileError> {
+        let (guard, _) = self.0.as_ref().expect("BUG: it has ended already");
+        guard.report().build().and_then(|report| report.pprof()).map_err(failed)
+    }
+
+    /// Sampling ends here; the turn is given back after the profiler is gone.
+    fn end(mut self) {
+        if let Some(running) = self.0.take() {
+            end(running);
+        }
+    }
+}
+
+impl Drop for Sampler {
+    /// Whoever waited for the profile has left.
+    fn drop(&mut self) {
+        let Some(running) = self.0.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || end(running))),
+            Err(_) => end(running),
+        }
+    }
+}
+
+fn end((guard, turn): (ProfilerGuard<'static>, Turn)) {
+    drop(guard);
+    NAMELESS.store(true, Ordering::Release);
+    spill_files().iter().for_each(|path| {
+        let _ = fs::remove_file(path);
+    });
+    drop(turn);
+}
+
+/// Files that this process has open and that are named as the profiler's is: `.tmp` and six letters and digits, among
+/// the temporary files.
+fn spill_files() -> Vec<PathBuf> {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let is_name = |name: &str| {
+        let rest = name.strip_prefix(".tmp");
+        rest.is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    };
+    let is_spill = |path: &Path| {
+        path.parent() == Some(&*std::env::temp_dir())
+            && path.file_name().and_then(OsStr::to_str).is_some_and(is_name)
+            && fs::symlink_metadata(path).is_ok_and(|file| file.is_file())
+    };
+    open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).filter(|path| is_spill(path)).collect()
 }
 
 /// The right to profile; given back when dropped.
@@ -98,6 +179,9 @@ mod tests {
         let cancelled = CancellationToken::new();
         cancelled.cancel();
         assert!(matches!(collect(3600, &cancelled).await, Err(CpuProfileError::Cancelled)));
+        assert!(spill_files().is_empty(), "no temporary file is left");
+        assert!(collect(1, &CancellationToken::new()).await.is_ok(), "the next profile has one of its own");
+        assert!(spill_files().is_empty());
         assert!(Turn::take().is_ok(), "the turn is given back");
     }
 }

@@ -279,8 +279,10 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let path = file.path().join("cache");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let path = file.join("cache");
         let error = Cache::open(path.to_str().unwrap(), URL).err().unwrap();
         assert_eq!(error, format!("cannot use -tlsAutocertCacheDir={}: not a directory", path.display()));
     }
