@@ -33,7 +33,7 @@ class CaseRun:
     """A run of a single case; client is the kit's module which sends requests."""
 
     client = None
-    exit_within = 10  # how long a separate instance may run
+    exit_within = 30  # how long a separate instance may run
     pause = 0.03  # between two looks at what is expected
 
     def __init__(self, case: Case, binary: str, directory: Path, names: Names):
