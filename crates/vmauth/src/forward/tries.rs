@@ -165,12 +165,16 @@ impl Forward<'_, '_> {
         })
     }
 
-    /// What is wrong with a reply that cannot be the client's.
+    /// What is wrong with a reply that is not to be the client's.
     fn unwanted(&self, pooled: &Pooled, sent: &Sent<'_>, asks_upgrade: bool, attempts_left: u32) -> Option<FailedTry> {
         let head = pooled.exchange.reply.head();
-        let (status, harms_twice) = (head.status(), self.harms_twice());
-        let situation = self.situation(attempts_left);
-        if head.upgrade().is_some() && !(asks_upgrade && matches!(sent, Sent::Whole)) {
+        let status = head.status();
+        let is_odd = head.upgrade().is_some() && !(asks_upgrade && matches!(sent, Sent::Whole));
+        if !is_odd && !self.target.retry_status_codes.contains(&status) {
+            return None;
+        }
+        let (situation, harms_twice) = (self.situation(attempts_left), self.harms_twice());
+        if is_odd {
             let cause = "malformed HTTP response: unexpected switch of protocols".to_owned();
             return Some(FailedTry {
                 outcome: Outcome::Failed(Failure::Other),
@@ -180,9 +184,7 @@ impl Forward<'_, '_> {
             });
         }
         // Without a budget for another try, what is there goes to the client.
-        let is_retried = !harms_twice
-            && self.target.retry_status_codes.contains(&status)
-            && (attempts_left == 0 || !situation.body_replayable || self.may_retry());
+        let is_retried = !harms_twice && (attempts_left == 0 || !situation.body_replayable || self.may_retry());
         let (outcome, text) = (Outcome::RetriedStatus, FailureText::Status(status));
         is_retried.then_some(FailedTry { outcome, situation, text, lives: false })
     }
