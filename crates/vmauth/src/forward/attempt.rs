@@ -179,9 +179,10 @@ impl Failure {
             Self::Reply(error) => TryError::Backend(BackendFailure {
                 trivial: is_trivial(&error),
                 fault: match error {
-                    ReplyError::TooManyInterim | ReplyError::Malformed(_) | ReplyError::NotHttp { .. } => {
-                        Fault::Malformed
-                    }
+                    ReplyError::Invalid { .. }
+                    | ReplyError::TooManyInterim
+                    | ReplyError::Malformed(_)
+                    | ReplyError::NotHttp { .. } => Fault::Malformed,
                     ReplyError::Eof { .. }
                     | ReplyError::Io { .. }
                     | ReplyError::Refused { .. }
@@ -191,7 +192,10 @@ impl Failure {
                 reached: true,
                 refused: matches!(error, ReplyError::Refused { .. }),
                 moved: matches!(error, ReplyError::Refused { connection_ends: true, .. }),
-                alive: matches!(error, ReplyError::Refused { .. } | ReplyError::Reset { .. }),
+                alive: matches!(
+                    error,
+                    ReplyError::Refused { .. } | ReplyError::Reset { .. } | ReplyError::Invalid { .. }
+                ),
                 cause: error.to_string(),
             }),
         }
@@ -210,6 +214,7 @@ fn is_trivial(error: &ReplyError) -> bool {
         ReplyError::Eof { .. }
         | ReplyError::Refused { .. }
         | ReplyError::Reset { .. }
+        | ReplyError::Invalid { .. }
         | ReplyError::TooManyInterim
         | ReplyError::Malformed(_)
         | ReplyError::NotHttp { .. } => false,
@@ -314,7 +319,9 @@ async fn after_failed_write<'a>(
     }
     match tokio::time::timeout(Duration::from_secs(1), reply.read_head()).await {
         Ok(Ok(())) => Ok(Sent::Partly),
-        Ok(Err(error @ (ReplyError::Refused { .. } | ReplyError::Reset { .. }))) => Err(Failure::Reply(error)),
+        Ok(Err(error @ (ReplyError::Refused { .. } | ReplyError::Reset { .. } | ReplyError::Invalid { .. }))) => {
+            Err(Failure::Reply(error))
+        }
         Ok(Err(_)) | Err(_) => Err(Failure::Reply(ReplyError::Io { begun: reply.has_begun(), source })),
     }
 }

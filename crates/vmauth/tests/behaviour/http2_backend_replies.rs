@@ -1,13 +1,15 @@
 //! Replies of HTTP/2 backends at the edges of the protocol: bodies that must not be, lengths that are wrong, resets behind or
 //! before the end, settings that change under way.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use testkit::client::End;
 use testkit::{Client, Gate};
 
 use crate::frames::{
-    ACK, DATA, END_HEADERS, END_STREAM, FrameServer, HEADERS, PING, Peer, SETTINGS, STATUS_200, WINDOW_UPDATE,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FrameServer, HEADERS, PING, Peer, SETTINGS, STATUS_200,
+    WINDOW_UPDATE,
 };
 use crate::http2_client::{Http2, request};
 use crate::vmauth::{AUTH, Vmauth, user_of_urls};
@@ -228,11 +230,13 @@ fn a_window_may_shrink_below_what_was_sent() {
 fn the_limit_of_streams_may_fall_below_what_is_open() {
     let gate = Gate::new();
     let until = gate.clone();
+    let (told, seen) = mpsc::channel();
     let server = FrameServer::start(&[], move |number, peer| {
         if number > 0 {
             return peer.answer_all("second");
         }
         let streams: Vec<_> = (0..4).map_while(|_| peer.request()).collect();
+        let _ = told.send(());
         set(peer, MAX_STREAMS, 2);
         until.wait(LIMIT);
         streams.into_iter().for_each(|stream| peer.reply(stream, "first"));
@@ -240,7 +244,7 @@ fn the_limit_of_streams_may_fall_below_what_is_open() {
     });
     let proxy = start(&server);
     let clients: Vec<_> = (0..4).map(|_| asking(&proxy, "GET", "/")).collect();
-    proxy.wait_user_requests(4.0);
+    seen.recv_timeout(LIMIT).expect("four requests");
     // Only once the new limit was seen is it clear where the next request goes; either way it is answered.
     let mut next = asking(&proxy, "GET", "/next");
     proxy.wait_user_requests(5.0);
@@ -268,5 +272,52 @@ fn fields_of_one_connection_make_a_reply_malformed() {
             asking(&proxy, "GET", "/").reply().expect(502);
         }
         assert_eq!(server.connections(), 1, "{name}");
+    }
+}
+
+/// The codec ends a connection after a hundred of them; before that it takes no new requests.
+#[test]
+fn empty_frames_wear_a_connection_out_and_fail_nobody() {
+    let (server, proxy) = replies(|peer, stream| {
+        peer.head(stream);
+        peer.send(DATA, 0, stream, b"");
+        peer.send(DATA, 0, stream, b"fine");
+        peer.send(DATA, 0, stream, b"");
+        peer.send(DATA, END_STREAM, stream, b"");
+    });
+    let mut client = proxy.client();
+    for _ in 0..150 {
+        assert_eq!(client.get("/", &[AUTH]).expect(200).text(), "fine");
+    }
+    assert!((2..=8).contains(&server.connections()), "{}", server.connections());
+    proxy.expect_metrics(&[("user.request_backend_requests_total", 150.0), ("user.request_backend_errors_total", 0.0)]);
+}
+
+/// The backend has done what was asked, so it is not asked again at once, and it lives.
+#[test]
+fn a_malformed_reply_is_named_and_its_request_not_repeated() {
+    let large = field("x-large", &"x".repeat(120)).repeat(2500);
+    for (what, field) in [("a field of HTTP/1", field("connection", "close")), ("a large head", large)] {
+        let (server, proxy) = replies(move |peer, stream| {
+            let head = [STATUS_200, &field].concat();
+            let (first, rest) = head.split_at(head.len().min(16_000));
+            peer.send(HEADERS, if rest.is_empty() { END_HEADERS | END_STREAM } else { END_STREAM }, stream, first);
+            let mut pieces = rest.chunks(16_000).peekable();
+            while let Some(piece) = pieces.next() {
+                peer.send(CONTINUATION, if pieces.peek().is_none() { END_HEADERS } else { 0 }, stream, piece);
+            }
+        });
+        for n in 1..=3 {
+            let mut client = proxy.client();
+            client.request("POST", "/", &[AUTH], Some(b"once"));
+            client.reply().expect(502);
+            proxy.expect_metrics(&[("user.request_backend_requests_total", f64::from(n))]);
+        }
+        proxy
+            .program
+            .wait_log(0, "http2: the reply is malformed, or its head is too large: stream error: PROTOCOL_ERROR");
+        let malformed = format!("vmauth_backend_failures_total{{backend=\"{}\", cause=\"malformed\"}}", server.address);
+        proxy.expect_metrics(&[(&malformed, 3.0)]);
+        assert_eq!(server.connections(), 1, "{what}");
     }
 }

@@ -36,6 +36,12 @@ pub enum ReplyError {
         /// What has happened.
         text: String,
     },
+    /// The reply breaks the rules of its protocol; its connection goes on.
+    #[error("{text}")]
+    Invalid {
+        /// What is wrong.
+        text: String,
+    },
     /// Interim replies came without end.
     #[error("net/http: too many 1xx informational responses")]
     TooManyInterim,
@@ -76,6 +82,7 @@ impl ReplyError {
             Self::Eof { begun } | Self::Io { begun, .. } => !begun,
             Self::Refused { .. }
             | Self::Reset { .. }
+            | Self::Invalid { .. }
             | Self::TooManyInterim
             | Self::Malformed(_)
             | Self::NotHttp { .. } => false,

@@ -86,9 +86,15 @@ async fn exchange(
     let cut = |text: String| Some(ProbeFailure { fault: Fault::Cut, text });
     match (exchange.reply.read_head().await, sent) {
         (Ok(()), _) => Ok(exchange.reply.head().status()),
-        (Err(error @ (ReplyError::TooManyInterim | ReplyError::Malformed(_) | ReplyError::NotHttp { .. })), _) => {
-            Err(Some(ProbeFailure { fault: Fault::Malformed, text: error.to_string() }))
-        }
+        (
+            Err(
+                error @ (ReplyError::Invalid { .. }
+                | ReplyError::TooManyInterim
+                | ReplyError::Malformed(_)
+                | ReplyError::NotHttp { .. }),
+            ),
+            _,
+        ) => Err(Some(ProbeFailure { fault: Fault::Malformed, text: error.to_string() })),
         (Err(_), Err(error)) => Err(cut(error.to_string())),
         (Err(error), Ok(())) => Err(cut(error.to_string())),
     }

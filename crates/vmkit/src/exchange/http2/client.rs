@@ -154,14 +154,14 @@ impl SharedConnection for Connection {
         let mut sender = self.sender.borrow_mut();
         let sender = sender.as_mut()?;
         let has_room = self.life.streams() < sender.current_max_send_streams().min(MAX_STREAMS);
-        if !has_room || !takes_streams(sender) || self.life.rests() {
+        if !has_room || !takes_streams(sender) || self.life.rests() || self.life.frames.is_worn_out() {
             return None;
         }
         Some(client_stream::new(sender.clone(), self.is_tls, StreamClaim::new(&self.life)))
     }
 
     fn is_open(&self) -> bool {
-        if self.life.has_ended() {
+        if self.life.has_ended() || self.life.frames.is_worn_out() {
             return false;
         }
         self.sender.borrow_mut().as_mut().is_none_or(takes_streams)

@@ -170,6 +170,11 @@ impl Life {
             }
             return ReplyError::Reset { text: self.text(error) };
         }
+        if error.is_reset() {
+            // The codec does not tell them apart.
+            let text = format!("http2: the reply is malformed, or its head is too large: {}", self.text(error));
+            return ReplyError::Invalid { text };
+        }
         if error.get_io().is_some_and(|source| source.kind() == io::ErrorKind::BrokenPipe) && !self.has_ended() {
             return ReplyError::Eof { begun: false };
         }

@@ -18,6 +18,9 @@ use super::super::reply_error::MAX_INTERIM;
 use super::frame_heads::{FrameHeads, Part};
 use super::unread_frames::{UnreadFrames, cost};
 
+/// Empty frames that end nothing; the codec ends a connection with all its streams after a hundred of them in its life.
+const MANY_EMPTY: usize = 50;
+
 /// One reply, as it waits to be taken.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -49,6 +52,8 @@ pub(super) struct ReplyFrames {
     streams: RefCell<HashMap<u32, Rc<Inbox>, RandomState>>,
     unread: UnreadFrames,
     is_over: Cell<bool>,
+    /// Frames without a byte.
+    empty: Cell<usize>,
     /// The largest reply, and how large it was, when it was last looked for.
     seen: Cell<(u32, usize)>,
 }
@@ -61,6 +66,7 @@ impl ReplyFrames {
             streams: RefCell::default(),
             unread: UnreadFrames::new(budget),
             is_over: Cell::new(false),
+            empty: Cell::new(0),
             seen: Cell::default(),
         }
     }
@@ -92,6 +98,9 @@ impl ReplyFrames {
     pub(super) fn read(&self, bytes: &[u8]) {
         self.heads.borrow_mut().read(bytes, |stream, part| {
             let cost = if let Part::Body(length) = part { cost(length) } else { 0 };
+            if part == Part::Body(0) {
+                self.empty.set(self.empty.get() + 1);
+            }
             if cost == 0 && part != Part::Head {
                 return;
             }
@@ -107,6 +116,11 @@ impl ReplyFrames {
                 self.is_over.set(true);
             }
         });
+    }
+
+    /// Whether another connection should take what comes next: this one has come near to a limit of the codec.
+    pub(super) fn is_worn_out(&self) -> bool {
+        self.empty.get() >= MANY_EMPTY
     }
 
     /// Whether nothing more may be read now; [`relieve`](Self::relieve) ends that.
