@@ -47,6 +47,7 @@ def steps(browser):
     yield "a sum draws one line", query.format("sum(up)"), "document.querySelectorAll('#graph path').length === 1 && !document.getElementById('error').textContent"
     yield "a store that is down shows", click("store-down"), f"{card('store')} === 'down' && document.getElementById('store').classList.contains('bad')"
     yield "its button is on", None, "document.querySelector('[data-fault=store-down]').classList.contains('on')"
+    yield "what waits shows", None, f"{row('agent', 'waiting')} !== '0 B'"
     yield "the agent tries again", None, f"+{row('agent', 'retries')} > 0"
     yield "the proxy counts failures of the backend", None, f"{row('proxy', 'refused')}.includes('backend')"
     yield "the store comes back", click("store-down"), f"{card('store')} === 'up' && !document.getElementById('store').classList.contains('bad')"

@@ -60,6 +60,7 @@ pub struct ProviderState {
 #[allow(missing_docs, reason = "the fields are the words of the page")]
 pub struct AgentState {
     pub running: bool,
+    /// Not confirmed by the store yet, also what senders have in hands: an outage shows at once.
     pub pending_bytes: f64,
     pub retries: f64,
     pub dropped: f64,
@@ -203,7 +204,8 @@ fn agent_state(page: &str) -> AgentState {
     pushes.retain(|_, count| *count > 0.0);
     AgentState {
         running: true,
-        pending_bytes: sum(page, "vmagent_remotewrite_pending_data_bytes"),
+        pending_bytes: sum(page, "vmagent_remotewrite_pending_data_bytes")
+            + sum(page, "vmagent_remotewrite_sending_data_bytes"),
         retries: sum(page, "vmagent_remotewrite_retries_count_total"),
         dropped: sum(page, "vmagent_remotewrite_packets_dropped_total"),
         pushes,
@@ -253,7 +255,8 @@ mod tests {
                     vmagent_remotewrite_requests_total{url=\"1\", status_code=\"502\"} 2\n\
                     vmagent_remotewrite_requests_total_else 9\nvmagent_remotewrite_errors_total{url=\"1\"} 0\n\
                     vmagent_remotewrite_pending_data_bytes{path=\"a\"} 1e3\n\
-                    vmagent_remotewrite_pending_data_bytes{path=\"b\"} 24\n";
+                    vmagent_remotewrite_pending_data_bytes{path=\"b\"} 20\n\
+                    vmagent_remotewrite_sending_data_bytes{path=\"b\"} 4\n";
         let agent = agent_state(page);
         assert_eq!(agent.pending_bytes, 1024.0);
         assert_eq!(agent.pushes, [("204".to_owned(), 7.0), ("502".to_owned(), 2.0)].into());

@@ -171,6 +171,7 @@ impl UrlMetrics {
         };
         let both = |name: &str| format!("vmagent_remotewrite_{name}{{{}}}", labels.path_and_url);
         gauge(both("pending_data_bytes"), |queue| queue.pending_bytes() as f64);
+        gauge(both("sending_data_bytes"), |queue| queue.bytes_in_hands() as f64);
         gauge(both("pending_inmemory_blocks"), |queue| queue.memory_blocks() as f64);
         gauge(both("queue_blocked"), |queue| f64::from(queue.is_blocked()));
         let files = |name: &str| format!("vm_persistentqueue_{name}{{{}}}", labels.path_and_name);

@@ -252,6 +252,11 @@ impl Queue {
         self.shared.lock().memory_bytes() as u64 + self.file_bytes()
     }
 
+    /// Bytes that senders have in hands, most of them while the remote does not take them.
+    pub(crate) fn bytes_in_hands(&self) -> u64 {
+        self.shared.lock().bytes_in_hands() as u64
+    }
+
     /// Bytes in files that nobody has in hands.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.shared.levels.waiting_bytes.load(Ordering::Relaxed)

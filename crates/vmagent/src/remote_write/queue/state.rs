@@ -268,6 +268,11 @@ impl State {
         self.memory.len()
     }
 
+    /// What senders work on.
+    pub(crate) fn bytes_in_hands(&self) -> usize {
+        self.hands.values().map(|hand| hand.fresh.data.len()).sum()
+    }
+
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
@@ -371,7 +376,9 @@ mod tests {
         let mut state = state();
         state.push(data(1), now);
         state.push(data(2), now);
+        assert_eq!(state.bytes_in_hands(), 0);
         let (_, number) = take(&mut state).unwrap();
+        assert_eq!(state.bytes_in_hands(), data(1).len());
         assert_eq!(state.oldest_in_memory(), Some(now));
         assert_eq!(state.hands_to_write().iter().map(|fresh| fresh.data[0]).collect::<Vec<_>>(), [1]);
         assert!(state.set_place(number, 0));
