@@ -7,7 +7,8 @@
 //!
 //! The profiler keeps a temporary file for stacks that do not fit into its table, from its first use to the end of the
 //! process, and never removes it. So the file loses its name as soon as a profile is over, and the next profile begins
-//! with a new one. Only a process that is killed in the middle of a profile leaves a file.
+//! with a new one. Only a process that is killed in the middle of a profile leaves a file. It lies where temporary files
+//! do, and where there is no such folder, as in an image that is read-only, in shared memory.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,10 +22,13 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::go_text::os_error;
 use crate::gzip;
 
 /// Samples a second of CPU time.
 const FREQUENCY: i32 = 100;
+/// Can be written to in containers whose file system cannot.
+const SHARED_MEMORY: &str = "/dev/shm";
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
 /// Whether the file of the profiler has no name any more.
@@ -73,6 +77,7 @@ struct Sampler(Option<(ProfilerGuard<'static>, Turn)>);
 
 impl Sampler {
     fn start(turn: Turn) -> Result<Self, CpuProfileError> {
+        have_a_folder()?;
         let guard = || pprof::ProfilerGuardBuilder::default().frequency(FREQUENCY).build().map_err(failed);
         if NAMELESS.load(Ordering::Acquire) {
             // A profiler that stops opens a new file.
@@ -115,6 +120,19 @@ fn end((guard, turn): (ProfilerGuard<'static>, Turn)) {
     drop(turn);
 }
 
+/// Sees to it that the profiler's file has a place: the profiler tries once in the life of a process and fails for ever.
+fn have_a_folder() -> Result<(), CpuProfileError> {
+    let folder = tempfile::env::temp_dir();
+    let Err(error) = tempfile::tempfile_in(&folder) else { return Ok(()) };
+    if tempfile::tempfile_in(SHARED_MEMORY).is_ok()
+        && tempfile::env::override_temp_dir(Path::new(SHARED_MEMORY)).is_ok()
+    {
+        return Ok(());
+    }
+    let (folder, why) = (folder.display(), os_error(&error));
+    Err(CpuProfileError::Profiler(format!("no temporary file can be made in {folder}: {why}; set TMPDIR to a folder")))
+}
+
 /// Files that this process has open and that are named as the profiler's is: `.tmp` and six letters and digits, among
 /// the temporary files.
 fn spill_files() -> Vec<PathBuf> {
@@ -124,7 +142,7 @@ fn spill_files() -> Vec<PathBuf> {
         rest.is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
     };
     let is_spill = |path: &Path| {
-        path.parent() == Some(&*std::env::temp_dir())
+        path.parent() == Some(&*tempfile::env::temp_dir())
             && path.file_name().and_then(OsStr::to_str).is_some_and(is_name)
             && fs::symlink_metadata(path).is_ok_and(|file| file.is_file())
     };
