@@ -86,7 +86,10 @@ impl Forward<'_, '_> {
         deadline: &mut Deadline,
     ) -> Result<Attempted<'s>, RequestError> {
         let upstream = lease.target();
-        let outgoing = self.outgoing(upstream, framing, scratch)?;
+        let Scratch { target, authority: room } = scratch;
+        let authority = authority(self.head, &self.target.request_rules, upstream.url.host(), self.placeholders, room)
+            .map_err(RequestError::BadHeaderValue)?;
+        let outgoing = self.outgoing(upstream, framing, target, authority);
         let attempts_left = u32::try_from(attempts_left).unwrap_or(u32::MAX);
         let mut repeats = 0;
         loop {
@@ -130,16 +133,15 @@ impl Forward<'_, '_> {
         &'s self,
         upstream: &'l Upstream,
         framing: &Framing,
-        scratch: &'l mut Scratch,
-    ) -> Result<Outgoing<'l, 's>, RequestError> {
+        target: &'l [u8],
+        authority: &'l [u8],
+    ) -> Outgoing<'l, 's> {
         let rules = &self.target.request_rules;
-        let Scratch { target, authority: room } = scratch;
-        Ok(Outgoing {
+        Outgoing {
             line: RequestLine {
                 method: self.head.method(),
                 target,
-                authority: authority(self.head, rules, upstream.url.host(), self.placeholders, room)
-                    .map_err(RequestError::BadHeaderValue)?,
+                authority,
                 upgrade: tunnel::wanted(self.head).filter(|protocol| upstream.peer.takes_upgrade(protocol)),
                 wants_trailers: self.head.takes_trailers(),
             },
@@ -162,7 +164,7 @@ impl Forward<'_, '_> {
             response_timeout: self.target.timeouts.response.unwrap_or(self.settings.response_timeout),
             is_timed: upstream.peer.replies.is_some() || self.limited.is_some(),
             timeouts: self.target.timeouts,
-        })
+        }
     }
 
     /// What is wrong with a reply that is not to be the client's.
