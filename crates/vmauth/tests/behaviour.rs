@@ -56,6 +56,8 @@ mod framing;
 mod hashed_passwords;
 #[path = "behaviour/health_checks.rs"]
 mod health_checks;
+#[path = "behaviour/http1_required.rs"]
+mod http1_required;
 #[path = "behaviour/http2.rs"]
 mod http2;
 #[path = "behaviour/http2_backend_abuse.rs"]

@@ -63,7 +63,7 @@ pub use header_writer::HeaderWriter;
 pub use http1_server::{Exchange, Http1Server, NoRequest};
 pub use http2::{Http2Client, Http2Server, Http2Settings, Http2Stats};
 pub use message::{Chunk, HeadOut, ReplyBody, RequestLine};
-pub use reply_error::ReplyError;
+pub use reply_error::{Refusal, ReplyError};
 pub use reply_writer::ReplyWriter;
 pub use request_body::RequestBody;
 pub use request_head::{MAX_HEADERS, RequestHead, RequestParts};

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use vmkit::exchange::{
-    BodyError, BodyKind, ClientExchange, Deadline, HeaderList, PeerWatch, ReplyError, ReplyReader, RequestBody,
-    RequestLine, RequestWriter,
+    BodyError, BodyKind, ClientExchange, Deadline, HeaderList, PeerWatch, Refusal, ReplyError, ReplyReader,
+    RequestBody, RequestLine, RequestWriter,
 };
 use vmkit::units::GoDuration;
 
@@ -87,6 +87,8 @@ pub struct BackendFailure {
     pub refused: bool,
     /// The same, because it ends the connection: another one may well take it.
     pub moved: bool,
+    /// The same, because it wants HTTP/1.1 for it.
+    pub wants_http1: bool,
     /// The connection goes on: the backend lives, whatever became of this request.
     pub alive: bool,
 }
@@ -94,7 +96,17 @@ pub struct BackendFailure {
 impl BackendFailure {
     /// A failure of which nothing else is known.
     fn new(cause: String, fault: Fault) -> Self {
-        Self { cause, fault, trivial: false, stale: false, reached: false, refused: false, moved: false, alive: false }
+        Self {
+            cause,
+            fault,
+            trivial: false,
+            stale: false,
+            reached: false,
+            refused: false,
+            moved: false,
+            wants_http1: false,
+            alive: false,
+        }
     }
 
     /// The backend took too long.
@@ -123,7 +135,7 @@ pub async fn attempt<'a>(
     body: &mut RequestBody<'_>,
     deadline: &mut Deadline,
 ) -> Result<(Pooled, Sent<'a>), TryError> {
-    let only_http1 = outgoing.line.upgrade.is_some() && peer.upgrades_over_http1();
+    let only_http1 = wanted == Wanted::Http1 || outgoing.line.upgrade.is_some() && peer.upgrades_over_http1();
     let mut pooled = match pool.take(peer, wanted, only_http1) {
         Some(pooled) => pooled,
         None => {
@@ -191,7 +203,8 @@ impl Failure {
                 stale: reused && error.is_before_reply(),
                 reached: true,
                 refused: matches!(error, ReplyError::Refused { .. }),
-                moved: matches!(error, ReplyError::Refused { connection_ends: true, .. }),
+                moved: matches!(error, ReplyError::Refused { why: Refusal::ConnectionEnds, .. }),
+                wants_http1: matches!(error, ReplyError::Refused { why: Refusal::WantsHttp1, .. }),
                 alive: matches!(
                     error,
                     ReplyError::Refused { .. } | ReplyError::Reset { .. } | ReplyError::Invalid { .. }

@@ -20,7 +20,7 @@ use crate::ending::RequestError;
 use crate::rewrite::client_headers::{ForwardContext, authority};
 use crate::upstream::backend::{Backend, Lease};
 use crate::upstream::fault::Fault;
-use crate::upstream::pool::Pooled;
+use crate::upstream::pool::{Pooled, Wanted};
 use crate::upstream::retry_budget::RetryBudget;
 use crate::user::Upstream;
 
@@ -91,14 +91,13 @@ impl Forward<'_, '_> {
             .map_err(RequestError::BadHeaderValue)?;
         let outgoing = self.outgoing(upstream, framing, target, authority);
         let attempts_left = u32::try_from(attempts_left).unwrap_or(u32::MAX);
-        let mut repeats = 0;
+        let (mut repeats, mut wanted) = (0, Wanted::Any);
         loop {
             self.user.metrics.backend_requests.inc();
             if let Some(limited) = &self.limited {
                 limited.asks(lease, self.buffered.complete);
             }
             self.record.attempt(upstream.url.shown_host());
-            let wanted = connection_for(repeats);
             let failed = match attempt(self.pool, &upstream.peer, wanted, &outgoing, body, deadline).await {
                 Ok((pooled, sent)) => {
                     if let Some(replies) = &upstream.peer.replies {
@@ -110,7 +109,11 @@ impl Forward<'_, '_> {
                     }
                 }
                 Err(TryError::Request(error)) => return Err(error),
-                Err(TryError::Backend(failure)) => self.failed(failure, repeats, attempts_left),
+                Err(TryError::Backend(failure)) => {
+                    let over_http1 = failure.wants_http1 && upstream.peer.upgrades_over_http1();
+                    wanted = if over_http1 { Wanted::Http1 } else { connection_for(repeats + 1) };
+                    self.failed(failure, repeats, attempts_left)
+                }
             };
             self.no_longer_waits();
             self.record.failed(&failed.text.shown());

@@ -33,6 +33,8 @@ pub enum Wanted {
     Fresh,
     /// A new one whose first request it is.
     Own,
+    /// A new one that speaks HTTP/1.
+    Http1,
 }
 
 /// What all pools share.

@@ -5,6 +5,17 @@ use std::io;
 use super::head_error::HeadError;
 use crate::go_text::quote;
 
+/// Why a peer has not taken a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It has enough to do.
+    Busy,
+    /// Its connection ends; another one may well take it.
+    ConnectionEnds,
+    /// It wants HTTP/1.1 for this request (RFC 9113 §7), as servers do that know clients by their connection.
+    WantsHttp1,
+}
+
 /// Why no reply came. The texts are those users know from logs.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplyError {
@@ -27,8 +38,8 @@ pub enum ReplyError {
     Refused {
         /// What has happened.
         text: String,
-        /// Whether that is because its connection ends; another one may well take it.
-        connection_ends: bool,
+        /// Why.
+        why: Refusal,
     },
     /// The peer has given up this stream; its connection goes on.
     #[error("{text}")]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::head_budget::HeadBudget;
-use super::super::reply_error::ReplyError;
+use super::super::reply_error::{Refusal, ReplyError};
 use super::reply_frames::ReplyFrames;
 use crate::metrics::{Counter, Gauge};
 
@@ -153,12 +153,16 @@ impl Life {
 
     /// Why no reply came on a stream.
     pub(super) fn reply_error(&self, error: &h2::Error) -> ReplyError {
+        if error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED) {
+            let text = "http2: the backend wants HTTP/1.1 for this request".to_owned();
+            return ReplyError::Refused { text, why: Refusal::WantsHttp1 };
+        }
         if error.is_go_away() && error.is_remote() {
             self.stats.refused.inc();
             // Streams that the peer has taken before are not failed by its GOAWAY (RFC 9113 §6.8).
             return ReplyError::Refused {
                 text: "http2: the backend ends the connection and has not taken the request".to_owned(),
-                connection_ends: true,
+                why: Refusal::ConnectionEnds,
             };
         }
         if error.is_reset() && error.is_remote() {
@@ -166,7 +170,7 @@ impl Life {
                 self.rest();
                 self.stats.refused.inc();
                 let text = "http2: the backend has refused the stream".to_owned();
-                return ReplyError::Refused { text, connection_ends: false };
+                return ReplyError::Refused { text, why: Refusal::Busy };
             }
             return ReplyError::Reset { text: self.text(error) };
         }
