@@ -18,6 +18,9 @@ use super::super::reply_error::MAX_INTERIM;
 use super::frame_heads::{FrameHeads, Part};
 use super::unread_frames::{UnreadFrames, cost};
 
+/// What a connection may hold whatever others do: those who read on, if not at once, are not given up because of those who
+/// do not.
+const FREE: usize = 1024 * 1024;
 /// Empty frames that end nothing; the codec ends a connection with all its streams after a hundred of them in its life.
 const MANY_EMPTY: usize = 50;
 
@@ -64,7 +67,7 @@ impl ReplyFrames {
         Self {
             heads: RefCell::default(),
             streams: RefCell::default(),
-            unread: UnreadFrames::new(budget),
+            unread: UnreadFrames::new(budget, FREE),
             is_over: Cell::new(false),
             empty: Cell::new(0),
             seen: Cell::default(),

@@ -14,6 +14,8 @@ use foldhash::fast::RandomState;
 use super::super::head_budget::HeadBudget;
 use super::unread_frames::{UnreadFrames, cost};
 
+/// As good as free.
+const FREE: usize = 25_600;
 /// The most that one connection may have unread: the window of a stream in messages of 8 bytes.
 pub(super) const MOST_UNREAD: usize = 8 * 1024 * 1024;
 /// With more than this the exchanges shall run before more is read.
@@ -32,7 +34,7 @@ pub(super) struct SmallFrames {
 impl SmallFrames {
     /// None yet; `budget` is the memory for windows.
     pub(super) fn new(budget: HeadBudget) -> Self {
-        Self { streams: RefCell::default(), accepted: Cell::new(0), unread: UnreadFrames::new(budget) }
+        Self { streams: RefCell::default(), accepted: Cell::new(0), unread: UnreadFrames::new(budget, FREE) }
     }
 
     /// Whether reading on would pile up more than there is already.
@@ -95,7 +97,7 @@ impl SmallFrames {
 
 #[cfg(test)]
 mod tests {
-    use super::super::unread_frames::{FRAME_COST, FREE, STEP};
+    use super::super::unread_frames::{FRAME_COST, STEP};
     use super::*;
 
     #[test]

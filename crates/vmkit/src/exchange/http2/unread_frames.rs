@@ -9,8 +9,6 @@ use super::super::head_budget::{HeadBudget, HeadClaim};
 
 /// What the codec takes for one frame; larger ones are paid for by their window.
 pub(super) const FRAME_COST: usize = 256;
-/// As good as free.
-pub(super) const FREE: usize = 25_600;
 /// How much is claimed at once.
 pub(super) const STEP: usize = 128 * 1024;
 
@@ -23,14 +21,17 @@ pub(super) fn cost(length: usize) -> usize {
 #[derive(Debug)]
 pub(super) struct UnreadFrames {
     budget: HeadBudget,
+    /// Need not be claimed.
+    free: usize,
     unread: Cell<usize>,
     /// Of `STEP` bytes each.
     claims: RefCell<Vec<HeadClaim>>,
 }
 
 impl UnreadFrames {
-    pub(super) fn new(budget: HeadBudget) -> Self {
-        Self { budget, unread: Cell::new(0), claims: RefCell::default() }
+    /// What goes beyond `free` is claimed from `budget`.
+    pub(super) fn new(budget: HeadBudget, free: usize) -> Self {
+        Self { budget, free, unread: Cell::new(0), claims: RefCell::default() }
     }
 
     /// What all of them cost.
@@ -41,13 +42,13 @@ impl UnreadFrames {
     /// Counts so much more. False when there is no memory for it.
     pub(super) fn add(&self, cost: usize) -> bool {
         self.unread.set(self.unread.get() + cost);
-        self.unread.get() <= FREE || self.is_covered()
+        self.unread.get() <= self.free || self.is_covered()
     }
 
     /// Whether there is memory for all of them; claims what is missing.
     pub(super) fn is_covered(&self) -> bool {
         let mut claims = self.claims.borrow_mut();
-        while self.unread.get() > FREE + claims.len() * STEP {
+        while self.unread.get() > self.free + claims.len() * STEP {
             let Some(claim) = self.budget.claim(STEP) else { return false };
             claims.push(claim);
         }
@@ -59,7 +60,7 @@ impl UnreadFrames {
         let unread = self.unread.get().saturating_sub(cost);
         self.unread.set(unread);
         let mut claims = self.claims.borrow_mut();
-        let needed = unread.saturating_sub(FREE).div_ceil(STEP);
+        let needed = unread.saturating_sub(self.free).div_ceil(STEP);
         if claims.len() > needed {
             claims.truncate(needed);
         }
@@ -70,10 +71,12 @@ impl UnreadFrames {
 mod tests {
     use super::*;
 
+    const FREE: usize = 1000;
+
     #[test]
     fn what_is_no_longer_needed_is_given_back_step_by_step() {
         let budget = HeadBudget::new(1, 2 * STEP);
-        let (one, other) = (UnreadFrames::new(budget.clone()), UnreadFrames::new(budget));
+        let (one, other) = (UnreadFrames::new(budget.clone(), FREE), UnreadFrames::new(budget, FREE));
         assert!(one.add(FREE + STEP + 1) && other.add(FREE) && !other.add(1));
         one.reduce(1);
         assert!(other.is_covered() && other.add(STEP - 1) && !other.add(1));
