@@ -8,6 +8,7 @@ PEBBLE, the path of a newer one, these are tested too; with PYTHON, that of an e
 programs, ACMEEH is as well. PART is the name of a function. Ends with `N passed, N failed`.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import signal
@@ -277,6 +278,14 @@ def internal(python, programs):
             check("ACMEEH's validation by HTTP-01 is answered", True)
 
 
+def run_part(part):
+    function, *authority = part
+    try:
+        function(*authority)
+    except Exception as error:
+        check(f"{function.__name__} with {authority[0]}", False, repr(error))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("vmauth")
@@ -292,13 +301,10 @@ def main():
              (over_tls_at_two, "pebble"), (over_http_at_two, "pebble")]
     parts += [(windows_and_profiles, newer), (over_http, newer)] if newer else []
     parts += [(internal, os.path.abspath(options.acmeeh), options.postgresql)] if options.acmeeh else []
-    for part, *authority in parts:
-        if options.only not in (None, part.__name__):
-            continue
-        try:
-            part(*authority)
-        except Exception as error:
-            check(f"{part.__name__} with {authority[0]}", False, repr(error))
+    parts = [part for part in parts if options.only in (None, part[0].__name__)]
+    # They mostly wait.
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(run_part, parts))
     return summary()
 
 
