@@ -12,6 +12,9 @@ import threading
 from kit import free_port
 
 
+PROBLEM = b'{"type": "urn:ietf:params:acme:error:serverInternal", "detail": "out of order", "status": 500}'
+
+
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
@@ -59,6 +62,7 @@ class Gate:
     def __init__(self, authority, *hosts):
         self.folder, self.hosts = authority.folder, set(hosts)
         self.held, self._open = threading.Event(), threading.Event()
+        self.failing = None   # begin of a path, whose next request is answered by a fault of the authority
         port = free_port()
         self.url = f"https://localhost:{port}/dir"
         self._upstream, self._trust = authority.port, ssl.create_default_context(cafile=self.folder / "ca.pem")
@@ -99,19 +103,26 @@ class Gate:
         if self.hosts & set(ordered(body)) and not self._open.is_set():
             self.held.set()
             self._open.wait(120)
+        if self.failing and request.path.startswith(self.failing):
+            self.failing = None
+            return answer(request, 500, [("Content-Type", "application/problem+json")], PROBLEM, len(PROBLEM))
         upstream = http.client.HTTPSConnection("localhost", self._upstream, context=self._trust, timeout=60)
         # The authority makes its URLs out of the header Host, so they lead here.
         upstream.request(request.command, request.path, body or None, dict(request.headers))
         reply = upstream.getresponse()
         content = reply.read()
-        request.send_response_only(reply.status)
-        for name, value in reply.getheaders():
-            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
-                request.send_header(name, value)
-        request.send_header("Content-Length", reply.headers["Content-Length"] if request.command == "HEAD" else str(len(content)))
-        request.end_headers()
-        request.wfile.write(content)
+        answer(request, reply.status, reply.getheaders(), content, reply.headers["Content-Length"] if request.command == "HEAD" else len(content))
         upstream.close()
+
+
+def answer(request, status, headers, content, length):
+    request.send_response_only(status)
+    for name, value in headers:
+        if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+            request.send_header(name, value)
+    request.send_header("Content-Length", str(length))
+    request.end_headers()
+    request.wfile.write(content)
 
 
 def copy(source, target):

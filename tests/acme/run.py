@@ -212,6 +212,19 @@ def share_a_folder(authority, balancer, ports):
     check("nothing but the files of hosts and account is left", not left, left)
 
 
+def fault_of_the_authority(pebble):
+    """It cannot tell the state of an order, once: nothing has failed that would be worth a long pause."""
+    port = free_port()
+    with Authority(pebble, 3600, free_port(), port) as authority, Gate(authority) as gate:
+        gate.failing = "/my-order/"
+        root = authority.root()
+        with Vmauth(gate, HOSTS[:1], port) as vmauth:
+            wait_for("the certificate", lambda: vmauth.shown("a.example", root))
+            server, all_of_them = (vmauth.metric(f"vm_acme_failures_total {words}") for words in ('cause="server"', ""))
+            told = lines(vmauth.log(), "cannot obtain a TLS certificate for a.example: .*out of order.*trying again in 5s")
+            check("a fault of the authority is called so, and tried again soon", server == all_of_them >= 1 and told, lines(vmauth.log(), "cannot"))
+
+
 def luck_of_another(pebble):
     """One process cannot be validated and pauses; another one that shares the folder can."""
     port, cache = free_port(), new_cache()
@@ -316,7 +329,7 @@ def main():
     socket.setdefaulttimeout(10)
     # Those that take longest come first.
     parts = [(renewals, "pebble"), (luck_of_another, "pebble"), (beside_one_that_hangs, "pebble"), (over_tls_at_two, "pebble"),
-             (over_http_at_two, "pebble"), (over_http, "pebble"), (refusals, "pebble")]
+             (over_http_at_two, "pebble"), (over_http, "pebble"), (refusals, "pebble"), (fault_of_the_authority, "pebble")]
     parts += [(windows_and_profiles, newer), (over_http, newer)] if newer else []
     parts += [(internal, os.path.abspath(options.acmeeh), options.postgresql)] if options.acmeeh else []
     parts = [part for part in parts if options.only in (None, part[0].__name__)]

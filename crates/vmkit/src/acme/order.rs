@@ -34,10 +34,13 @@ impl Order<'_> {
         drop(published);
         match ready {
             Ok(OrderStatus::Ready) => {}
-            Ok(_) => return Err(self.why_invalid(&mut order).await),
+            Ok(_) => {
+                let unknown = || Failure::new(Cause::Validation, format!("{:?} failed", self.kind));
+                return Err(self.why_invalid(&mut order).await.unwrap_or_else(unknown));
+            }
+            // An authority that cannot tell the state has not refused anything.
             Err(error @ instant_acme::Error::Api(_)) => {
-                let why = self.why_invalid(&mut order).await;
-                return Err(if why.cause == Cause::Validation { why } else { error.into() });
+                return Err(self.why_invalid(&mut order).await.unwrap_or_else(|| error.into()));
             }
             Err(error) => return Err(error.into()),
         }
@@ -86,16 +89,17 @@ impl Order<'_> {
         Ok(published)
     }
 
-    async fn why_invalid(&self, order: &mut instant_acme::Order) -> Failure {
+    /// What the authority says about a validation that failed, if one did.
+    async fn why_invalid(&self, order: &mut instant_acme::Order) -> Option<Failure> {
         let mut authorizations = order.authorizations();
         while let Some(Ok(mut authorization)) = authorizations.next().await {
             let Ok(state) = authorization.refresh().await else { break };
             if let Some(problem) = state.challenges.iter().find_map(|challenge| challenge.error.as_ref()) {
                 let failure = Failure::of_problem(problem);
-                return Failure::new(Cause::Validation, format!("{:?} failed: {failure}", self.kind));
+                return Some(Failure::new(Cause::Validation, format!("{:?} failed: {failure}", self.kind)));
             }
         }
-        Failure::new(Cause::Validation, format!("{:?} failed", self.kind))
+        None
     }
 
     /// A new key, as PEM, and the request for its certificate, as DER.
