@@ -189,6 +189,27 @@ fn bursts_of_small_messages_pass() {
     }
 }
 
+/// The codec bears a hundred frames without a byte in the life of a connection: before that its client is told to open
+/// another one.
+#[test]
+fn empty_frames_end_a_connection_in_time_and_fail_nobody() {
+    let backend = Backend::saying("ok");
+    let proxy = Vmauth::start(&one_user(&[&backend], ""), &[H2C]);
+    let flush = |client: &mut Http2| {
+        let mut begun = client.begin(request("POST", "/", &[]), false);
+        (0..40).for_each(|_| begun.body.send_data(Bytes::new(), false).expect("sent"));
+        begun.body.send_data(Bytes::from_static(b"end"), true).expect("sent");
+        client.answer(begun).expect("an answer").expect(200);
+    };
+    let mut client = Http2::connect(proxy.address);
+    flush(&mut client);
+    assert!(client.takes_requests());
+    flush(&mut client);
+    eventually("GOAWAY", || if client.takes_requests() { Err("none") } else { Ok(()) });
+    assert_eq!(client.ended(), None);
+    flush(&mut Http2::connect(proxy.address));
+}
+
 #[test]
 fn replies_without_a_body() {
     let backend = Backend::with(|request| match &request.target[..] {

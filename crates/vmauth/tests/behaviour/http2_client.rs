@@ -133,6 +133,12 @@ impl Http2 {
         Begun { response, body }
     }
 
+    /// Whether the server still takes requests.
+    #[track_caller]
+    pub(crate) fn takes_requests(&self) -> bool {
+        self.wait(self.sender.clone().ready()).is_ok()
+    }
+
     /// Asks for something without a body.
     #[track_caller]
     pub(crate) fn get(&mut self, path: &str) -> Answer {

@@ -32,6 +32,10 @@ const PER_DATA: u32 = 4;
 /// Bytes in either direction that earn one frame.
 const BYTES_PER_FRAME: u32 = 1024;
 
+/// DATA frames without a byte that end nothing; the codec ends a connection with all its streams after a hundred of them in
+/// its life.
+const MANY_EMPTY: u32 = 50;
+
 /// What a client has done too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excess {
@@ -94,6 +98,8 @@ pub(super) struct FrameMeter {
     bytes: Cell<u32>,
     filled: Cell<Instant>,
     excess: Cell<Option<Excess>>,
+    /// DATA frames without a byte.
+    empty: Cell<u32>,
     /// DATA frames that nobody has read.
     pub(super) small: SmallFrames,
 }
@@ -118,6 +124,7 @@ impl FrameMeter {
             bytes: Cell::new(0),
             filled: Cell::new(Instant::now()),
             excess: Cell::new(None),
+            empty: Cell::new(0),
             small: SmallFrames::new(windows),
         }
     }
@@ -125,6 +132,11 @@ impl FrameMeter {
     /// What the client has done too much of; nothing more of it is read then.
     pub(super) fn excess(&self) -> Option<Excess> {
         self.excess.get()
+    }
+
+    /// Whether the client should open another connection: this one has come near to a limit of the codec.
+    pub(super) fn is_worn_out(&self) -> bool {
+        self.empty.get() >= MANY_EMPTY
     }
 
     /// Since when the end of a header block is awaited.
@@ -213,6 +225,9 @@ impl FrameMeter {
 
     /// A frame brings so many bytes of a body.
     fn body_arrived(&self, stream: [u8; 4], length: usize) {
+        if length == 0 {
+            self.empty.set(self.empty.get().saturating_add(1));
+        }
         if !self.small.arrived(u32::from_be_bytes(stream), length) {
             self.excess.set(Some(Excess::SmallFrames));
         }

@@ -211,6 +211,10 @@ impl Driver {
                 self.close(Reason::ENHANCE_YOUR_CALM);
                 again = true;
             }
+            if self.link.meter.is_worn_out() && matches!(self.phase, Phase::Open { .. }) {
+                self.go_away();
+                again = true;
+            }
             if !again {
                 self.deadline.set(self.next_look());
                 if self.deadline.poll_passed(cx).is_pending() {
