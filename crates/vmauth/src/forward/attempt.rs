@@ -190,25 +190,13 @@ impl Failure {
             }
             Self::Reply(error) => TryError::Backend(BackendFailure {
                 trivial: is_trivial(&error),
-                fault: match error {
-                    ReplyError::Invalid { .. }
-                    | ReplyError::TooManyInterim
-                    | ReplyError::Malformed(_)
-                    | ReplyError::NotHttp { .. } => Fault::Malformed,
-                    ReplyError::Eof { .. }
-                    | ReplyError::Io { .. }
-                    | ReplyError::Refused { .. }
-                    | ReplyError::Reset { .. } => Fault::Cut,
-                },
+                fault: if error.is_malformed() { Fault::Malformed } else { Fault::Cut },
                 stale: reused && error.is_before_reply(),
                 reached: true,
                 refused: matches!(error, ReplyError::Refused { .. }),
                 moved: matches!(error, ReplyError::Refused { why: Refusal::ConnectionEnds, .. }),
                 wants_http1: matches!(error, ReplyError::Refused { why: Refusal::WantsHttp1, .. }),
-                alive: matches!(
-                    error,
-                    ReplyError::Refused { .. } | ReplyError::Reset { .. } | ReplyError::Invalid { .. }
-                ),
+                alive: error.is_of_one_stream(),
                 cause: error.to_string(),
             }),
         }
@@ -332,9 +320,7 @@ async fn after_failed_write<'a>(
     }
     match tokio::time::timeout(Duration::from_secs(1), reply.read_head()).await {
         Ok(Ok(())) => Ok(Sent::Partly),
-        Ok(Err(error @ (ReplyError::Refused { .. } | ReplyError::Reset { .. } | ReplyError::Invalid { .. }))) => {
-            Err(Failure::Reply(error))
-        }
+        Ok(Err(error)) if error.is_of_one_stream() => Err(Failure::Reply(error)),
         Ok(Err(_)) | Err(_) => Err(Failure::Reply(ReplyError::Io { begun: reply.has_begun(), source })),
     }
 }

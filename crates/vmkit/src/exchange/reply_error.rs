@@ -87,6 +87,19 @@ impl ReplyError {
         Self::NotHttp { start: quote(line.get(..SHOWN).unwrap_or(line)), hint }
     }
 
+    /// Whether what came is no reply: neither the connection nor time is to blame.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::Invalid { .. } | Self::TooManyInterim | Self::Malformed(_) | Self::NotHttp { .. } => true,
+            Self::Eof { .. } | Self::Io { .. } | Self::Refused { .. } | Self::Reset { .. } => false,
+        }
+    }
+
+    /// Whether this stream alone has ended, and its connection goes on.
+    pub fn is_of_one_stream(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Reset { .. } | Self::Invalid { .. })
+    }
+
     /// Whether the connection died before the first byte of the reply.
     pub fn is_before_reply(&self) -> bool {
         match self {

@@ -5,7 +5,7 @@
 //! that backends do not log a client that broke off.
 
 use tokio::time::{Instant, timeout_at};
-use vmkit::exchange::{BodyKind, ClientExchange, ReplyError, RequestLine};
+use vmkit::exchange::{BodyKind, ClientExchange, RequestLine};
 
 use super::{ProbeFailure, Question};
 use crate::upstream::connect_error::ConnectError;
@@ -86,15 +86,9 @@ async fn exchange(
     let cut = |text: String| Some(ProbeFailure { fault: Fault::Cut, text });
     match (exchange.reply.read_head().await, sent) {
         (Ok(()), _) => Ok(exchange.reply.head().status()),
-        (
-            Err(
-                error @ (ReplyError::Invalid { .. }
-                | ReplyError::TooManyInterim
-                | ReplyError::Malformed(_)
-                | ReplyError::NotHttp { .. }),
-            ),
-            _,
-        ) => Err(Some(ProbeFailure { fault: Fault::Malformed, text: error.to_string() })),
+        (Err(error), _) if error.is_malformed() => {
+            Err(Some(ProbeFailure { fault: Fault::Malformed, text: error.to_string() }))
+        }
         (Err(_), Err(error)) => Err(cut(error.to_string())),
         (Err(error), Ok(())) => Err(cut(error.to_string())),
     }
