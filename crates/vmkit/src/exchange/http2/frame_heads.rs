@@ -1,11 +1,73 @@
-//! Finds the frames of messages in the bytes of a connection (RFC 9113 §4.1, §6.1, §6.2). Judges nothing: that is the codec's.
+//! What stands in front of each frame (RFC 9113 §4.1), for both sides of the proxy, and where the frames of messages are in
+//! the bytes of a connection (§6.1, §6.2). Judges nothing: that is the codec's.
 
 /// Length of the head of a frame.
-const HEAD: usize = 9;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const END_STREAM: u8 = 1;
-const PADDED: u8 = 8;
+pub(super) const HEAD: usize = 9;
+const END_STREAM: u8 = 0x1;
+pub(super) const END_HEADERS: u8 = 0x4;
+pub(super) const PADDED: u8 = 0x8;
+
+/// Kinds of frames that matter here (RFC 9113 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Data,
+    Headers,
+    Reset,
+    GoAway,
+    Continuation,
+    /// Carries nothing by itself.
+    Bare,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Self {
+        match byte {
+            0x0 => Self::Data,
+            0x1 => Self::Headers,
+            0x3 => Self::Reset,
+            0x7 => Self::GoAway,
+            0x9 => Self::Continuation,
+            _ => Self::Bare,
+        }
+    }
+}
+
+/// The head of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FrameHead {
+    /// Of what follows, in bytes.
+    pub(super) length: usize,
+    pub(super) kind: Kind,
+    flags: u8,
+    /// Without the reserved bit.
+    pub(super) stream: u32,
+}
+
+impl FrameHead {
+    pub(super) fn parse([high, middle, low, kind, flags, stream @ ..]: [u8; HEAD]) -> Self {
+        Self {
+            length: usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low),
+            kind: Kind::of(kind),
+            flags,
+            stream: u32::from_be_bytes(stream) & 0x7FFF_FFFF,
+        }
+    }
+
+    /// Whether a DATA or HEADERS frame is the last one of its message.
+    pub(super) fn ends_stream(self) -> bool {
+        self.flags & END_STREAM != 0
+    }
+
+    /// Whether it ends a header block.
+    pub(super) fn ends_block(self) -> bool {
+        matches!(self.kind, Kind::Headers | Kind::Continuation) && self.flags & END_HEADERS != 0
+    }
+
+    /// Whether the first byte of a DATA frame says how much of its end is padding.
+    pub(super) fn is_padded(self) -> bool {
+        self.kind == Kind::Data && self.flags & PADDED != 0 && self.length > 0
+    }
+}
 
 /// A frame of a message that goes on behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +107,22 @@ impl FrameHeads {
     }
 
     fn end_head(&mut self, found: &mut impl FnMut(u32, Part)) {
-        let [high, middle, low, kind, flags, stream @ .., padding] = self.head;
-        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-        let is_padded = kind == DATA && flags & PADDED != 0 && length > 0;
-        if is_padded && self.filled == HEAD {
+        let [bytes @ .., padding] = self.head;
+        let head = FrameHead::parse(bytes);
+        if head.is_padded() && self.filled == HEAD {
             return;
         }
         let behind_head = self.filled - HEAD;
         self.filled = 0;
-        self.payload_left = length - behind_head;
-        if flags & END_STREAM != 0 {
+        self.payload_left = head.length - behind_head;
+        if head.ends_stream() {
             return;
         }
-        let stream = u32::from_be_bytes(stream) & 0x7FFF_FFFF;
-        match kind {
-            DATA if is_padded => found(stream, Part::Body(self.payload_left.saturating_sub(padding.into()))),
-            DATA => found(stream, Part::Body(length)),
-            HEADERS => found(stream, Part::Head),
-            _ => {}
+        let padding = if head.is_padded() { usize::from(padding) } else { 0 };
+        match head.kind {
+            Kind::Data => found(head.stream, Part::Body(self.payload_left.saturating_sub(padding))),
+            Kind::Headers => found(head.stream, Part::Head),
+            Kind::Reset | Kind::GoAway | Kind::Continuation | Kind::Bare => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The codec bounds what a stream may hold. This file bounds what no stream holds: header blocks that never end, and
 //! frames that cost work and carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones), and streams that are
 //! opened only to be reset (CVE-2023-44487). A client earns such frames by bytes and DATA frames that pass in either
-//! direction, and by time. Only the nine bytes in front of each frame are read here; a broken frame is the codec's
+//! direction, and by time. Only the head of each frame and the length of its padding are read here; a broken frame is the codec's
 //! business.
 
 use std::cell::{Cell, RefCell};
@@ -12,14 +12,12 @@ use std::cell::{Cell, RefCell};
 use tokio::time::Instant;
 
 use super::super::head_budget::{HeadBudget, HeadClaim};
+use super::frame_heads::{FrameHead, HEAD, Kind};
 use super::small_frames::SmallFrames;
+use super::unread_frames::EmptyFrames;
 
 /// `PRI * HTTP/2.0 …`, the first bytes of a client (RFC 9113 §3.4).
 pub(in super::super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEADER: usize = 9;
-const END_STREAM: u8 = 0x1;
-const PADDED: u8 = 0x8;
-const END_HEADERS: u8 = 0x4;
 
 /// Frames without content that a client may send at once.
 const MOST_FRAMES: u32 = 1000;
@@ -31,10 +29,6 @@ const PER_SECOND: f64 = 100.0;
 const PER_DATA: u32 = 4;
 /// Bytes in either direction that earn one frame.
 const BYTES_PER_FRAME: u32 = 1024;
-
-/// DATA frames without a byte that end nothing; the codec ends a connection with all its streams after a hundred of them in
-/// its life.
-const MANY_EMPTY: u32 = 50;
 
 /// What a client has done too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,31 +43,6 @@ pub(super) enum Excess {
     SmallFrames,
 }
 
-/// Kinds of frames that matter here (RFC 9113 §6).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Data,
-    Headers,
-    Reset,
-    GoAway,
-    Continuation,
-    /// Carries nothing by itself.
-    Bare,
-}
-
-impl Kind {
-    fn of(byte: u8) -> Self {
-        match byte {
-            0x0 => Self::Data,
-            0x1 => Self::Headers,
-            0x3 => Self::Reset,
-            0x7 => Self::GoAway,
-            0x9 => Self::Continuation,
-            _ => Self::Bare,
-        }
-    }
-}
-
 /// The account of one connection.
 #[derive(Debug)]
 pub(super) struct FrameMeter {
@@ -82,7 +51,7 @@ pub(super) struct FrameMeter {
     open_block_size: usize,
     /// Bytes of the preface that have not come yet.
     preface_left: Cell<usize>,
-    header: Cell<[u8; FRAME_HEADER]>,
+    header: Cell<[u8; HEAD]>,
     header_len: Cell<usize>,
     payload_left: Cell<usize>,
     /// The next byte says how much of a DATA frame is padding.
@@ -98,8 +67,7 @@ pub(super) struct FrameMeter {
     bytes: Cell<u32>,
     filled: Cell<Instant>,
     excess: Cell<Option<Excess>>,
-    /// DATA frames without a byte.
-    empty: Cell<u32>,
+    empty: EmptyFrames,
     /// DATA frames that nobody has read.
     pub(super) small: SmallFrames,
 }
@@ -124,7 +92,7 @@ impl FrameMeter {
             bytes: Cell::new(0),
             filled: Cell::new(Instant::now()),
             excess: Cell::new(None),
-            empty: Cell::new(0),
+            empty: EmptyFrames::default(),
             small: SmallFrames::new(windows),
         }
     }
@@ -136,7 +104,7 @@ impl FrameMeter {
 
     /// Whether the client should open another connection: this one has come near to a limit of the codec.
     pub(super) fn is_worn_out(&self) -> bool {
-        self.empty.get() >= MANY_EMPTY
+        self.empty.are_many()
     }
 
     /// Since when the end of a header block is awaited.
@@ -176,8 +144,8 @@ impl FrameMeter {
         for left in [&self.preface_left, &self.payload_left] {
             if left.get() > 0 {
                 if let Some(padding) = data.first().filter(|_| self.padding_awaited.take()) {
-                    let [.., a, b, c, d] = self.header.get();
-                    self.body_arrived([a, b, c, d], (left.get() - 1).saturating_sub(usize::from(*padding)));
+                    let FrameHead { stream, .. } = FrameHead::parse(self.header.get());
+                    self.body_arrived(stream, (left.get() - 1).saturating_sub(usize::from(*padding)));
                 }
                 let n = left.get().min(data.len());
                 left.set(left.get() - n);
@@ -187,31 +155,29 @@ impl FrameMeter {
         }
         let mut header = self.header.get();
         let filled = self.header_len.get();
-        let n = (FRAME_HEADER - filled).min(data.len());
+        let n = (HEAD - filled).min(data.len());
         let (begin, rest) = data.split_at(n);
         if let Some(to) = header.get_mut(filled..filled + n) {
             to.copy_from_slice(begin);
         }
         self.header.set(header);
         self.header_len.set(filled + n);
-        if filled + n == FRAME_HEADER {
+        if filled + n == HEAD {
             self.header_len.set(0);
-            self.begin_frame(header);
+            self.begin_frame(FrameHead::parse(header));
         }
         rest
     }
 
-    fn begin_frame(&self, header: [u8; FRAME_HEADER]) {
-        let [high, middle, low, kind, flags, stream @ ..] = header;
-        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-        self.payload_left.set(length);
-        match Kind::of(kind) {
+    fn begin_frame(&self, head: FrameHead) {
+        self.payload_left.set(head.length);
+        match head.kind {
             Kind::Data => {
                 self.earn(PER_DATA);
-                if flags & END_STREAM == 0 {
-                    self.padding_awaited.set(flags & PADDED != 0 && length > 0);
-                    if !self.padding_awaited.get() {
-                        self.body_arrived(stream, length);
+                if !head.ends_stream() {
+                    self.padding_awaited.set(head.is_padded());
+                    if !head.is_padded() {
+                        self.body_arrived(head.stream, head.length);
                     }
                 }
             }
@@ -224,20 +190,17 @@ impl FrameMeter {
     }
 
     /// A frame brings so many bytes of a body.
-    fn body_arrived(&self, stream: [u8; 4], length: usize) {
-        if length == 0 {
-            self.empty.set(self.empty.get().saturating_add(1));
-        }
-        if !self.small.arrived(u32::from_be_bytes(stream), length) {
+    fn body_arrived(&self, stream: u32, length: usize) {
+        self.empty.note(length);
+        if !self.small.arrived(stream, length) {
             self.excess.set(Some(Excess::SmallFrames));
         }
     }
 
     /// A block ends with the last byte of the frame that says so.
     fn end_block_with_frame(&self) {
-        let [_, _, _, kind, flags, ..] = self.header.get();
-        let ends = matches!(Kind::of(kind), Kind::Headers | Kind::Continuation) && flags & END_HEADERS != 0;
-        if self.in_block.get() && ends && self.payload_left.get() == 0 {
+        let ends = || FrameHead::parse(self.header.get()).ends_block();
+        if self.in_block.get() && self.payload_left.get() == 0 && ends() {
             self.in_block.set(false);
             if self.block_since.take().is_some() {
                 self.block_claim.replace(None);
@@ -275,6 +238,7 @@ impl FrameMeter {
 mod tests {
     use std::time::Duration;
 
+    use super::super::frame_heads::{END_HEADERS, PADDED};
     use super::*;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -324,6 +288,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_reserved_bit_hides_no_stream() {
+        let meter = meter();
+        meter.small.accepted(1, true);
+        let mut bytes = frame(0x0, 0, b"x").repeat(2000);
+        bytes.chunks_mut(10).for_each(|frame| frame[5] = 0x80);
+        assert!(meter.read(&bytes) && meter.small.are_many());
+        meter.small.closed(1);
+        assert!(!meter.small.are_many());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn resets_are_not_earned_by_content() {
         let meter = meter();
         for _ in 0..MOST_RESETS {
@@ -345,9 +320,9 @@ mod tests {
         f(&frame(0x9, 0, b""), true);
         f(&frame(0x9, END_HEADERS, b""), false);
         let whole = frame(0x1, END_HEADERS, b"abc");
-        f(&whole[..FRAME_HEADER - 1], false);
-        f(&whole[FRAME_HEADER - 1..FRAME_HEADER + 1], true);
-        f(&whole[FRAME_HEADER + 1..], false);
+        f(&whole[..HEAD - 1], false);
+        f(&whole[HEAD - 1..HEAD + 1], true);
+        f(&whole[HEAD + 1..], false);
         f(&frame(0x1, END_HEADERS, b""), false);
     }
 

@@ -16,13 +16,11 @@ use foldhash::fast::RandomState;
 use super::super::head_budget::HeadBudget;
 use super::super::reply_error::MAX_INTERIM;
 use super::frame_heads::{FrameHeads, Part};
-use super::unread_frames::{UnreadFrames, cost};
+use super::unread_frames::{EmptyFrames, UnreadFrames, cost};
 
 /// What a connection may hold whatever others do: those who read on, if not at once, are not given up because of those who
 /// do not.
 const FREE: usize = 1024 * 1024;
-/// Empty frames that end nothing; the codec ends a connection with all its streams after a hundred of them in its life.
-const MANY_EMPTY: usize = 50;
 
 /// One reply, as it waits to be taken.
 #[derive(Debug, Default)]
@@ -55,8 +53,7 @@ pub(super) struct ReplyFrames {
     streams: RefCell<HashMap<u32, Rc<Inbox>, RandomState>>,
     unread: UnreadFrames,
     is_over: Cell<bool>,
-    /// Frames without a byte.
-    empty: Cell<usize>,
+    empty: EmptyFrames,
     /// The largest reply, and how large it was, when it was last looked for.
     seen: Cell<(u32, usize)>,
 }
@@ -69,7 +66,7 @@ impl ReplyFrames {
             streams: RefCell::default(),
             unread: UnreadFrames::new(budget, FREE),
             is_over: Cell::new(false),
-            empty: Cell::new(0),
+            empty: EmptyFrames::default(),
             seen: Cell::default(),
         }
     }
@@ -100,10 +97,13 @@ impl ReplyFrames {
     /// These bytes have come from the backend.
     pub(super) fn read(&self, bytes: &[u8]) {
         self.heads.borrow_mut().read(bytes, |stream, part| {
-            let cost = if let Part::Body(length) = part { cost(length) } else { 0 };
-            if part == Part::Body(0) {
-                self.empty.set(self.empty.get() + 1);
-            }
+            let cost = match part {
+                Part::Body(length) => {
+                    self.empty.note(length);
+                    cost(length)
+                }
+                Part::Head => 0,
+            };
             if cost == 0 && part != Part::Head {
                 return;
             }
@@ -123,7 +123,7 @@ impl ReplyFrames {
 
     /// Whether another connection should take what comes next: this one has come near to a limit of the codec.
     pub(super) fn is_worn_out(&self) -> bool {
-        self.empty.get() >= MANY_EMPTY
+        self.empty.are_many()
     }
 
     /// Whether nothing more may be read now; [`relieve`](Self::relieve) ends that.

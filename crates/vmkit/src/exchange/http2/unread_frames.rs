@@ -17,6 +17,25 @@ pub(super) fn cost(length: usize) -> usize {
     if length == 0 { 0 } else { FRAME_COST.saturating_sub(length) }
 }
 
+/// DATA frames without a byte that end nothing. They cost nothing, but the codec ends a connection with all its streams after a
+/// hundred of them in its life.
+#[derive(Debug, Default)]
+pub(super) struct EmptyFrames(Cell<usize>);
+
+impl EmptyFrames {
+    /// A frame brings so many bytes of a body and does not end it.
+    pub(super) fn note(&self, length: usize) {
+        if length == 0 {
+            self.0.set(self.0.get() + 1);
+        }
+    }
+
+    /// Whether another connection should take what comes next: this one has come near to the codec's limit.
+    pub(super) fn are_many(&self) -> bool {
+        self.0.get() >= 50
+    }
+}
+
 /// The unread frames of one connection.
 #[derive(Debug)]
 pub(super) struct UnreadFrames {
