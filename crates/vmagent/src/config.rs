@@ -38,7 +38,7 @@ pub use sd::{
 };
 
 /// A scrape config whose jobs can be started.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct ScrapeConfig {
     /// Jobs in order of the file, those of `scrape_config_files` behind them.
     pub jobs: Vec<Arc<JobConfig>>,
@@ -52,7 +52,7 @@ pub struct ScrapeConfig {
 
 impl ScrapeConfig {
     /// Whether another config means the same; texts may differ.
-    pub fn is_equal(&self, other: &Self) -> bool {
+    pub fn means_the_same(&self, other: &Self) -> bool {
         self.jobs == other.jobs && self.skipped == other.skipped && self.external_labels == other.external_labels
     }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use vmkit::config_source::ConfigSource;
 use vmkit::flags::{AppInfo, FlagDef, FlagSet, Kind};
 use vmkit::http_server::{AppRoute, OnlyRoutes, Reply};
-use vmkit::service::{Fatal, Reloader, Service, Start};
+use vmkit::service::{Fatal, Reloader, Service, Start, Trigger};
 
 const FLAGS: &[FlagDef] = &[FlagDef::new("greeting", Kind::Text, "", "Path or http(s) URL of the greeting")];
 
@@ -29,8 +29,13 @@ struct Greeting {
 }
 
 impl Reloader for Greeting {
-    async fn reload(&mut self) -> Result<(), String> {
-        let bytes = self.source.read().await?;
+    async fn reload(&mut self, trigger: Trigger) -> Result<(), String> {
+        let mut looks = trigger.looks();
+        let bytes = loop {
+            if let Some(found) = looks.settled(self.source.read().await, false).await {
+                break found?;
+            }
+        };
         let text = String::from_utf8(bytes).map_err(|_| "the greeting is not UTF-8".to_owned())?;
         self.current.store(Arc::new(text));
         Ok(())
@@ -41,7 +46,7 @@ async fn run(start: Start<Options>) -> Result<(), Fatal> {
     let mut service = Service::open(&start).await?;
     let source = ConfigSource::new(&start.options.greeting, &service.client);
     let mut greeting = Greeting { source, current: Arc::default() };
-    greeting.reload().await?;
+    greeting.reload(Trigger::Demand).await?;
     let current = greeting.current.clone();
     let greet = AppRoute::new("/greet", move |request| {
         let greeting = current.load_full();

@@ -37,7 +37,7 @@ use crate::tls::client_config::ClientTlsOptions;
 use crate::tls::server_config::ServerTls;
 
 pub use options::ServiceOptions;
-pub use reload::{ReloadHandle, Reloader};
+pub use reload::{Looks, ReloadHandle, Reloader, Trigger};
 pub use running::Running;
 
 /// A text that ends the process with code 255.

@@ -12,7 +12,7 @@ use vmkit::config_source::ConfigSource;
 use vmkit::env_template::Environment;
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Set};
-use vmkit::service::Reloader;
+use vmkit::service::{Reloader, Trigger};
 
 use super::Start;
 use super::config_file::read_file;
@@ -118,9 +118,18 @@ impl Controller {
         Self { loader, manager, scraping, metrics, rules }
     }
 
-    async fn reload_scrape_config(&mut self) -> Result<(), String> {
+    async fn reload_scrape_config(&mut self, trigger: Trigger) -> Result<(), String> {
         let Some(metrics) = &self.metrics else { return Ok(()) };
-        let config = match self.loader.load().await {
+        let before = self.scraping.config.load_full();
+        let mut looks = trigger.looks();
+        let found = loop {
+            let found = self.loader.load().await;
+            let is_known = found.as_ref().is_ok_and(|config| config.means_the_same(&before));
+            if let Some(found) = looks.settled(found, is_known).await {
+                break found;
+            }
+        };
+        let config = match found {
             Ok(config) => Arc::new(config),
             Err(problem) => {
                 metrics.errors.inc();
@@ -129,9 +138,8 @@ impl Controller {
                 return Err(problem);
             }
         };
-        let before = self.scraping.config.load_full();
         metrics.succeeded();
-        if before.is_equal(&config) {
+        if before.means_the_same(&config) {
             vmkit::info!("nothing changed in {}", self.loader.shown());
             // Comments may have changed; pages show them.
             self.scraping.config.store(config);
@@ -147,8 +155,8 @@ impl Controller {
 }
 
 impl Reloader for Controller {
-    async fn reload(&mut self) -> Result<(), String> {
-        let (scraping, rules) = (self.reload_scrape_config().await, self.rules.reload().await);
+    async fn reload(&mut self, trigger: Trigger) -> Result<(), String> {
+        let (scraping, rules) = (self.reload_scrape_config(trigger).await, self.rules.reload(trigger).await);
         scraping.and(rules)
     }
 }

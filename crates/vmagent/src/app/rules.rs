@@ -11,7 +11,7 @@ use vmkit::blocking::off_thread;
 use vmkit::env_template::Environment;
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge};
-use vmkit::service::Service;
+use vmkit::service::{Service, Trigger};
 
 use super::Start;
 use super::config_file::read_file;
@@ -119,9 +119,19 @@ impl RuleLoader {
     }
 
     /// Puts changed rules in force.
-    pub(super) async fn reload(&mut self) -> Result<(), String> {
+    pub(super) async fn reload(&mut self, trigger: Trigger) -> Result<(), String> {
         let Some(metrics) = &self.metrics else { return Ok(()) };
-        let (rules, texts) = match self.read().await {
+        let Some(target) = self.target.upgrade() else { return Ok(()) };
+        let before = target.rules();
+        let mut looks = trigger.looks();
+        let found = loop {
+            let found = self.read().await;
+            let is_known = found.as_ref().is_ok_and(|(rules, _)| *rules == *before);
+            if let Some(found) = looks.settled(found, is_known).await {
+                break found;
+            }
+        };
+        let (rules, texts) = match found {
             Ok(read) => read,
             Err(problem) => {
                 // Upstream counts tries here, not changes.
@@ -134,9 +144,7 @@ impl RuleLoader {
         };
         metrics.succeeded();
         self.show(texts);
-        let Some(target) = self.target.upgrade() else { return Ok(()) };
-        let before = target.rules();
-        if before.global != rules.global || before.by_url != rules.by_url {
+        if *before != rules {
             metrics.reloads.inc();
             target.set_rules(rules);
             vmkit::info!("reloaded the relabeling rules of remote write");

@@ -2,6 +2,7 @@
 //!
 //! Each file stands for itself. One that is gone loses its targets at once. One that exists but cannot be read or
 //! parsed may be half written: it keeps its last targets until the next look and loses them if it is broken still.
+//! The beginning of a list reads well, too: news between reloads counts once two looks, a moment apart, have seen the same.
 //! Files are read on a thread that may block, each pass within a limit of time.
 
 use super::group::Publisher;
@@ -17,6 +18,7 @@ use vmkit::env_template::Environment;
 use vmkit::http_client::{Client, FetchRequest};
 use vmkit::metrics::Counter;
 use vmkit::path_pattern;
+use vmkit::service::Trigger;
 
 /// Largest file of targets.
 const MAX_FILE: usize = 64 << 20;
@@ -44,6 +46,7 @@ struct KnownFile {
 }
 
 /// What one look at a file found.
+#[derive(PartialEq, Eq)]
 enum Look {
     Text(String),
     Gone,
@@ -54,13 +57,22 @@ enum Look {
 pub(super) async fn run(entry: FileSd, context: FileContext, publisher: Publisher, again: Arc<Notify>) {
     let mut known: BTreeMap<String, KnownFile> = BTreeMap::new();
     let mut texts = Interner::default();
+    let mut trigger = Trigger::Demand;
     loop {
-        let begun = Instant::now();
-        match look(&entry, &context).await {
+        let mut looks = trigger.looks();
+        let (found, took) = loop {
+            let begun = Instant::now();
+            let found = look(&entry, &context).await;
+            let is_known = found.as_ref().is_ok_and(|found| is_known(&known, found));
+            if let Some(found) = looks.settled(found, is_known).await {
+                break (found, begun.elapsed());
+            }
+        };
+        match found {
             Ok(found) => {
                 let errors = take(&mut known, found, &context, &mut texts);
                 let targets = known.values().flat_map(|file| file.targets.iter().cloned()).collect();
-                publisher.complete(Arc::new(targets), begun.elapsed());
+                publisher.complete(Arc::new(targets), took);
                 if !errors.is_empty() {
                     context.errors.inc();
                     publisher.failed(errors.join("; "));
@@ -71,11 +83,22 @@ pub(super) async fn run(entry: FileSd, context: FileContext, publisher: Publishe
                 publisher.failed(error);
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(context.interval) => {}
-            () = again.notified() => {}
-        }
+        trigger = tokio::select! {
+            () = tokio::time::sleep(context.interval) => Trigger::Interval,
+            () = again.notified() => Trigger::Demand,
+        };
     }
+}
+
+/// Whether the files are as they were taken.
+fn is_known(known: &BTreeMap<String, KnownFile>, found: &[(String, Look)]) -> bool {
+    let mut found = found.iter().filter(|(_, look)| *look != Look::Gone);
+    let count = found.clone().count();
+    let is_same = |(path, look): &(String, Look)| {
+        let text = known.get(path).filter(|file| file.broken == 0).map(|file| &file.text);
+        matches!((look, text), (Look::Text(new), Some(text)) if new == text)
+    };
+    count == known.len() && found.all(is_same)
 }
 
 /// Brings what is known up to what was found; returns what is wrong.

@@ -27,7 +27,7 @@ fn far() -> Instant {
 const MAX_PACKED: usize = 32 << 20;
 
 /// Rules that a reload replaces.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct RuleSets {
     /// `-remoteWrite.relabelConfig`.
     pub global: RelabelRules,

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use vmkit::http_client::Client;
-use vmkit::service::Reloader;
+use vmkit::service::{Reloader, Trigger};
 use vmkit::tls::client_config::ClientTls;
 
 use crate::control::NamedFiles;
@@ -29,8 +29,8 @@ pub(super) struct ServingReloader {
 }
 
 impl Reloader for ServingReloader {
-    async fn reload(&mut self) -> Result<(), String> {
-        self.controller.lock().await.reload(&self.serving).await.map_err(|error| error.to_string())
+    async fn reload(&mut self, trigger: Trigger) -> Result<(), String> {
+        self.controller.lock().await.reload(trigger, &self.serving).await.map_err(|error| error.to_string())
     }
 }
 

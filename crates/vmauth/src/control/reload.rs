@@ -13,6 +13,7 @@ use vmkit::env_template::Environment as Variables;
 use vmkit::go_text::{os_error, quote};
 use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
+use vmkit::service::Trigger;
 use vmkit::tls::client_config::ClientTls;
 
 use super::history::{History, Loaded};
@@ -60,7 +61,7 @@ impl ReloadMetrics {
 }
 
 /// Why a config was not loaded; the text names file and place.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The bytes could not be read.
     #[error("failed to read -auth.config={0}: {1}")]
@@ -166,9 +167,9 @@ impl Controller {
     ///
     /// # Errors
     /// Why it was not loaded; that has been logged and counted, and the last good config goes on serving.
-    pub async fn reload(&mut self, serving: &Serving<Generation>) -> Result<(), LoadError> {
+    pub async fn reload(&mut self, trigger: Trigger, serving: &Serving<Generation>) -> Result<(), LoadError> {
         self.metrics.total.inc();
-        match self.next(serving).await {
+        match self.next(trigger, serving).await {
             Ok(None) => {
                 self.metrics.successful.set(1);
                 Ok(())
@@ -230,8 +231,16 @@ impl Controller {
         old.retire();
     }
 
-    async fn next(&mut self, serving: &Serving<Generation>) -> Result<Option<Generation>, LoadError> {
-        let files = self.read().await?;
+    async fn next(&mut self, trigger: Trigger, serving: &Serving<Generation>) -> Result<Option<Generation>, LoadError> {
+        let mut looks = trigger.looks();
+        let files = loop {
+            let found = self.read().await;
+            let is_known =
+                self.loaded.as_ref().zip(found.as_ref().ok()).is_some_and(|(loaded, new)| loaded.files == *new);
+            if let Some(found) = looks.settled(found, is_known).await {
+                break found?;
+            }
+        };
         let loaded = self.loaded.clone().filter(|loaded| loaded.files == files);
         let named = self.named_files.clone();
         if let Some(loaded) = loaded

@@ -3,6 +3,8 @@
 //! Requests that come while one reload runs are answered together by the next one, so that nobody gets the result of a
 //! reload that began before his request. Between two reloads there is a pause, at least as long as the last one took:
 //! a loop of requests cannot fill the log or the control plane.
+//!
+//! Who asks has written what is to be read. The interval may come while somebody writes; see [`Looks`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,10 +22,52 @@ const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// Longest time that `/-/reload` waits for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
+/// Pause between two looks at what may be half written.
+const SETTLING: Duration = Duration::from_millis(100);
+/// Most looks at it; what has not settled then is taken as it is.
+const MAX_LOOKS: u32 = 10;
+
 /// Reads the configs of a program again.
 pub trait Reloader: Send + 'static {
     /// Loads what has changed and lets it serve; the error says what is wrong and has been logged already.
-    fn reload(&mut self) -> impl Future<Output = Result<(), String>> + Send;
+    fn reload(&mut self, trigger: Trigger) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// Who wants a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Somebody, by SIGHUP or `/-/reload`.
+    Demand,
+    /// The time that has passed.
+    Interval,
+}
+
+impl Trigger {
+    /// For a read that may have to be repeated.
+    pub fn looks<T>(self) -> Looks<T> {
+        Looks { left: if self == Self::Interval { MAX_LOOKS } else { 1 }, before: None }
+    }
+}
+
+/// Looks at what somebody may be writing. A file that is written in place is empty or cut short for a moment, and its
+/// beginning may be a config that reads well: news that an interval finds counts when two looks in a row have seen the same.
+#[derive(Debug)]
+pub struct Looks<T> {
+    left: u32,
+    before: Option<T>,
+}
+
+impl<T: PartialEq> Looks<T> {
+    /// What was found, if it counts; otherwise one has to look again, a moment later. What `is_known` is no news.
+    pub async fn settled(&mut self, found: T, is_known: bool) -> Option<T> {
+        self.left -= 1;
+        if is_known || self.left == 0 || self.before.as_ref() == Some(&found) {
+            return Some(found);
+        }
+        self.before = Some(found);
+        tokio::time::sleep(SETTLING).await;
+        None
+    }
 }
 
 pub(super) type ReloadTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -85,18 +129,19 @@ impl ReloadHandle {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
+            let trigger = tokio::select! {
                 more = wanted.wait_for(|wanted| *wanted > answered) => {
                     if more.is_err() {
                         return;
                     }
                     crate::info!("SIGHUP received; {on_demand}");
+                    Trigger::Demand
                 }
-                () = tick => {}
-            }
+                () = tick => Trigger::Interval,
+            };
             answered = *wanted.borrow_and_update();
             let began = Instant::now();
-            let result = reloader.reload().await.map_err(Arc::from);
+            let result = reloader.reload(trigger).await.map_err(Arc::from);
             self.done.send_replace(Done { number: answered, result });
             tokio::time::sleep(began.elapsed().max(MIN_PAUSE)).await;
         }
@@ -139,7 +184,7 @@ mod tests {
     struct Counting(Arc<Mutex<Vec<Instant>>>);
 
     impl Reloader for Counting {
-        async fn reload(&mut self) -> Result<(), String> {
+        async fn reload(&mut self, _trigger: Trigger) -> Result<(), String> {
             tokio::time::sleep(Duration::from_millis(300)).await;
             let mut times = self.0.lock().unwrap();
             times.push(Instant::now());
@@ -164,6 +209,58 @@ mod tests {
         let times = times.lock().unwrap();
         assert_eq!(times.len(), 2);
         assert!(times[1] - times[0] >= Duration::from_millis(600), "a pause as long as the reload");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_interval_finds_half_written_is_not_taken() {
+        /// Reads a text and keeps each that is new.
+        struct Reading(watch::Receiver<&'static str>, Arc<Mutex<Vec<&'static str>>>);
+
+        impl Reloader for Reading {
+            async fn reload(&mut self, trigger: Trigger) -> Result<(), String> {
+                let mut looks = trigger.looks();
+                let text = loop {
+                    let found = *self.0.borrow();
+                    let is_known = self.1.lock().unwrap().last() == Some(&found);
+                    if let Some(found) = looks.settled(found, is_known).await {
+                        break found;
+                    }
+                };
+                let mut taken = self.1.lock().unwrap();
+                if taken.last() != Some(&text) {
+                    taken.push(text);
+                }
+                Ok(())
+            }
+        }
+
+        let (file, reader) = watch::channel("old");
+        let (handle, taken) = (ReloadHandle::new(), Arc::new(Mutex::new(vec!["old"])));
+        let every = Duration::from_secs(1);
+        tokio::spawn(handle.clone().run(Some(every), "x".to_owned(), Reading(reader, taken.clone())));
+        tokio::time::sleep(Duration::from_millis(990)).await;
+        for (text, stays) in [("", 40), ("h", 40), ("half", 80), ("whole", 500)] {
+            file.send_replace(text);
+            tokio::time::sleep(Duration::from_millis(stays)).await;
+        }
+        assert_eq!(*taken.lock().unwrap(), ["old", "whole"]);
+        // Who asks gets what is there.
+        file.send_replace("");
+        assert_eq!(handle.request_and_wait().await, Ok(()));
+        assert_eq!(*taken.lock().unwrap(), ["old", "whole", ""]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_settles_is_taken_in_the_end() {
+        let mut looks = Trigger::Interval.looks();
+        let mut found = 0;
+        let taken = loop {
+            found += 1;
+            if let Some(taken) = looks.settled(found, false).await {
+                break taken;
+            }
+        };
+        assert_eq!(taken, MAX_LOOKS);
     }
 
     fn futures_of(count: usize, handle: &ReloadHandle) -> Vec<tokio::task::JoinHandle<Result<(), Arc<str>>>> {

@@ -57,6 +57,29 @@ async fn paths_patterns_and_placeholders() {
 }
 
 #[tokio::test]
+async fn what_was_taken_is_known() {
+    let mut files = Files::new();
+    let is_news = async |files: &mut Files| {
+        let entry = FileSd { files: vec!["*.yml".to_owned()] };
+        let found = look(&entry, &files.context).await.unwrap();
+        let is_news = !is_known(&files.known, &found);
+        take(&mut files.known, found, &files.context, &mut files.texts);
+        is_news
+    };
+    assert!(!is_news(&mut files).await, "no files");
+    for text in ["- targets: [a]\n- targets: [b]\n", "- targets: [a]\n", ""] {
+        files.write("sd.yml", text);
+        assert!(is_news(&mut files).await, "{text:?}");
+    }
+    assert!(is_news(&mut files).await, "it was not taken, as it may be half written");
+    assert!(!is_news(&mut files).await, "it was");
+    files.write("more.yml", "[]");
+    assert!(is_news(&mut files).await, "one that came");
+    std::fs::remove_file(files.directory.path().join("more.yml")).unwrap();
+    assert!(is_news(&mut files).await, "one that went");
+}
+
+#[tokio::test]
 async fn a_half_written_file_keeps_its_targets_for_one_look() {
     let mut files = Files::new();
     let f = async |files: &mut Files, text: &str, want: &[&str], error: &str| {
