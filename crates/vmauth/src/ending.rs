@@ -125,7 +125,7 @@ pub enum RequestError {
     TimedOut {
         /// `request_timeout`
         limit: GoDuration,
-        /// Host of the backend whose reply had not begun.
+        /// Host of the backend that took most of it and has not answered.
         waiting_for: Option<String>,
     },
     /// The reply broke off after its head was sent.

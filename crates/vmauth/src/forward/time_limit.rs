@@ -3,7 +3,7 @@
 //! When it has passed, everything that was begun is dropped: connections to backends are closed, shared ones reset the
 //! stream. Before the reply has begun the client gets 504; after that its connection is closed or its stream reset, and a
 //! call of gRPC ends with `DEADLINE_EXCEEDED`. No other backend is tried and none is marked as broken: the limit says what
-//! clients may ask for, not how long backends may take. For an ejection it counts when most of the time was the backend's.
+//! clients may ask for, not how long backends may take. It is a backend's failure when most of the time was its own.
 //! Tunnels have limits of their own.
 
 use std::cell::{Cell, RefCell};
@@ -67,7 +67,7 @@ impl Forward<'_, '_> {
             return attempts.await;
         }
         drop(attempts);
-        let waiting_for = limited.asked.take().map(|asked| self.gave_up(&asked, limit));
+        let waiting_for = limited.asked.take().and_then(|asked| self.gave_up(&asked, limit));
         if reply.has_begun() && reply.grpc_type().is_some() {
             let message = format!("the call took longer than request_timeout={}", GoDuration::from(limit));
             end_call(reply, grpc_status::DEADLINE_EXCEEDED, &message).await;
@@ -77,18 +77,19 @@ impl Forward<'_, '_> {
         Err(RequestError::TimedOut { limit: limit.into(), waiting_for })
     }
 
-    /// Counts an attempt that was given up; the backend's host.
-    fn gave_up(&self, asked: &Asked, limit: Duration) -> String {
+    /// Counts an attempt that was given up, if it is the backend that has used up the time; its host then.
+    fn gave_up(&self, asked: &Asked, limit: Duration) -> Option<String> {
+        // A client that sends slowly, slots, and backends before this one take time as well.
+        let waited = asked.since.or_else(|| self.record.waits_since())?.elapsed();
+        if waited < limit / 2 {
+            return None;
+        }
         let backend = &asked.backend;
         let text = format!("no reply within request_timeout={}", GoDuration::from(limit));
         self.user.metrics.backend_errors.inc();
         self.record.failed(&text);
         backend.failed(Fault::Timeout, &text);
-        // A client that sends slowly, and backends before this one, may have used up the time.
-        let waited = asked.since.or_else(|| self.record.waits_since()).map(|since| since.elapsed());
-        if waited.is_some_and(|waited| waited >= limit / 2) {
-            self.judge(backend, true);
-        }
-        backend.target().url.shown_host().to_owned()
+        self.judge(backend, true);
+        Some(backend.target().url.shown_host().to_owned())
     }
 }

@@ -127,6 +127,8 @@ fn a_backend_that_lets_requests_run_out_of_time_is_ejected() {
         client.reply().expect(504);
         silent.wait_open(0);
     }
+    let timeouts = format!("vmauth_backend_failures_total{{backend=\"{}\", cause=\"timeout\"}}", silent.address());
+    proxy.expect_metrics(&[("user.request_backend_errors_total", 0.0), (&timeouts, 0.0)]);
     let after = silent.request_count();
     eventually("the ejection", || {
         let status = ask(&proxy);
