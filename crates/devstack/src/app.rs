@@ -22,6 +22,7 @@ use crate::embedded::Reserved;
 use crate::fault::Fault;
 use crate::figures::{Collector, Figures};
 use crate::flags::Options;
+use crate::folder::Folder;
 use crate::guide::{self, Addresses};
 use crate::keyboard::Keyboard;
 use crate::output::Output;
@@ -47,11 +48,8 @@ pub type Start = vmkit::service::Start<Options>;
 pub async fn run(mut start: Start) -> Result<(), Fatal> {
     let console = take_console(&mut start)?;
     let mut service = Service::open(&start).await?;
-    let dir = tempfile::Builder::new()
-        .prefix("devstack-")
-        .tempdir()
-        .map_err(|error| format!("cannot make a folder: {error}"))?;
-    let stack = Stack::start(stack_options(&start, dir.path(), console.address)?).await?;
+    let folder = Folder::make(&std::env::temp_dir()).map_err(|error| format!("cannot make a folder: {error}"))?;
+    let stack = Stack::start(stack_options(&start, folder.path(), console.address)?).await?;
     let output = Output::start().map_err(|error| format!("cannot write to standard output: {error}"))?;
     let (publish, figures) = watch::channel(Arc::<Figures>::default());
     let (sender, switches) = mpsc::channel(1);
@@ -72,7 +70,7 @@ pub async fn run(mut start: Start) -> Result<(), Fatal> {
     let ended = running.run(async || drop(watching.await)).await;
     output.flush(LAST_WORDS);
     // The end of the process drops nothing.
-    drop(dir);
+    drop(folder);
     drop(console);
     ended
 }

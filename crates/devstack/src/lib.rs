@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod fault;
 pub mod figures;
 pub mod flags;
+pub mod folder;
 pub mod guide;
 pub mod keyboard;
 pub mod output;

@@ -87,6 +87,7 @@ class Keycloak(Provider):
         data = self.home / "data"
         shutil.rmtree(data, ignore_errors=True)
         (data / "import").mkdir(parents=True)
+        (data / "tmp").mkdir()
         (data / "import" / "realm.json").write_text(json.dumps(self.realm))
 
     def start(self):
@@ -95,8 +96,8 @@ class Keycloak(Provider):
             self.name, self.home / "bin" / "kc.sh", "start-dev", f"--http-port={self.port}", "--http-host=127.0.0.1",
             "--hostname-strict=false", "--import-realm",
             environment={"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": "admin",
-                         # Starts sooner; nothing here runs long enough for the better compiler.
-                         "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1"},
+                         # Starts sooner; nothing here runs long enough for the better compiler. Its cache stays here.
+                         "JAVA_OPTS_APPEND": f"-XX:TieredStopAtLevel=1 -Djava.io.tmpdir={(self.home / 'data/tmp').resolve()}"},
         )
 
     def wait(self):
