@@ -13,7 +13,6 @@ pub(super) enum Kind {
     Data,
     Headers,
     Reset,
-    GoAway,
     Continuation,
     /// Carries nothing by itself.
     Bare,
@@ -25,7 +24,6 @@ impl Kind {
             0x0 => Self::Data,
             0x1 => Self::Headers,
             0x3 => Self::Reset,
-            0x7 => Self::GoAway,
             0x9 => Self::Continuation,
             _ => Self::Bare,
         }
@@ -122,7 +120,7 @@ impl FrameHeads {
         match head.kind {
             Kind::Data => found(head.stream, Part::Body(self.payload_left.saturating_sub(padding))),
             Kind::Headers => found(head.stream, Part::Head),
-            Kind::Reset | Kind::GoAway | Kind::Continuation | Kind::Bare => {}
+            Kind::Reset | Kind::Continuation | Kind::Bare => {}
         }
     }
 }

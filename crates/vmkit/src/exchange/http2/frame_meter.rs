@@ -2,7 +2,7 @@
 //! asking for anything.
 //!
 //! The codec bounds what a stream may hold. This file bounds what no stream holds: header blocks that never end, and
-//! frames that cost work and carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones), and streams that are
+//! frames that cost work and carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, GOAWAY, unknown ones), and streams that are
 //! opened only to be reset (CVE-2023-44487). A client earns such frames by bytes and DATA frames that pass in either
 //! direction, and by time. Only the head of each frame and the length of its padding are read here; a broken frame is the codec's
 //! business.
@@ -183,7 +183,6 @@ impl FrameMeter {
             }
             Kind::Headers | Kind::Continuation => self.in_block.set(true),
             Kind::Reset => self.spend(&self.resets, Excess::Resets),
-            Kind::GoAway => {}
             Kind::Bare => self.spend(&self.frames, Excess::Frames),
         }
         self.end_block_with_frame();
@@ -275,6 +274,15 @@ mod tests {
         (0..10).for_each(|_| with_content.sends_data());
         f(&with_content, 20 * PER_DATA);
         assert_eq!(with_content.excess(), Some(Excess::Frames));
+    }
+
+    /// For each of them the codec looks at all streams.
+    #[tokio::test(start_paused = true)]
+    async fn who_says_goodbye_again_and_again_has_done_too_much() {
+        let (meter, goodbye) = (meter(), frame(0x7, 0, &[0; 8]));
+        assert!((0..MOST_FRAMES).all(|_| meter.read(&goodbye)));
+        assert!(!meter.read(&goodbye.repeat(MOST_FRAMES as usize)));
+        assert_eq!(meter.excess(), Some(Excess::Frames));
     }
 
     #[tokio::test(start_paused = true)]
