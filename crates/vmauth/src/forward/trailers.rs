@@ -4,7 +4,7 @@
 //! credentials, conditions or content, nor anything that the config sets or the proxy writes itself, nor a name that
 //! some server takes for one of these (`_` for `-`).
 
-use vmkit::exchange::{HeaderId, HeaderList, RequestHead, ResponseHead, same_or_twin, tokens};
+use vmkit::exchange::{HeaderId, HeaderLine, HeaderList, RequestHead, ResponseHead, same_or_twin, tokens};
 
 use crate::rewrite::header_rules::{HeaderRules, ResponseRules};
 
@@ -29,10 +29,22 @@ const EARLY: &[&str] = &[
 ];
 const EARLY_PREFIXES: &[&str] = &["access-control-", "content-", "if-", "proxy-", "x-forwarded-"];
 
+/// Names that count of all that a head announces: over HTTP/1 a section of trailers has no more fields, and a head has room for
+/// hundreds of thousands of names.
+const MOST_ANNOUNCED: usize = 64;
+
+/// The names that the lines of a head announce.
+fn announced<'a>(lines: impl Iterator<Item = HeaderLine<'a>>) -> impl Iterator<Item = &'a [u8]> {
+    lines.filter(|line| line.id == HeaderId::Trailer).flat_map(|line| tokens(line.value)).take(MOST_ANNOUNCED)
+}
+
 /// The announced trailers of a request that may be sent; others are dropped, so that nobody is surprised by them.
 pub(super) fn of_request(trailers: Option<&HeaderList>, head: &RequestHead, rules: &HeaderRules) -> HeaderList {
-    let names = head.first(HeaderId::Trailer).unwrap_or_default();
-    let is_announced = |name: &[u8]| tokens(names).any(|known| known.eq_ignore_ascii_case(name));
+    if trailers.is_none() {
+        return HeaderList::default();
+    }
+    let names: Vec<_> = announced(head.headers()).collect();
+    let is_announced = |name: &[u8]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     passing(trailers, |name| is_announced(name) && !rules.touches_twin_of(name))
 }
 
@@ -41,8 +53,7 @@ pub(super) fn announced_by_request<'a>(
     head: &'a RequestHead,
     rules: &'a HeaderRules,
 ) -> impl Iterator<Item = &'a [u8]> {
-    let names = head.first(HeaderId::Trailer).unwrap_or_default();
-    tokens(names).filter(|name| may_come_late(name) && !rules.touches_twin_of(name))
+    announced(head.headers()).filter(|name| may_come_late(name) && !rules.touches_twin_of(name))
 }
 
 /// The trailers of a reply that may be sent, announced or not. `own` are fields that the proxy adds to every reply.
@@ -56,8 +67,7 @@ pub(super) fn announced_by_reply<'a>(
     rules: &'a ResponseRules,
     own: &'a HeaderList,
 ) -> impl Iterator<Item = &'a [u8]> {
-    let names = head.first(HeaderId::Trailer).unwrap_or_default();
-    tokens(names).filter(|name| may_come_late(name) && !rules.touches_twin_of(name) && !is_own(own, name))
+    announced(head.headers()).filter(|name| may_come_late(name) && !rules.touches_twin_of(name) && !is_own(own, name))
 }
 
 fn is_own(own: &HeaderList, name: &[u8]) -> bool {
@@ -114,6 +124,10 @@ mod tests {
         };
         f("X-Sum, grpc-status", "x-sum: 1|X-Other: 2|Grpc-Status: 0|", "x-sum: 1|Grpc-Status: 0|");
         f("", "x-sum: 1|", "");
+        f("X-Sum\r\nTrailer: X-More, x-last", "x-sum: 1|X-More: 2|X-Last: 3|", "x-sum: 1|X-More: 2|X-Last: 3|");
+        let many = |count: usize| format!("{}x-sum", "a, ".repeat(count));
+        f(&many(MOST_ANNOUNCED - 1), "x-sum: 1|", "x-sum: 1|");
+        f(&many(MOST_ANNOUNCED), "x-sum: 1|", "");
         f("account-id, account_id", "Account-ID: 8|Account_ID: 9|", "");
         f(
             "Host, Authorization, Content-Length, Transfer_Encoding",
