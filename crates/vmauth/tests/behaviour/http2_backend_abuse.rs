@@ -85,7 +85,7 @@ fn interim_replies_without_end_are_a_failure() {
         peer.answer_all("next");
     });
     for (url, address) in [(http1.url(), http1.address()), (http2.url(), http2.address)] {
-        let proxy = Vmauth::start(&user_of_urls(&format!("\"{url}\""), ""), &[]);
+        let proxy = Vmauth::start(&user_of_urls(&format!("\"{url}\""), ""), &["-failTimeout=1h"]);
         let mut held = (url == http2.url()).then(|| {
             let mut held = proxy.client();
             held.request("GET", "/held", &[AUTH], None);
@@ -98,7 +98,9 @@ fn interim_replies_without_end_are_a_failure() {
             assert_eq!(held.reply().expect(200).text(), "held");
         }
         let malformed = format!("vmauth_backend_failures_total{{backend=\"{address}\", cause=\"malformed\"}}");
-        proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0), (&malformed, 1.0)]);
+        // A connection that goes on shows that its backend lives.
+        let (up, lives) = (format!("vmauth_backend_up{{backend=\"{address}\"}}"), f64::from(url == http2.url()));
+        proxy.expect_metrics(&[("user.request_backend_errors_total", 1.0), (&malformed, 1.0), (&up, lives)]);
     }
     assert_eq!(http2.connections(), 1);
 }

@@ -42,7 +42,8 @@ fn set(peer: &mut Peer, id: u16, value: u32) {
 }
 
 fn start(server: &FrameServer) -> Vmauth {
-    Vmauth::start(&user_of_urls(&format!("\"{}\"", server.url()), ""), &["-http2.h2c"])
+    // A backend that was marked as broken stays so.
+    Vmauth::start(&user_of_urls(&format!("\"{}\"", server.url()), ""), &["-http2.h2c", "-failTimeout=1h"])
 }
 
 fn asking(proxy: &Vmauth, method: &str, target: &str) -> Client {
@@ -297,7 +298,12 @@ fn empty_frames_wear_a_connection_out_and_fail_nobody() {
 #[test]
 fn a_malformed_reply_is_named_and_its_request_not_repeated() {
     let large = field("x-large", &"x".repeat(120)).repeat(2500);
-    for (what, field) in [("a field of HTTP/1", field("connection", "close")), ("a large head", large)] {
+    let codec = "http2: the reply is malformed, or its head is too large: stream error: PROTOCOL_ERROR";
+    for (what, field, want) in [
+        ("a field of HTTP/1", field("connection", "close"), codec),
+        ("a large head", large, codec),
+        ("many fields", field("x-a", "").repeat(1025), "failed: http2: the reply is malformed: too many headers"),
+    ] {
         let (server, proxy) = replies(move |peer, stream| {
             let head = [STATUS_200, &field].concat();
             let (first, rest) = head.split_at(head.len().min(16_000));
@@ -313,11 +319,10 @@ fn a_malformed_reply_is_named_and_its_request_not_repeated() {
             client.reply().expect(502);
             proxy.expect_metrics(&[("user.request_backend_requests_total", f64::from(n))]);
         }
-        proxy
-            .program
-            .wait_log(0, "http2: the reply is malformed, or its head is too large: stream error: PROTOCOL_ERROR");
+        proxy.program.wait_log(0, want);
         let malformed = format!("vmauth_backend_failures_total{{backend=\"{}\", cause=\"malformed\"}}", server.address);
-        proxy.expect_metrics(&[(&malformed, 3.0)]);
+        let up = format!("vmauth_backend_up{{backend=\"{}\"}}", server.address);
+        proxy.expect_metrics(&[(&malformed, 3.0), (&up, 1.0)]);
         assert_eq!(server.connections(), 1, "{what}");
     }
 }

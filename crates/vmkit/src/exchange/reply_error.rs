@@ -56,7 +56,7 @@ pub enum ReplyError {
     /// Interim replies came without end.
     #[error("net/http: too many 1xx informational responses")]
     TooManyInterim,
-    /// The reply is no HTTP, or ambiguous.
+    /// The reply is no HTTP/1, or ambiguous.
     #[error("net/http: HTTP/1.x transport connection broken: malformed HTTP response: {0}")]
     Malformed(HeadError),
     /// The peer speaks another protocol.

@@ -318,7 +318,7 @@ impl RecvReply for Receive {
                 return Poll::Pending;
             }
             Reply::Awaited { .. } if self.pair.inbox.is_flooded() => {
-                return Poll::Ready(Err(ReplyError::TooManyInterim));
+                return Poll::Ready(Err(ReplyError::Invalid { text: ReplyError::TooManyInterim.to_string() }));
             }
             Reply::Awaited { response, to_head } => (ready!(Pin::new(response).poll(cx)), *to_head),
             Reply::Failed(error) => return Poll::Ready(Err(life.reply_error(error))),
@@ -336,7 +336,7 @@ impl RecvReply for Receive {
             known.upgraded = Some(WebSocket::UPGRADE);
         }
         fields::read_reply(head, parts.status, &parts.headers, known, more.as_slice())
-            .map_err(ReplyError::Malformed)?;
+            .map_err(|error| ReplyError::Invalid { text: format!("http2: the reply is malformed: {error}") })?;
         self.is_bodiless = head.upgrade().is_none() && head.body() == BodyKind::None;
         self.pair.inbox.body.replace(Some(body));
         Poll::Ready(Ok(()))
