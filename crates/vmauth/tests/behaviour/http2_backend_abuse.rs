@@ -19,15 +19,16 @@ fn interim(peer: &mut Peer, stream: u32, count: usize) {
     (0..count).for_each(|_| peer.send(HEADERS, END_HEADERS, stream, STATUS_103));
 }
 
-/// Two backends send a window of single bytes to each of two clients that take nothing: twice what all may cost together.
+/// Two backends send a window of single bytes to each of two clients that take nothing: twice what all may cost together. The
+/// connections, which hold what the codec has taken for them, end with their last reply.
 #[test]
 fn small_frames_that_nobody_takes_cost_bounded_memory_over_all_connections() {
     const SLOW: usize = 2;
     let window = 128 * 1024;
     let (told, sent) = mpsc::channel();
     let servers = [told.clone(), told].map(|told| {
-        FrameServer::start(&[], move |_, peer| {
-            for _ in 0..SLOW {
+        FrameServer::start(&[], move |number, peer| {
+            for _ in 0..if number == 0 { SLOW } else { 0 } {
                 let Some(slow) = peer.request() else { return };
                 peer.head(slow);
                 (1..window).for_each(|_| peer.send(DATA, 0, slow, b"x"));
@@ -62,6 +63,11 @@ fn small_frames_that_nobody_takes_cost_bounded_memory_over_all_connections() {
     let answers: Vec<_> = slow.into_iter().map(|begun| client.answer(begun)).collect();
     let whole = answers.iter().flatten().inspect(|answer| assert_eq!(answer.body.len(), window)).count();
     assert!((1..2 * SLOW).contains(&whole), "{whole} of {}", 2 * SLOW);
+    eventually("the end of the connections", || {
+        let open = servers.each_ref().map(FrameServer::open);
+        if open == [0, 0] { Ok(()) } else { Err(open) }
+    });
+    assert_eq!(proxy.client().get("/a", &[AUTH]).expect(200).text(), "quick");
     let stalled = 2 * SLOW - whole;
     eventually("their lines of the log", || {
         let lines = proxy.program.matching(0, "reason=\"client_stalled\"").len();

@@ -140,6 +140,14 @@ struct Connection {
     life: Rc<Life>,
 }
 
+impl Connection {
+    /// Whether it is to end, though its peer would take more streams.
+    fn is_used_up(&self) -> bool {
+        let frames = &self.life.frames;
+        frames.is_worn_out() || self.life.streams() == 0 && frames.were_many()
+    }
+}
+
 /// Whether the peer has not said GOAWAY and there are numbers left for streams.
 fn takes_streams(sender: &mut SendRequest<Bytes>) -> bool {
     matches!(sender.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(())))
@@ -154,14 +162,14 @@ impl SharedConnection for Connection {
         let mut sender = self.sender.borrow_mut();
         let sender = sender.as_mut()?;
         let has_room = self.life.streams() < sender.current_max_send_streams().min(MAX_STREAMS);
-        if !has_room || !takes_streams(sender) || self.life.rests() || self.life.frames.is_worn_out() {
+        if !has_room || !takes_streams(sender) || self.life.rests() || self.is_used_up() {
             return None;
         }
         Some(client_stream::new(sender.clone(), self.is_tls, StreamClaim::new(&self.life)))
     }
 
     fn is_open(&self) -> bool {
-        if self.life.has_ended() || self.life.frames.is_worn_out() {
+        if self.life.has_ended() || self.is_used_up() {
             return false;
         }
         self.sender.borrow_mut().as_mut().is_none_or(takes_streams)

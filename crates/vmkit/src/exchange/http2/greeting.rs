@@ -3,7 +3,7 @@
 //!
 //! A server of HTTP/2 begins with a SETTINGS frame (RFC 9113 §3.4). Requests wait for it, because a server that speaks
 //! HTTP/1 would answer them with an error of its own, and because it tells how many streams the server takes.
-//! Nothing else is read from the bytes here; frames are the business of the `h2` crate.
+//! Here nothing else is read from the bytes; `reply_frames.rs` counts their frames, which are the business of the `h2` crate.
 
 use std::io;
 use std::pin::Pin;
@@ -13,10 +13,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::wire::Wire;
+use super::frame_heads::HEAD;
 use super::life::Life;
 
-/// Length of the head of a frame.
-const FRAME_HEAD: usize = 9;
 const SETTINGS: u8 = 4;
 
 /// A connection whose first bytes are judged.
@@ -29,11 +28,11 @@ pub(super) struct Greeted {
 
 impl Greeted {
     pub(super) fn new(wire: Wire, life: Rc<Life>) -> Self {
-        Self { wire, life, first: Vec::with_capacity(FRAME_HEAD) }
+        Self { wire, life, first: Vec::with_capacity(HEAD) }
     }
 
     fn judge(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let missing = FRAME_HEAD - self.first.len();
+        let missing = HEAD - self.first.len();
         self.first.extend_from_slice(bytes.get(..missing).unwrap_or(bytes));
         if self.first.starts_with(b"HTTP/1") {
             return Err(io::Error::new(
@@ -41,7 +40,7 @@ impl Greeted {
                 "the backend does not speak HTTP/2: it answers in HTTP/1",
             ));
         }
-        if self.first.len() < FRAME_HEAD {
+        if self.first.len() < HEAD {
             return Ok(());
         }
         let is_settings = self.first[3] == SETTINGS && self.first[4] & 1 == 0 && self.first[5..] == [0; 4];
@@ -65,7 +64,7 @@ impl AsyncRead for Greeted {
         let bytes = buf.filled().get(before..).unwrap_or_default();
         self.life.note_read(bytes.len());
         self.life.frames.read(bytes);
-        if self.first.len() < FRAME_HEAD && !bytes.is_empty() {
+        if self.first.len() < HEAD && !bytes.is_empty() {
             self.judge(bytes)?;
         }
         Poll::Ready(Ok(()))

@@ -115,7 +115,8 @@ impl ReplyFrames {
             } else {
                 inbox.unread.set(inbox.unread.get() + cost);
             }
-            if inbox.is_flooded() || !self.unread.add(cost) {
+            let is_covered = self.unread.add(cost);
+            if inbox.is_flooded() || !is_covered {
                 self.is_over.set(true);
             }
         });
@@ -124,6 +125,12 @@ impl ReplyFrames {
     /// Whether another connection should take what comes next: this one has come near to a limit of the codec.
     pub(super) fn is_worn_out(&self) -> bool {
         self.empty.are_many()
+    }
+
+    /// Whether so many small frames have waited once that an idle connection is not worth what it holds: what the codec has
+    /// taken for them it gives back with the connection only.
+    pub(super) fn were_many(&self) -> bool {
+        self.unread.were_many()
     }
 
     /// Whether nothing more may be read now; [`relieve`](Self::relieve) ends that.
@@ -150,5 +157,60 @@ impl ReplyFrames {
             inbox.body.take();
             self.unread.reduce(inbox.unread.take());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::super::unread_frames::STEP;
+    use super::*;
+
+    fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, 0], &stream.to_be_bytes(), payload].concat()
+    }
+
+    fn small(stream: u32, count: usize) -> Vec<u8> {
+        frame(0, stream, b"x").repeat(count)
+    }
+
+    /// Replies on these streams.
+    fn replies<const N: usize>(frames: &ReplyFrames, streams: [u32; N]) -> [Rc<Inbox>; N] {
+        streams.map(|stream| {
+            let inbox = Rc::<Inbox>::default();
+            frames.open(stream, &inbox);
+            inbox
+        })
+    }
+
+    #[test]
+    fn what_a_flooded_reply_holds_is_not_taken_from_others() {
+        let frames = ReplyFrames::new(HeadBudget::default());
+        let [flooded, other] = replies(&frames, [1, 3]);
+        frames.read(&small(3, 100));
+        let others = frames.unread.cost();
+        frames.read(&frame(1, 1, b"").repeat(MAX_INTERIM + 2));
+        frames.read(&small(1, 100));
+        assert!(flooded.is_flooded() && !other.is_flooded());
+        frames.close(1);
+        assert_eq!(frames.unread.cost(), others);
+    }
+
+    #[test]
+    fn a_reply_that_is_given_up_frees_what_it_holds() {
+        let budget = HeadBudget::new(0, STEP);
+        let (frames, mut cx) = (ReplyFrames::new(budget.clone()), Context::from_waker(Waker::noop()));
+        let [stalled, _other] = replies(&frames, [1, 3]);
+        frames.read(&small(3, 10));
+        let others = frames.unread.cost();
+        assert!(!frames.were_many());
+        frames.read(&small(1, (FREE + STEP) / cost(1) + 1));
+        assert!(frames.is_over() && budget.claim(1).is_none());
+        (0..3).for_each(|_| frames.relieve(&mut cx));
+        assert!(stalled.is_given_up() && !frames.is_over());
+        assert_eq!(frames.unread.cost(), others);
+        assert!(frames.were_many() && budget.claim(STEP).is_some());
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct UnreadFrames {
     /// Need not be claimed.
     free: usize,
     unread: Cell<usize>,
+    /// Whether they have ever cost more than what is free.
+    were_many: Cell<bool>,
     /// Of `STEP` bytes each.
     claims: RefCell<Vec<HeadClaim>>,
 }
@@ -50,7 +52,7 @@ pub(super) struct UnreadFrames {
 impl UnreadFrames {
     /// What goes beyond `free` is claimed from `budget`.
     pub(super) fn new(budget: HeadBudget, free: usize) -> Self {
-        Self { budget, free, unread: Cell::new(0), claims: RefCell::default() }
+        Self { budget, free, unread: Cell::new(0), were_many: Cell::new(false), claims: RefCell::default() }
     }
 
     /// What all of them cost.
@@ -58,10 +60,19 @@ impl UnreadFrames {
         self.unread.get()
     }
 
+    /// Whether they have ever cost more than what is free.
+    pub(super) fn were_many(&self) -> bool {
+        self.were_many.get()
+    }
+
     /// Counts so much more. False when there is no memory for it.
     pub(super) fn add(&self, cost: usize) -> bool {
         self.unread.set(self.unread.get() + cost);
-        self.unread.get() <= self.free || self.is_covered()
+        if self.unread.get() <= self.free {
+            return true;
+        }
+        self.were_many.set(true);
+        self.is_covered()
     }
 
     /// Whether there is memory for all of them; claims what is missing.
