@@ -135,14 +135,15 @@ pub async fn attempt<'a>(
     body: &mut RequestBody<'_>,
     deadline: &mut Deadline,
 ) -> Result<(Pooled, Sent<'a>), TryError> {
-    let only_http1 = wanted == Wanted::Http1 || outgoing.line.upgrade.is_some() && peer.upgrades_over_http1();
-    let mut pooled = match pool.take(peer, wanted, only_http1) {
+    let changes_protocol = outgoing.line.upgrade.is_some() && peer.upgrades_over_http1();
+    let wanted = if changes_protocol { wanted.over_http1() } else { wanted };
+    let mut pooled = match pool.take(peer, wanted) {
         Some(pooled) => pooled,
         None => {
             let began = outgoing.source.record.now();
             let dialled = tokio::select! {
                 biased;
-                dialled = pool.dial(peer, wanted, only_http1, outgoing.timeouts.connect) => dialled,
+                dialled = pool.dial(peer, wanted, outgoing.timeouts.connect) => dialled,
                 () = body.gone() => return Err(TryError::Request(RequestError::ClientGone)),
             };
             outgoing.source.record.connected(began);

@@ -111,7 +111,7 @@ impl Forward<'_, '_> {
                 Err(TryError::Request(error)) => return Err(error),
                 Err(TryError::Backend(failure)) => {
                     let over_http1 = failure.wants_http1 && upstream.peer.upgrades_over_http1();
-                    wanted = if over_http1 { Wanted::Http1 } else { connection_for(repeats + 1) };
+                    wanted = if over_http1 { Wanted::OwnHttp1 } else { connection_for(repeats + 1) };
                     self.failed(failure, repeats, attempts_left)
                 }
             };

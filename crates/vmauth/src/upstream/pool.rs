@@ -33,8 +33,32 @@ pub enum Wanted {
     Fresh,
     /// A new one whose first request it is.
     Own,
-    /// A new one that speaks HTTP/1.
+    /// One that is there, for a request that cannot go over another protocol than HTTP/1.
     Http1,
+    /// A new one for such a request.
+    OwnHttp1,
+}
+
+impl Wanted {
+    /// The same for a request that cannot go over another protocol than HTTP/1.
+    pub fn over_http1(self) -> Self {
+        match self {
+            Self::Any | Self::Http1 => Self::Http1,
+            Self::Fresh | Self::Own | Self::OwnHttp1 => Self::OwnHttp1,
+        }
+    }
+
+    fn may_be_idle(self) -> bool {
+        matches!(self, Self::Any | Self::Http1)
+    }
+
+    fn may_be_shared(self) -> bool {
+        matches!(self, Self::Any | Self::Fresh)
+    }
+
+    fn only_http1(self) -> bool {
+        matches!(self, Self::Http1 | Self::OwnHttp1)
+    }
 }
 
 /// What all pools share.
@@ -130,11 +154,9 @@ impl Pool {
     }
 
     /// A connection that is open and may carry another exchange, or a stream of one, if there is one.
-    ///
-    /// `only_http1` is for requests that cannot go over another protocol.
-    pub fn take(&self, peer: &Peer, wanted: Wanted, only_http1: bool) -> Option<Pooled> {
+    pub fn take(&self, peer: &Peer, wanted: Wanted) -> Option<Pooled> {
         let generation = tls_generation(peer);
-        if wanted == Wanted::Any
+        if wanted.may_be_idle()
             && let Some(connections) = self.idle.borrow_mut().get_mut(&peer.id())
         {
             while let Some(mut found) = connections.pop() {
@@ -148,7 +170,7 @@ impl Pool {
                 }
             }
         }
-        if only_http1 || wanted == Wanted::Own { None } else { self.take_stream(peer, generation) }
+        if wanted.may_be_shared() { self.take_stream(peer, generation) } else { None }
     }
 
     fn take_stream(&self, peer: &Peer, tls_generation: u64) -> Option<Pooled> {
@@ -158,17 +180,11 @@ impl Pool {
 
     /// Opens a connection, or waits for one that is being opened and can be shared. `limit` goes before `-dialTimeout`; who
     /// waits for another request's connection has the limit of that one.
-    pub async fn dial(
-        &self,
-        peer: &Peer,
-        wanted: Wanted,
-        only_http1: bool,
-        limit: Option<Duration>,
-    ) -> Result<Pooled, ConnectError> {
-        while peer.shares_connections() && !only_http1 && wanted != Wanted::Own {
+    pub async fn dial(&self, peer: &Peer, wanted: Wanted, limit: Option<Duration>) -> Result<Pooled, ConnectError> {
+        while peer.shares_connections() && wanted.may_be_shared() {
             match self.shared.turn(peer.id()) {
                 Ok(turn) => {
-                    return self.open_within(peer, wanted, false, limit).await.inspect_err(|error| turn.fail(error));
+                    return self.open_within(peer, wanted, limit).await.inspect_err(|error| turn.fail(error));
                 }
                 Err(opening) => opening.wait().await?,
             }
@@ -176,32 +192,20 @@ impl Pool {
                 return Ok(pooled);
             }
         }
-        self.open_within(peer, wanted, only_http1, limit).await
+        self.open_within(peer, wanted, limit).await
     }
 
-    async fn open_within(
-        &self,
-        peer: &Peer,
-        wanted: Wanted,
-        only_http1: bool,
-        limit: Option<Duration>,
-    ) -> Result<Pooled, ConnectError> {
-        let Some(limit) = limit else { return self.open(peer, wanted, only_http1, &self.options.dialer).await };
+    async fn open_within(&self, peer: &Peer, wanted: Wanted, limit: Option<Duration>) -> Result<Pooled, ConnectError> {
+        let Some(limit) = limit else { return self.open(peer, wanted, &self.options.dialer).await };
         let dialer = self.options.dialer.within(limit);
-        let opened = Box::pin(self.open(peer, wanted, only_http1, &dialer)).await;
+        let opened = Box::pin(self.open(peer, wanted, &dialer)).await;
         opened.map_err(|error| error.within(limit.into()))
     }
 
     /// Opens a connection.
-    async fn open(
-        &self,
-        peer: &Peer,
-        wanted: Wanted,
-        only_http1: bool,
-        dialer: &Dialer,
-    ) -> Result<Pooled, ConnectError> {
-        let (wire, tls_generation) = dialer.open(peer, only_http1).await?;
-        if only_http1 {
+    async fn open(&self, peer: &Peer, wanted: Wanted, dialer: &Dialer) -> Result<Pooled, ConnectError> {
+        let (wire, tls_generation) = dialer.open(peer, wanted.only_http1()).await?;
+        if wanted.only_http1() {
             return Ok(http1(wire, tls_generation));
         }
         self.start(peer, wanted, wire, tls_generation, dialer).await
@@ -221,7 +225,7 @@ impl Pool {
             Spoken::Shared(connection) => connection,
         };
         // Another request may have dialled at the same time, not knowing what the backend speaks; one connection is enough.
-        if wanted != Wanted::Own
+        if wanted.may_be_shared()
             && let Some(pooled) = self.take_stream(peer, tls_generation)
         {
             return Ok(pooled);
