@@ -4,7 +4,7 @@
 //! and logging that the step names. A client that has left and a reply that is delivered never get here.
 //!
 //! It must never allow a second try of a body whose bytes are gone, nor more than one silent repeat per attempt, save for
-//! requests that a backend has not taken because it ends their connection.
+//! requests that a backend has not taken because it ends their connection or wants HTTP/1.1.
 
 use crate::upstream::pool::Wanted;
 

@@ -1,8 +1,7 @@
 //! One attempt: tries at one backend until it answers or another one is to be asked (docs/reference/balancing.md#attempts).
 //!
-//! At most one more try is made silently; what follows a failed one is decided by `retry_policy.rs`, and done here: counted,
-//! marked, judged and logged once. What can be sent again may change while it is sent, so it is looked at when a try has
-//! ended, never before.
+//! What follows a failed try is decided by `retry_policy.rs`, and done here: counted, marked, judged and logged once. What can
+//! be sent again may change while it is sent, so it is looked at when a try has ended, never before.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -112,7 +111,8 @@ impl Forward<'_, '_> {
                 Err(TryError::Backend(failure)) => {
                     let over_http1 = failure.wants_http1 && upstream.peer.upgrades_over_http1();
                     wanted = if over_http1 { Wanted::OwnHttp1 } else { connection_for(repeats + 1) };
-                    self.failed(failure, repeats, attempts_left)
+                    // It can want that once, and comes to it after a refusal or a stale connection, too.
+                    self.failed(failure, if over_http1 { 0 } else { repeats }, attempts_left)
                 }
             };
             self.no_longer_waits();

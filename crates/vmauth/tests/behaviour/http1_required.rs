@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bytes::Bytes;
 use h2::Reason;
 use h2::server::SendResponse;
-use http::{Request, Response};
+use http::Response;
 use testkit::PATIENCE;
 use testkit::certs::Authority;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -65,16 +65,19 @@ impl Choosy {
 
 async fn http2(tls: impl AsyncRead + AsyncWrite + Unpin, tell: Sender<Seen>) {
     let mut connection = h2::server::handshake(tls).await.expect("a handshake");
-    while let Some(Ok((request, response))) = connection.accept().await {
+    let mut has_served = false;
+    while let Some(Ok((request, mut response))) = connection.accept().await {
         let _ = tell.send(("h2", request.uri().path().to_owned()));
-        answer(&request, response);
+        match request.uri().path() {
+            "/busy-login" if has_served => response.send_reset(Reason::REFUSED_STREAM),
+            "/busy-login" | "/login" => response.send_reset(Reason::HTTP_1_1_REQUIRED),
+            _ => answer(response),
+        }
+        has_served = true;
     }
 }
 
-fn answer(request: &Request<h2::RecvStream>, mut response: SendResponse<Bytes>) {
-    if request.uri().path() == "/login" {
-        return response.send_reset(Reason::HTTP_1_1_REQUIRED);
-    }
+fn answer(mut response: SendResponse<Bytes>) {
     let mut body = response.send_response(Response::new(()), false).expect("sent");
     body.send_data(Bytes::from("in HTTP/2"), true).expect("sent");
 }
@@ -119,4 +122,19 @@ fn requests_that_want_http1_get_it() {
         }
     }
     proxy.expect_metrics(&[("user.request_errors_total", 0.0), ("user.request_backend_errors_total", 0.0)]);
+}
+
+/// What was refused is sent again over HTTP/2 at first.
+#[test]
+fn requests_that_want_http1_get_it_after_a_refusal() {
+    let ca = Authority::new("backend");
+    let backend = Choosy::start(&ca);
+    let url = format!("\"https://{}\"", backend.address);
+    let proxy = Vmauth::start(&user_of_urls(&url, &format!("tls_ca_file: {}", ca.ca_file().display())), &[]);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/other", &[AUTH]).expect(200).text(), "in HTTP/2");
+    client.request("POST", "/busy-login", &[AUTH], Some(b"body"));
+    assert_eq!(client.reply().expect(200).text(), "in HTTP/1");
+    let seen = [(); 4].map(|()| backend.next().0);
+    assert_eq!(seen, ["h2", "h2", "h2", "http/1.1"]);
 }
