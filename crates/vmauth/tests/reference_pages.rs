@@ -127,7 +127,10 @@ fn options_of_commands() -> BTreeSet<String> {
 fn every_named_flag_exists() {
     let flags = Page::read(&root().join("docs/flags-vmauth.md")).text;
     let options = options_of_commands();
-    let others = |name: &str| matches!(name, "help" | "version") || options.contains(name);
+    // The page on moving is about both programs.
+    let agents = Page::read(&root().join("docs/flags-vmagent.md")).text;
+    let is_of_agent = |name: &str| name.starts_with("remoteWrite.") && agents.contains(&format!("`-{name}`"));
+    let others = |name: &str| matches!(name, "help" | "version") || options.contains(name) || is_of_agent(name);
     let checked: usize = pages().iter().map(|page| page.expect_flags(&flags, others)).sum();
     assert!(checked > 80, "only {checked} flags were found");
 }
