@@ -46,9 +46,9 @@ impl RelabelRules {
     ///
     /// # Errors
     /// All rules that are wrong, each with its index.
-    pub fn build(specs: &[RuleSpec]) -> Result<Self, Vec<(usize, RuleError)>> {
-        let (mut rules, mut errors) = (Vec::with_capacity(specs.len()), Vec::new());
-        for (index, spec) in specs.iter().enumerate() {
+    pub fn build<'s>(specs: impl IntoIterator<Item = &'s RuleSpec>) -> Result<Self, Vec<(usize, RuleError)>> {
+        let (mut rules, mut errors) = (Vec::new(), Vec::new());
+        for (index, spec) in specs.into_iter().enumerate() {
             match Rule::build(spec) {
                 Ok(rule) => rules.push(rule),
                 Err(error) => errors.push((index, error)),

@@ -16,26 +16,38 @@ use crate::config::parse_rules;
 /// Checks the scrape config and, with `everything`, the relabeling rules of remote write.
 pub(super) async fn run(start: &Start, everything: bool) -> Result<(), Fatal> {
     let client = Arc::new(Client::new(ClientTlsOptions::default()));
-    let mut problems = Vec::new();
+    let (mut problems, mut checked) = (Vec::new(), Vec::new());
     match ConfigLoader::new(start, &client).load().await {
         Ok(config) => {
             for job in &config.skipped {
                 vmkit::error!("{job}");
             }
             if !config.skipped.is_empty() {
-                problems.push(format!("{} jobs of the scrape config would be skipped", config.skipped.len()));
+                problems.push(format!("{} of the scrape config would be skipped", count(config.skipped.len(), "job")));
             }
+            checked.push(count(config.jobs.len(), "job"));
         }
         Err(problem) => problems.push(problem),
     }
     if everything {
         let global = std::iter::once(start.flags.text("remoteWrite.relabelConfig").to_owned());
         let files = global.chain(start.flags.texts("remoteWrite.urlRelabelConfig").iter().cloned());
-        for file in files.filter(|file| !file.is_empty()) {
+        let files: Vec<_> = files.filter(|file| !file.is_empty()).collect();
+        checked.push(count(files.len(), "file") + " of relabeling rules");
+        for file in files {
             problems.extend(check_rules(file, start, &client).await.err());
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
+    }
+    // Silence would leave open whether anything was looked at.
+    vmkit::info!("checked: {}; no mistakes", checked.join(", "));
+    Ok(())
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 async fn check_rules(file: String, start: &Start, client: &Arc<Client>) -> Result<(), String> {

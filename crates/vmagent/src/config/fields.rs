@@ -19,6 +19,12 @@ pub(super) fn field(fields: &[Field], name: &str) -> Option<NodeId> {
     fields.iter().find(|(known, _)| *known == name).map(|&(_, id)| id)
 }
 
+/// Where `id` stands, for messages about jobs that are skipped: place, line and column.
+pub(super) fn position(reader: &Reader<'_, '_>, id: NodeId, place: &Place<'_>) -> String {
+    let mark = reader.mark(id);
+    format!("{place}, line {}, column {}", mark.line, mark.column)
+}
+
 /// Reports a value that makes no sense.
 pub(super) fn bad_value(
     reader: &mut Reader<'_, '_>,

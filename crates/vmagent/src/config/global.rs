@@ -5,9 +5,8 @@ use std::time::Duration;
 use vmkit::yaml::{NodeId, Place};
 
 use super::fields::{self, Reader, field};
-use super::relabel_rules;
+use super::relabel_rules::{self, PlacedSpec};
 use crate::labels::Labels;
-use crate::relabel::RuleSpec;
 
 const FIELDS: &[&str] = &[
     "label_limit",
@@ -25,8 +24,8 @@ pub(super) struct Global {
     pub(super) scrape_interval: Option<Duration>,
     pub(super) scrape_timeout: Option<Duration>,
     pub(super) external_labels: Labels,
-    pub(super) relabel: Vec<RuleSpec>,
-    pub(super) metric_relabel: Vec<RuleSpec>,
+    pub(super) relabel: Vec<PlacedSpec>,
+    pub(super) metric_relabel: Vec<PlacedSpec>,
     pub(super) sample_limit: Option<u64>,
     pub(super) label_limit: Option<u64>,
 }

@@ -173,9 +173,22 @@ pub(super) struct Context<'c> {
 }
 
 impl Context<'_> {
-    fn wrong(&mut self, reader: &Reader<'_, '_>, id: NodeId, place: &Place<'_>, message: &str) {
-        let mark = reader.mark(id);
-        self.mistakes.push(format!("{message} ({place}, line {}, column {})", mark.line, mark.column));
+    pub(super) fn wrong(&mut self, reader: &Reader<'_, '_>, id: NodeId, place: &Place<'_>, message: &str) {
+        self.mistakes.push(format!("{message} ({})", fields::position(reader, id, place)));
+    }
+
+    /// The same about the field `name` of the object at `place`, which is there.
+    fn wrong_field(
+        &mut self,
+        reader: &Reader<'_, '_>,
+        fields: &[Field],
+        place: &Place<'_>,
+        name: &'static str,
+        message: &str,
+    ) {
+        if let Some(id) = field(fields, name) {
+            self.wrong(reader, id, &place.field(name), message);
+        }
     }
 
     /// A path as it is opened: URLs and absolute paths stay.
@@ -214,13 +227,11 @@ fn proxy_url(
     context: &mut Context<'_>,
 ) -> Option<Secret> {
     let url = fields::text(reader, fields, place, "proxy_url").filter(|url| !url.is_empty())?;
-    if let Err(cause) = Proxy::parse(&url)
-        && let Some(id) = field(fields, "proxy_url")
-    {
+    if let Err(cause) = Proxy::parse(&url) {
         let message = format!(
             "unsupported `proxy_url`: {cause}; write http://host:port, https://host:port, socks5://host:port or tls+socks5://host:port"
         );
-        context.wrong(reader, id, &place.field("proxy_url"), &message);
+        context.wrong_field(reader, fields, place, "proxy_url", &message);
     }
     Some(secret(url))
 }
@@ -232,7 +243,7 @@ fn credentials(
     context: &mut Context<'_>,
     names: &Names,
 ) -> Credentials {
-    let mut found: Vec<(&str, Credentials)> = Vec::new();
+    let mut found: Vec<(&'static str, Credentials)> = Vec::new();
     if let Some(id) = field(fields, names.authorization).filter(|&id| !reader.is_null(id)) {
         let place = place.field(names.authorization);
         let fields = reader.fields(id, &place, "promauth.Authorization", &["type", "credentials", "credentials_file"]);
@@ -256,17 +267,20 @@ fn credentials(
     }
     let bearer = [names.bearer_token, names.bearer_token_file];
     if let Some(token) = secret_source(reader, fields, place, context, bearer) {
-        found.push((names.bearer_token, Credentials::Token { scheme: "Bearer".to_owned(), token }));
+        let name = if matches!(token, SecretSource::File(_)) { names.bearer_token_file } else { names.bearer_token };
+        found.push((name, Credentials::Token { scheme: "Bearer".to_owned(), token }));
     }
     if let Some(id) = field(fields, names.oauth2).filter(|&id| !reader.is_null(id)) {
         let options = oauth2(reader, id, &place.field(names.oauth2), context);
         found.push((names.oauth2, Credentials::OAuth2(Box::new(options))));
     }
-    if found.len() > 1 {
-        let used: Vec<_> = found.iter().map(|(name, _)| format!("`{name}`")).collect();
-        context.mistakes.push(format!("cannot simultaneously use {} ({place})", used.join(" and ")));
+    let used: Vec<_> = found.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let Some((last, credentials)) = found.pop() else { return Credentials::None };
+    if !found.is_empty() {
+        let message = format!("cannot simultaneously use {}; keep one of them", used.join(" and "));
+        context.wrong_field(reader, fields, place, last, &message);
     }
-    found.pop().map(|(_, credentials)| credentials).unwrap_or_default()
+    credentials
 }
 
 /// A secret that is given as text or as the name of a file; empty ones are not there.
@@ -281,7 +295,8 @@ fn secret_source(
     let path = fields::text(reader, fields, place, file).filter(|path| !path.is_empty());
     match (value, path) {
         (Some(_), Some(_)) => {
-            context.mistakes.push(format!("both `{text}` and `{file}` are set; remove one of them ({place})"));
+            let message = format!("both `{text}` and `{file}` are set; remove one of them");
+            context.wrong_field(reader, fields, place, file, &message);
             None
         }
         (Some(value), None) => Some(SecretSource::Text(secret(value))),
@@ -340,9 +355,10 @@ fn headers(
                 headers.push((header.trim().to_owned(), secret(value.trim().to_owned())));
             }
             // Without a colon the whole line may be a secret.
-            _ => context
-                .mistakes
-                .push(format!("missing ':' or a wrong name in an item of `{name}`; write \"Name: value\" ({place})")),
+            _ => {
+                let message = format!("missing ':' or a wrong name in an item of `{name}`; write \"Name: value\"");
+                context.wrong_field(reader, fields, place, name, &message);
+            }
         }
     }
     headers

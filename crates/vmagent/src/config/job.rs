@@ -57,14 +57,15 @@ pub(super) fn read(
     let http = Arc::new(HttpOptions::read(reader, &fields, place, &mut context));
     let discovery = SdConfigs::read(reader, &fields, place, &mut context);
     for kind in OTHER_KINDS {
-        if field(&fields, kind).is_some() {
-            mistakes.push(format!("`{kind}` is not supported"));
+        if let Some(id) = field(&fields, kind) {
+            let (known, position) =
+                (Kind::ALL.map(Kind::key).join(", "), fields::position(reader, id, &place.field(kind)));
+            mistakes.push(format!("`{kind}` is not supported; what there is: {known} ({position})"));
         }
     }
     let name = fields::text(reader, &fields, place, "job_name").unwrap_or_default();
     if name.is_empty() {
-        let mark = reader.mark(id);
-        mistakes.push(format!("missing `job_name` ({place}, line {}, column {})", mark.line, mark.column));
+        mistakes.push(format!("missing `job_name` ({})", fields::position(reader, id, place)));
     }
     let mut job = Draft { reader, fields: &fields, place, mistakes: &mut mistakes };
     let rules = |job: &mut Draft<'_, '_, '_, '_>, name, inherited: &[_]| job.rules(name, inherited);
@@ -150,13 +151,16 @@ impl Draft<'_, '_, '_, '_> {
             "" => "http".to_owned(),
             known @ ("http" | "https") => known.to_owned(),
             _ => {
-                self.mistakes.push(format!("unexpected `scheme` {scheme:?}; write http or https ({})", self.place));
+                let place = self.place.field("scheme");
+                let position = field(self.fields, "scheme").map(|id| fields::position(self.reader, id, &place));
+                let position = position.unwrap_or_default();
+                self.mistakes.push(format!("unexpected `scheme` {scheme:?}; write http or https ({position})"));
                 scheme
             }
         }
     }
 
-    fn rules(&mut self, name: &'static str, inherited: &[crate::relabel::RuleSpec]) -> Arc<RelabelRules> {
+    fn rules(&mut self, name: &'static str, inherited: &[relabel_rules::PlacedSpec]) -> Arc<RelabelRules> {
         let own = field(self.fields, name).map(|id| relabel_rules::specs(self.reader, id, &self.place.field(name)));
         let specs: Vec<_> = inherited.iter().cloned().chain(own.unwrap_or_default()).collect();
         relabel_rules::build(name, &specs).map(Arc::new).unwrap_or_else(|message| {

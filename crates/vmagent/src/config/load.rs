@@ -43,7 +43,14 @@ pub enum LoadError {
         problems: Box<ConfigProblems>,
     },
     /// Two jobs of one name.
-    DuplicateJob(String),
+    DuplicateJob {
+        /// The name.
+        name: String,
+        /// Where the second one stands.
+        second: String,
+        /// Where the first one stands.
+        first: String,
+    },
 }
 
 impl fmt::Display for LoadError {
@@ -52,8 +59,9 @@ impl fmt::Display for LoadError {
         match self {
             Self::Read { name, cause } => write!(f, "cannot read {}: {cause}", quoted(name)),
             Self::Parse { name, problems } => write!(f, "cannot parse {}: {problems}", quoted(name)),
-            Self::DuplicateJob(job) => {
-                write!(f, "duplicate `job_name` in `scrape_configs`: {}; give each job its own name", quoted(job))
+            Self::DuplicateJob { name, second, first } => {
+                write!(f, "duplicate `job_name` in `scrape_configs`: {} ({second}; ", quoted(name))?;
+                write!(f, "{first} has it already; give each job its own name)")
             }
         }
     }
@@ -89,7 +97,7 @@ pub fn load_text(
     environment: &Environment,
     defaults: &JobDefaults,
 ) -> Result<ScrapeConfig, LoadError> {
-    let mut loader = Loader { read, environment, defaults, config: ScrapeConfig::default() };
+    let mut loader = Loader { read, environment, defaults, config: ScrapeConfig::default(), names: Vec::new() };
     let files = loader.main_file(name, bytes)?;
     let directory = directory_of(name);
     for pattern in files.patterns {
@@ -103,6 +111,8 @@ struct Loader<'l> {
     environment: &'l Environment,
     defaults: &'l JobDefaults,
     config: ScrapeConfig,
+    /// The name of each job, and where it stands.
+    names: Vec<(String, String)>,
 }
 
 /// What the main file says beside its own jobs.
@@ -143,7 +153,7 @@ impl Loader<'_> {
                 }
             };
             let parsed = self.parse(&name, &bytes, |loader, reader, root| {
-                loader.jobs(&name, reader, root, &Place::root(), global);
+                loader.jobs(&name, reader, root, &Place::file(&vmkit::redact::url(&name)), global);
             });
             match parsed {
                 Err(error) if self.defaults.strict => return Err(error),
@@ -178,21 +188,23 @@ impl Loader<'_> {
         let ids = reader.items(id, place, "[]*promscrape.ScrapeConfig").unwrap_or_default();
         let directory = directory_of(name);
         for (index, &id) in ids.iter().enumerate() {
-            match job::read(reader, id, &place.index(index), &directory, global, self.defaults) {
-                Some(Ok(job)) => self.config.jobs.push(Arc::new(job)),
-                Some(Err(skipped)) => self.config.skipped.push(skipped),
-                None => {}
+            let place = place.index(index);
+            let Some(job) = job::read(reader, id, &place, &directory, global, self.defaults) else { continue };
+            let job_name = job.as_ref().map_or_else(|skipped| &skipped.name, |job| &job.name);
+            self.names.push((job_name.clone(), fields::position(reader, id, &place)));
+            match job {
+                Ok(job) => self.config.jobs.push(Arc::new(job)),
+                Err(skipped) => self.config.skipped.push(skipped),
             }
         }
     }
 
     fn finish(self) -> Result<ScrapeConfig, LoadError> {
-        let names = self.config.jobs.iter().map(|job| &job.name);
-        let names = names.chain(self.config.skipped.iter().map(|job| &job.name)).filter(|name| !name.is_empty());
-        let mut seen: HashMap<&str, ()> = HashMap::new();
-        for name in names {
-            if seen.insert(name, ()).is_some() {
-                return Err(LoadError::DuplicateJob(name.clone()));
+        let mut seen: HashMap<&str, &str> = HashMap::new();
+        for (name, position) in self.names.iter().filter(|(name, _)| !name.is_empty()) {
+            if let Some(first) = seen.insert(name, position) {
+                let (second, first) = (position.clone(), first.to_owned());
+                return Err(LoadError::DuplicateJob { name: name.clone(), second, first });
             }
         }
         Ok(self.config)

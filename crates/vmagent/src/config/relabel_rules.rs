@@ -21,13 +21,20 @@ const FIELDS: &[&str] = &[
     "labels",
 ];
 
+/// A rule as it is written, and where. The place is no part of the rule: jobs that only moved stay the same.
+#[derive(Clone, Debug)]
+pub(super) struct PlacedSpec {
+    spec: RuleSpec,
+    position: String,
+}
+
 /// Reads a list of rules.
-pub(super) fn specs(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>) -> Vec<RuleSpec> {
+pub(super) fn specs(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>) -> Vec<PlacedSpec> {
     let ids = reader.items(id, place, "[]promrelabel.RelabelConfig").unwrap_or_default();
     ids.iter().enumerate().filter_map(|(index, &id)| spec(reader, id, &place.index(index))).collect()
 }
 
-fn spec(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>) -> Option<RuleSpec> {
+fn spec(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>) -> Option<PlacedSpec> {
     let fields = reader.fields(id, place, "promrelabel.RelabelConfig", FIELDS)?;
     let list = |reader: &mut Reader<'_, '_>, name: &'static str| {
         field(&fields, name).and_then(|id| fields::text_or_list(reader, id, &place.field(name)))
@@ -39,7 +46,7 @@ fn spec(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>) -> Option<Ru
         }
     }
     let modulus = fields::integer(reader, &fields, place, "modulus");
-    Some(RuleSpec {
+    let spec = RuleSpec {
         conditions,
         action: fields::text(reader, &fields, place, "action"),
         source_labels: fields::texts(reader, &fields, place, "source_labels"),
@@ -50,13 +57,16 @@ fn spec(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>) -> Option<Ru
         replacement: fields::text(reader, &fields, place, "replacement"),
         graphite_match: fields::text(reader, &fields, place, "match"),
         graphite_labels: fields::text_map(reader, &fields, place, "labels"),
-    })
+    };
+    Some(PlacedSpec { spec, position: fields::position(reader, id, place) })
 }
 
-/// Compiles the rules of one field of a job; the error names each wrong one.
-pub(super) fn build(name: &str, specs: &[RuleSpec]) -> Result<RelabelRules, String> {
-    RelabelRules::build(specs).map_err(|errors| {
-        let texts: Vec<_> = errors.iter().map(|(index, error)| format!("{name}[{index}]: {error}")).collect();
+/// Compiles the rules of one field of a job, those of `global` before its own; the error names each wrong one with its
+/// own place.
+pub(super) fn build(name: &str, specs: &[PlacedSpec]) -> Result<RelabelRules, String> {
+    RelabelRules::build(specs.iter().map(|placed| &placed.spec)).map_err(|errors| {
+        let position = |index: usize| specs.get(index).map_or("", |placed| &placed.position);
+        let texts: Vec<_> = errors.iter().map(|(index, error)| format!("{error} ({})", position(*index))).collect();
         format!("cannot parse `{name}`: {}", texts.join("; "))
     })
 }

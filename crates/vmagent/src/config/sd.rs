@@ -184,7 +184,7 @@ fn http(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>, context: &mu
     let fields = reader.fields(id, place, "http.SDConfig", &known)?;
     let url = fields::text(reader, &fields, place, "url").unwrap_or_default();
     if url.is_empty() {
-        context.mistakes.push(format!("missing `url` ({place})"));
+        context.wrong(reader, id, place, "missing `url`");
     }
     Some(HttpSd { url, http: HttpOptions::read(reader, &fields, place, context) })
 }
@@ -200,15 +200,15 @@ fn dns(reader: &mut Reader<'_, '_>, id: NodeId, place: &Place<'_>, context: &mut
         "AAAA" => DnsType::Aaaa,
         "MX" => DnsType::Mx,
         _ => {
-            context.mistakes.push(format!("unexpected `type` {kind:?}; write SRV, A, AAAA or MX ({place})"));
+            context.wrong(reader, id, place, &format!("unexpected `type` {kind:?}; write SRV, A, AAAA or MX"));
             return None;
         }
     };
     if names.is_empty() {
-        context.mistakes.push(format!("`names` cannot be empty ({place})"));
+        context.wrong(reader, id, place, "`names` cannot be empty");
     }
     if port.is_none() && matches!(record_type, DnsType::A | DnsType::Aaaa) {
-        context.mistakes.push(format!("missing `port` for `type: {kind}` ({place})"));
+        context.wrong(reader, id, place, &format!("missing `port` for `type: {kind}`"));
     }
     Some(DnsSd { names, record_type, port })
 }
@@ -226,7 +226,7 @@ fn kubernetes(
     // An old spelling that upstream still takes.
     let role = if role == "endpointslices" { "endpointslice".to_owned() } else { role };
     if !ROLES.contains(&role.as_str()) {
-        context.mistakes.push(format!("unexpected `role` {role:?}; write one of {} ({place})", ROLES.join(", ")));
+        context.wrong(reader, id, place, &format!("unexpected `role` {role:?}; write one of {}", ROLES.join(", ")));
     }
     let (mut namespaces, mut own_namespace) = (Vec::new(), false);
     if let Some(id) = field(&fields, "namespaces") {

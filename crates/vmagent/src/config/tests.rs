@@ -55,7 +55,10 @@ fn configs_that_are_refused() {
         assert!(want.iter().all(|want| error.contains(want)), "{text}\n{error}");
     };
     f("rule_files: [a]\nglobal: {evaluation_interval: 5s}", &["rule_files", "line 1", "evaluation_interval", "line 2"]);
-    f("scrape_configs: [{job_name: j}, {job_name: k}, {job_name: j}]", &["\"j\""]);
+    f(
+        "scrape_configs: [{job_name: j}, {job_name: k}, {job_name: j}]",
+        &["\"j\" (scrape_configs[2], line 1, column 48; scrape_configs[0], line 1, column 18 has it already"],
+    );
     f(
         "scrape_configs: [{job_name: j, scrape_interval: 10 parsecs}]",
         &["10 parsecs", "scrape_configs[0].scrape_interval"],
@@ -90,6 +93,42 @@ fn jobs_that_are_skipped() {
     f("{job_name: j, consul_sd_configs: [{server: x}]}", "consul_sd_configs");
     f("{job_name: j, dns_sd_configs: [{names: [a], type: A}]}", "missing `port`");
     f("{job_name: j, kubernetes_sd_configs: [{role: pods}]}", "role");
+}
+
+#[test]
+fn skipped_jobs_say_where_their_mistake_stands() {
+    let f = |job: &str, want: &str| {
+        let global = "global: {relabel_configs: [{target_label: a, replacement: b}]}\n";
+        let text = format!("{global}scrape_configs:\n- {{job_name: good}}\n- job_name: j\n  {job}\n");
+        let config = load_str(&text).unwrap();
+        assert!(config.skipped[0].reason.contains(want), "{want}\n{}", config.skipped[0].reason);
+    };
+    f("scheme: ftp", "(scrape_configs[1].scheme, line 5, column 11)");
+    // The rules of `global` come first; they must not move the place of the job's own.
+    f(
+        "relabel_configs: [{action: drop, source_labels: [a]}, {action: kep}]",
+        "unknown `action` \"kep\" (scrape_configs[1].relabel_configs[1], line 5, column 57)",
+    );
+    f(
+        "metric_relabel_configs: [{action: replace}]",
+        "(scrape_configs[1].metric_relabel_configs[0], line 5, column 28)",
+    );
+    f("consul_sd_configs: [{server: x}]", "static_configs, file_sd_configs, http_sd_configs, dns_sd_configs, kube");
+    f("consul_sd_configs: [{server: x}]", "(scrape_configs[1].consul_sd_configs, line 5, column 22)");
+    f("http_sd_configs: [{}]", "missing `url` (scrape_configs[1].http_sd_configs[0], line 5, column 21)");
+    f("kubernetes_sd_configs: [{role: pods}]", "(scrape_configs[1].kubernetes_sd_configs[0], line 5, column 27)");
+    f("bearer_token: a\n  basic_auth: {username: b}", "(scrape_configs[1].bearer_token, line 5, column 17)");
+    f("headers: [hunter2]", "(scrape_configs[1].headers, line 5, column 12)");
+}
+
+#[test]
+fn mistakes_of_further_files_name_the_file() {
+    let read = |_: &str| Ok(b"- {job_name: j, scheme: ftp}\n".to_vec());
+    let text = b"scrape_config_files: [more.yml]\n";
+    let environment = Environment::from_pairs([("JOB", "x")]);
+    let config = load_text("/etc/agent/scrape.yml", text, &read, &environment, &JobDefaults::default()).unwrap();
+    let reason = &config.skipped[0].reason;
+    assert!(reason.contains("(/etc/agent/more.yml[0].scheme, line 1, column 25)"), "{reason}");
 }
 
 #[test]
