@@ -248,7 +248,11 @@ impl Builder<'_, '_> {
     }
 
     fn url(&mut self, Text { value: text, mark }: Text<'_>, place: &Place<'_>, stage: Stage) -> Option<TargetUrl> {
-        let hint = "write a URL such as http://backend:8428/";
+        let hint = if has_bare_ipv6(text) {
+            "write an IPv6 address in brackets, such as http://[::1]:8428/"
+        } else {
+            "write a URL such as http://backend:8428/"
+        };
         let shown = quote(redact::url(text).as_bytes());
         let url = match TargetUrl::parse(text) {
             Ok(url) => url,
@@ -312,4 +316,12 @@ impl Builder<'_, '_> {
             }
         }
     }
+}
+
+/// Whether the host of the URL is an IPv6 address without its brackets.
+fn has_bare_ipv6(url: &str) -> bool {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let host = authority.and_then(|authority| authority.rsplit('@').next()).unwrap_or_default();
+    let address = host.split('%').next().unwrap_or_default();
+    address.matches(':').count() > 1 && address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
 }

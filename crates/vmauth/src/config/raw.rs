@@ -382,7 +382,12 @@ impl<'t> Reader<'t, '_> {
                     }
                     other => {
                         let message = format!("unexpected type for `url_prefix`: {other}; want string or []string");
-                        fail(self, place, mark, message, "write a text or a list of texts");
+                        let hint = if other.starts_with("map[") {
+                            "write it as an item of a list: `- {url: …}`"
+                        } else {
+                            "write a text or a list of texts"
+                        };
+                        fail(self, place, mark, message, hint);
                         None
                     }
                 };

@@ -380,6 +380,40 @@ fn mistakes_are_answered_with_what_to_write() {
     f("users:\n- jwt: {skip_verify: true}\n  url_prefix: 'http://a/{{ .MetricsTenant }}'", "write it without blanks");
     f("users:\n- username: u\n\tpassword: p", "line 3, column 1: yaml: a tab indents the line; write blanks");
     f("users:\n- username: \"u\n  password: p\n", "is never closed");
+    let url = |url: &str| format!("users:\n- username: u\n  password: p\n  url_prefix: {url}\n");
+    f(&url("http://::1:8428/"), "write an IPv6 address in brackets, such as http://[::1]:8428/");
+    f(&url("http://u:p@fe80::1%eth0:80/"), "write an IPv6 address in brackets");
+    f(&url("http://u:p@a:b/"), "write a URL such as http://backend:8428/");
+    f("- username: u\n", "top level (line 1, column 1): want an object, got a list; put the list under `users:`");
+    f("users:\n  username: u\n", "want a list, got an object; write a list: begin each item with `- `");
+    f(
+        &user("url_prefix: {url: http://a/, weight: 2}").replacen("  url_prefix: http://a/\n", "", 1),
+        "write it as an item of a list: `- {url: …}`",
+    );
+}
+
+#[test]
+fn mistakes_of_yaml_are_answered_with_what_to_write() {
+    let f = |value: &str, want: &str| {
+        let text = format!("users:\n- username: u\n  password: {value}\n  url_prefix: http://a/\n");
+        let errors = parse_with(&text, &ConfigDefaults::default()).unwrap_err().to_string();
+        assert!(errors.contains(want), "{value}: {want}\n{errors}");
+    };
+    for value in ["%x", "@x", "`x", "] x", "} x"] {
+        f(value, "a text that begins with it needs quotes");
+    }
+    f("*x", "a text that begins with `*` needs quotes");
+    f("|x", "a text that begins with `|` or `>` needs quotes");
+    f("a: b", "line 3, column 14: yaml: mapping values are not allowed in this context; a text with `: ` needs quotes");
+    f("- x", "put the text in quotes");
+    f(", x", "a text that begins so has no quotes");
+    f("[x", "a bracket before it is not closed");
+    f("{x", "a bracket before it is not closed");
+    f("\"a\\.b\"", "in double quotes a backslash begins an escape: put the text in single quotes");
+    f("\"a\\xyz\"", "in double quotes a backslash begins an escape");
+    f("'-----BEGIN\nabc'", "or a line of its text begins too far left: write a PEM as `|`");
+    f("x\n  name y", "the line before is no `key: value`");
+    f("x\n name: y", "begins with more or fewer blanks");
 }
 
 #[test]

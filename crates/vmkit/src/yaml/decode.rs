@@ -356,12 +356,13 @@ fn advice(node: Node<'_>, wanted: &str) -> &'static str {
         "main.AccessLog" => "write `access_log: {}`, or `{filters: {skip_status_codes: [200]}}`",
         "[]*main.Header" => "write a list of texts: `- \"Name: value\"`",
         "string" if is_map => "put the text in quotes",
-
         "string" => "write a single text",
         "int" | "uint32" | "bool" if quoted => "remove the quotes",
         "int" => "write an integer",
         "uint32" => "write an integer from 0 to 4294967295",
         "bool" => "write true or false",
+        "main.AuthConfig" if matches!(node.kind, Kind::Sequence(_)) => "put the list under `users:`",
+        _ if wanted.starts_with("[]") && wanted.contains('.') && is_map => "write a list: begin each item with `- `",
         _ if wanted.starts_with("[]") => "write a list: `[item, …]`",
         _ => "write an object: `{field: value, …}`",
     }

@@ -160,17 +160,47 @@ fn syntax_error(text: &str, mark: Mark, message: &str) -> TreeError {
         let message = "a tab indents the line; write blanks".to_owned();
         return TreeError { mark: Mark::new(index + 1, at + 1), message };
     }
-    let message = if message.contains("unknown anchor") {
-        format!("{message}; an anchor stands before its aliases, in the same file")
-    } else if message.contains("trailing content after") {
-        format!("text follows a closing quote; one quote too many or too few stands before it ({message})")
-    } else if message.contains("quoted scalar") {
-        format!("the quote that opens here is never closed ({message})")
-    } else {
-        message.to_owned()
-    };
-    TreeError { mark, message }
+    let meaning = |(part, meaning): &(&str, &str)| message.contains(part).then(|| format!("{meaning} ({message})"));
+    let advice = |(part, advice): &(&str, &str)| message.contains(part).then(|| format!("{message}; {advice}"));
+    let known = MEANINGS.iter().find_map(meaning).or_else(|| ADVICE.iter().find_map(advice));
+    TreeError { mark, message: known.unwrap_or_else(|| message.to_owned()) }
 }
+
+/// Parts of the parser's errors that say what happened to it and not what is wrong with the text; the first one counts.
+const MEANINGS: &[(&str, &str)] = &[
+    ("trailing content after", "text follows a closing quote; one quote too many or too few stands before it"),
+    ("unknown escape character", BACKSLASH),
+    ("hexadecimal number", BACKSLASH),
+    (
+        "invalid indentation in quoted",
+        "the quote that opens here is never closed, or a line of its text begins too far left: write a PEM as `|` with its lines below, indented",
+    ),
+    ("quoted scalar", "the quote that opens here is never closed"),
+];
+
+const BACKSLASH: &str =
+    "in double quotes a backslash begins an escape: put the text in single quotes, or write two of them";
+
+/// Parts of the parser's errors that leave open what to write.
+const ADVICE: &[(&str, &str)] = &[
+    (
+        "unknown anchor",
+        "an anchor stands before its aliases, in the same file; a text that begins with `*` needs quotes",
+    ),
+    ("unexpected character", "a text that begins with it needs quotes"),
+    (
+        "mapping values are not allowed",
+        "a text with `: ` needs quotes; else look at the blanks that begin the line, and for a colon that is missing above",
+    ),
+    ("expected comment or line break", "a text that begins with `|` or `>` needs quotes"),
+    ("are not allowed in this context", "put the text in quotes, or look at the blanks that begin the line"),
+    ("simple key", "the line before is no `key: value` with a blank behind the colon"),
+    ("did not find expected key", "the line begins with more or fewer blanks than its neighbours"),
+    ("expected ',' or", "a bracket before it is not closed, or a text with brackets has no quotes"),
+    ("illegal placement of ':'", "a bracket before it is not closed, or a text with brackets has no quotes"),
+    ("misplaced bracket", "a text that begins with it needs quotes"),
+    ("expected node content", "a bracket before it is not closed, or a text that begins so has no quotes"),
+];
 
 fn check_characters(text: &str) -> Result<(), TreeError> {
     let forbidden = |c: char| {
