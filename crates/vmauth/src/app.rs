@@ -60,6 +60,9 @@ pub type Start = vmkit::service::Start<Options>;
 
 /// Runs until a signal ends the process, or only checks the config (`-dryRun`).
 pub async fn run(start: Start) -> Result<(), Fatal> {
+    if start.service.listeners.public.is_empty() {
+        vmkit::warn!("-httpListenAddr is empty: no requests of users are served");
+    }
     if start.options.config.dry_run { dry_run::run(&start).await } else { serve(start).await }
 }
 

@@ -62,14 +62,24 @@ pub(super) fn narrow_pattern(rule: &'static Rule, input: &Input<'_>, findings: &
         for (index, pattern) in route.src_paths.iter().enumerate() {
             let text = pattern.as_str();
             let is_literal = matches!(pattern.simple(), Some([Simple { tail: Tail::Nothing, .. }]));
-            let goes_on = |other: &Arc<GoRegex>| other.as_str() != text && other.as_str().starts_with(text);
-            if is_literal && text.len() > 1 && text.ends_with('/') && !route.src_paths.iter().any(goes_on) {
+            let (folder, found) = match text.strip_suffix('*') {
+                Some(folder) if is_plain(folder) => (folder, "matches a path and its slashes, not what is below it"),
+                _ if is_literal && text.len() > 1 => (text, "matches this path only, not what is below it"),
+                _ => continue,
+            };
+            let goes_on = |other: &Arc<GoRegex>| other.as_str() != text && other.as_str().starts_with(folder);
+            if folder.ends_with('/') && !route.src_paths.iter().any(goes_on) {
                 let place = format!("{}.src_paths[{index}]", route.place);
-                let message = format!("{} matches this path only, not what is below it", quote(text));
-                findings.push(rule, input.source, &place, message, format!("write {}", quote(format!("{text}.*"))));
+                let message = format!("{} {found}", quote(text));
+                findings.push(rule, input.source, &place, message, format!("write {}", quote(format!("{folder}.*"))));
             }
         }
     }
+}
+
+/// Whether the beginning of a pattern means itself, as in the patterns of shells and of nginx. A dot counts as meant so.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte))
 }
 
 pub(super) fn never_matches(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {

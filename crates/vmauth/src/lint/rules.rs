@@ -64,7 +64,7 @@ pub static RULES: &[Rule] = &[
     ),
     mistake(
         "narrow-pattern",
-        "A pattern that ends with `/` matches this one path, not what is below.",
+        "A pattern that ends with `/` or `/*` does not match what is below.",
         routes::narrow_pattern,
     ),
     mistake("negative-limit", "A negative limit is the same as none given.", texts::negative_limit),

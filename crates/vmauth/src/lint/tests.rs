@@ -88,6 +88,11 @@ fn routes() {
     check("unauthorized_user: {url_prefix: ['http://a:1/', 'http://b:84280000/']}", &[("bad-port", 1)]);
     check("unauthorized_user: {url_prefix: 'http://a/?x=1', merge_query_args: [x, y]}", &[("merged-filter", 1)]);
     check(&map(&["src_paths: [/api/]"]), &[("narrow-pattern", 3)]);
+    check(
+        &map(&["src_paths: ['/api/*']", "src_paths: ['/*']", "src_paths: ['/a.b/c/*']"]),
+        &[("narrow-pattern", 3), ("narrow-pattern", 4), ("narrow-pattern", 5)],
+    );
+    check(&map(&["src_paths: ['/api/*', '/api/.*']", "src_paths: ['/(x/)*', '/y*', '/z/.*/*']"]), &[]);
     check(&map(&["src_paths: [/api/, /api/.+]", "src_paths: [/, '/x/?']"]), &[]);
     check(
         &map(&["src_paths: [api/.*]", "src_paths: [/a//b]", "src_paths: ['/a\\?b']", "src_paths: ['', '/x']"]),

@@ -177,6 +177,7 @@ fn flags() {
         0,
         "-tlsCertFile, -tlsKeyFile without -tls: all addresses are served as plain HTTP",
     );
+    f(&["-httpListenAddr="], 0, "-httpListenAddr is empty: no requests of users are served");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let flags = ["-envflag.enable", "-envflag.prefix=VMAUTH_"];
     let variables = [
