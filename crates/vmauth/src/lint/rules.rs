@@ -27,7 +27,7 @@ pub static RULES: &[Rule] = &[
     ),
     mistake(
         "cut-by-comment",
-        "A credential without quotes ends at ` #`, because YAML takes the rest for a comment.",
+        "A credential without quotes ends at ` #`, or begins with `#`, `&` or `!` and is empty for YAML.",
         texts::cut_by_comment,
     ),
     warning(

@@ -88,6 +88,17 @@ impl<'t> Source<'t> {
         line.get(start + scalar.text.len()..).unwrap_or_default()
     }
 
+    /// What is written behind the name of the field whose value is this empty scalar. The parser puts an empty value where
+    /// the next one begins, so the name may stand some lines above.
+    pub(super) fn behind_name(&self, name: &str, scalar: Scalar<'_>) -> &str {
+        let lines = self.lines(scalar.file).iter().take(scalar.mark.line as usize).rev();
+        let behind = |line: &&'t str| {
+            let (_, rest) = line.split_once(name)?;
+            rest.strip_prefix(':').map(str::trim)
+        };
+        lines.filter_map(behind).next().unwrap_or_default()
+    }
+
     fn lines(&self, file: usize) -> &[&'t str] {
         self.files.get(file).map_or(&[], |file| &file.lines)
     }

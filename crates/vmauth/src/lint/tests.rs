@@ -39,6 +39,12 @@ fn credentials() {
         "users:\n- username: u\n  url_prefix: http://a/\n  password: ab #cd\n",
         &[("cut-by-comment", 4), ("plain-secret", 4)],
     );
+    for value in ["&Xy7", "!Xy7", "&Xy7 # new", "#Xy7"] {
+        let text = format!("users:\n- username: u\n  url_prefix: http://a/\n\n  password: {value}\n\n");
+        check(&text, &[("empty-password", 2), ("cut-by-comment", 5)]);
+    }
+    check("users:\n- username: u\n  password: # none\n  url_prefix: http://a/\n", &[("empty-password", 2)]);
+    check("users:\n- username: u\n  password: &a '%{P'\n  url_prefix: http://a/\n", &[]);
     check(
         "users:\n- bearer_token: ab # cd\n  url_prefix: http://x:y@a/\n",
         &[("plain-secret", 2), ("plain-secret", 3)],

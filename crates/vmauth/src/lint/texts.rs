@@ -58,18 +58,40 @@ fn names<'t>(text: &'t str, mark: &str) -> Vec<&'t str> {
 pub(super) fn cut_by_comment(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
     let source = input.source;
     source.each_scalar(|place, scalar| {
+        if !SECRET_FIELDS.contains(&field_of(place)) {
+            return;
+        }
+        let is_empty = scalar.text.is_empty();
+        if let Some(taken_for) = is_empty.then(|| source.behind_name(field_of(place), scalar)).and_then(swallowed) {
+            let message = format!("{} is empty: YAML takes what is written for {taken_for}", field_of(place));
+            return findings.push_at(rule, place, scalar.mark, message, "put the whole value in quotes");
+        }
         let rest = source.rest_of_line(scalar);
         let is_cut = scalar.is_plain
             && rest
                 .trim_start()
                 .strip_prefix('#')
                 .is_some_and(|comment| rest.starts_with(' ') && comment.starts_with(|c: char| !c.is_whitespace()));
-        if is_cut && SECRET_FIELDS.contains(&field_of(place)) {
+        if is_cut {
             let message =
                 format!("the value of {} ends before ` #`; the rest of the line is a comment", field_of(place));
             findings.push_at(rule, place, scalar.mark, message, "put the whole value in quotes");
         }
     });
+}
+
+/// What YAML takes a text without quotes for, if that is all that stands there.
+fn swallowed(text: &str) -> Option<&'static str> {
+    let taken_for = match text.bytes().next()? {
+        b'#' => {
+            return text.get(1..).filter(|rest| rest.starts_with(|c: char| !c.is_whitespace())).map(|_| "a comment");
+        }
+        b'&' => "an anchor",
+        b'!' => "a tag",
+        _ => return None,
+    };
+    let rest = text.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start());
+    (rest.is_empty() || rest.starts_with('#')).then_some(taken_for)
 }
 
 pub(super) fn empty_config(rule: &'static Rule, input: &Input<'_>, findings: &mut Findings) {
