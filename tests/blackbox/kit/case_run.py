@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,10 @@ from .case_files import Case, Names
 from .stub_server import Journal
 
 RELOAD_PAUSE = 0.3
+# What ends a reload in the log. The line of an unchanged config is missing in one of the programs.
+RELOADED = r"loaded information about|nothing changed in|reloaded |failed to load|last good config|\terror\t|\"error\""
+BUSY = 10  # seconds that a busy machine may take for what is noticed by itself
+UNTOLD = 2  # seconds that a reload may take which no line tells of
 METRICS_AGE = 1.1  # the page may be cached for a second
 
 
@@ -53,13 +58,22 @@ class CaseRun:
         self.product.wait_listening(addresses)
 
     def reload(self, how: str) -> None:
-        """Make the binary re-read its config."""
+        """Make the binary re-read its config, and wait until it has."""
+        mark = len(self.product.lines)
         if how == "HUP":
             self.product.signal("HUP")
         elif how != "none":
             target = "/-/reload" if how == "http" else how
             self.client.send({"send": f"GET {target}"}, self.names.values["addr"])
         time.sleep(RELOAD_PAUSE)
+        if how == "HUP" and self.product.lines and self.product.wait_log(mark, "SIGHUP", BUSY):
+            self.product.wait_log(mark, RELOADED, UNTOLD)
+        elif how == "none" and self.looks_by_itself():
+            self.product.wait_log(mark, RELOADED, BUSY)
+
+    def looks_by_itself(self) -> bool:
+        """Tell whether the binary reads its config again every few seconds."""
+        return any(re.search(r"onfigCheckInterval=\d+m?s$", flag) for flag in self.case.data.get("flags", []))
 
     def run_once(self, args: list[str], step: dict, result: Result) -> None:
         """Run a separate instance of the binary until it exits."""
@@ -103,6 +117,14 @@ class CaseRun:
         """Wait until the metrics page is newer than what was read of it."""
         time.sleep(max(0.0, self.read_at + METRICS_AGE - time.monotonic()))
         self.read_at = time.monotonic()
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file in one step: what the binary reads meanwhile is the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def run_case(case: Case, binary: str, kind: type[CaseRun], checks, attempts: int = 3) -> list[Result]:
