@@ -1,17 +1,31 @@
-"""The command of a conformance kit: which cases are run, and what is printed about them."""
+"""The command of a conformance kit: which cases are run, and what is printed about them.
+
+Many cases hold times against each other: limits of the binary, scrapes of a second, pauses between attempts. A machine that keeps everybody waiting
+breaks them whatever the binary does. A case that fails is therefore run again, alone and at most twice, when the machine has stalled during it or
+when nothing but times was wrong; this is printed, and what fails again is a failure. Anything else is one at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
 import os
+import re
 import sys
 import time
 import traceback
 from pathlib import Path
 
+from ..stalls import Stalls
 from .case_files import Case, CaseError
 from .case_run import Result
+
+ATTEMPTS = 3
+STALL = 0.15  # seconds; the closest limits of the cases are not much further apart
+# Problems that say how long something took.
+OF_TIME = re.compile(
+    r"takes|reply\.(takes|first_byte)|got\.(gaps|steady|phases?)|timestamp_gaps|wait: the age"
+)
 
 
 def parser(doc: str, program: str) -> argparse.ArgumentParser:
@@ -42,16 +56,34 @@ def select(args: argparse.Namespace, usual: Path, load, for_mode) -> list[Case]:
     return cases
 
 
-def attempt(case: Case, binary: str, run_case) -> tuple[list[Result], float]:
-    """Run a case; a failure of the kit itself is reported as a failure of the case."""
+def attempt(case: Case, binary: str, run_case) -> tuple[list[Result], float, float]:
+    """Run a case; a failure of the kit itself is reported as a failure of the case.
+
+    Returns also how long it took, and the longest stall of the machine meanwhile, in seconds.
+    """
     started = time.monotonic()
-    try:
-        results = run_case(case, binary)
-    except Exception:  # pylint: disable=broad-except
-        results = [Result(case.name, "(the kit has failed)", [traceback.format_exc()])]
+    with Stalls() as stalls:
+        try:
+            results = run_case(case, binary)
+        except Exception:  # pylint: disable=broad-except
+            results = [Result(case.name, "(the kit has failed)", [traceback.format_exc()])]
+        stalled = stalls.longest()
     for result in results:
         result.seen = {}
-    return results, time.monotonic() - started
+    return results, time.monotonic() - started, stalled
+
+
+def proves_nothing(results: list[Result], stalled: float) -> str:
+    """Why a failed run says nothing about the binary, or an empty text."""
+    # What a step waits for in vain changes the counts of those behind it.
+    problems = next((result.problems for result in results if result.problems), [])
+    if not problems:
+        return ""
+    if stalled > STALL:
+        return f"the machine has stalled for {stalled:.2f} s"
+    if all(OF_TIME.match(problem) for problem in problems):
+        return "nothing but times is wrong"
+    return ""
 
 
 def count(cases: list[Case], expectations: set[str]) -> None:
@@ -83,20 +115,41 @@ def run(args: argparse.Namespace, cases: list[Case], run_case, counts=lambda res
         print(f"{binary} isn't an executable file", file=sys.stderr)
         return 2
     passed = failed = 0
-    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
-        ordered = sorted(cases, key=lambda c: -c.cost)
-        futures = [pool.submit(attempt, case, binary, run_case) for case in ordered]
-        for future in concurrent.futures.as_completed(futures):
-            results, seconds = future.result()
-            for result in filter(counts, results):
+    left = sorted(cases, key=lambda c: -c.cost)
+    for number in range(1, ATTEMPTS + 1):
+        doubtful = []
+        for case, (results, seconds, stalled) in outcomes(left, binary, run_case, args.jobs if number == 1 else 1):
+            results = [result for result in results if counts(result)]
+            why = proves_nothing(results, stalled)
+            if why and number < ATTEMPTS:
+                print_again(results, why)
+                doubtful.append(case)
+                continue
+            for result in results:
                 report(result, args.verbose)
                 failed += bool(result.problems)
                 passed += not result.problems
             if args.verbose and results:
                 print(f"     {results[0].case}: {seconds:.1f}s")
             sys.stdout.flush()
+        left = doubtful
     print(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
+
+
+def outcomes(cases: list[Case], binary: str, run_case, jobs: int):
+    """Run the cases, so many at once; yield each with what attempt() returns."""
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        futures = {pool.submit(attempt, case, binary, run_case): case for case in cases}
+        for future in concurrent.futures.as_completed(futures):
+            yield futures[future], future.result()
+
+
+def print_again(results: list[Result], why: str) -> None:
+    """Print what was wrong with a run that is going to be repeated."""
+    for result in results:
+        for problem in result.problems:
+            print(f"again {result.case} > {result.step}, because {why}: {problem}", flush=True)
 
 
 def main(args: argparse.Namespace, cases_of, expectations: set[str], run_case, counts=lambda result: True) -> int:
