@@ -180,6 +180,7 @@ fn a_stalled_backend_is_502_after_the_response_timeout() {
     proxy.client().get("/x", &[AUTH]).expect(502);
     proxy.program.wait_log(0, "timeout awaiting response headers");
     // The stalled connection is given up, not put into the pool.
+    backend.wait_for(1);
     backend.wait_open(0);
     assert_eq!(backend.request_count(), 1);
     proxy.expect_metrics(&[

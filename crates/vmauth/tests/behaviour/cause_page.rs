@@ -222,7 +222,7 @@ fn bad_config_on_reload(row: &Row) {
 
 /// One backend that does not answer well.
 fn url(row: &Row, url: &str) {
-    let proxy = Vmauth::start(&user_of_urls(&format!("\"{url}\""), ""), &["-responseTimeout=1s", "-failTimeout=1m"]);
+    let proxy = Vmauth::start(&user_of_urls(&format!("\"{url}\""), ""), &["-responseTimeout=3s", "-failTimeout=1m"]);
     row.ask(&proxy, "/", &[AUTH]);
     row.is_named(&proxy, url.split("://").nth(1).unwrap_or_default());
 }

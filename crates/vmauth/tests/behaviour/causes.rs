@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use testkit::certs::Authority;
-use testkit::{Backend, Gate, Reply, Signal, Step};
+use testkit::{Backend, Gate, PATIENCE, Reply, Signal, Step};
 
 use crate::minted::Signer;
 use crate::vmauth::{AUTH, Vmauth, one_user};
@@ -166,7 +166,7 @@ fn backends_that_do_not_answer_well() {
         route("/half", &[half.url()]),
     ];
     let config = format!("users:\n- username: u\n  password: p\n  access_log: {{}}\n  url_map:\n{}", routes.concat());
-    let proxy = Vmauth::start(&config, &["-responseTimeout=1s", "-failTimeout=1m"]);
+    let proxy = Vmauth::start(&config, &["-responseTimeout=3s", "-failTimeout=1m"]);
     let f = |target: &str, status: u16, want: &[&str]| {
         proxy.client().get(target, &[AUTH]).expect(status);
         expect_line(&proxy, target, want);
@@ -218,6 +218,6 @@ fn clients_that_leave_and_a_stop_that_cuts() {
     proxy.program.signal(Signal::Term);
     proxy.program.wait_log(0, "1 connection with an unfinished request was cut");
     expect_line(&proxy, "/cut", &["ended=\"cut\""]);
-    assert_eq!(proxy.program.wait_exit(std::time::Duration::from_secs(20)), Some(255));
+    assert_eq!(proxy.program.wait_exit(PATIENCE), Some(255));
     gate.open();
 }

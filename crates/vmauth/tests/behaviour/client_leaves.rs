@@ -313,12 +313,12 @@ fn a_body_that_trickles_is_408_at_the_deadline() {
     let reply = client.reply();
     assert_eq!(reply.status, 408, "{reply:?}");
     let text = reply.text();
-    assert!(
-        text.starts_with(
-            "reject request from the user u because the request body couldn't be read in -maxQueueDuration=1s; read "
-        ) && text.ends_with(" bytes in 1s"),
-        "{text:?}"
-    );
+    let (begin, seconds) = text.rsplit_once(" bytes in ").expect("how much came, and in which time");
+    let beginning =
+        "reject request from the user u because the request body couldn't be read in -maxQueueDuration=1s; read ";
+    assert!(begin.starts_with(beginning) && begin[beginning.len()..].parse::<u32>().is_ok(), "{text:?}");
+    // More on a machine that stalls.
+    assert!(seconds.strip_suffix('s').and_then(|seconds| seconds.parse::<u32>().ok()) >= Some(1), "{text:?}");
     assert!(reply.fields.has_token("Connection", "close"), "{:?}", reply.fields);
     assert_eq!(backend.connections(), 0);
     expect_clean(&proxy, &[("reason.reject_slow_client", 1.0), ("user.request_errors_total", 0.0)]);

@@ -149,22 +149,25 @@ fn a_slow_lookup_does_not_hold_up_others() {
     let servers = format!("-dns.servers={}", dns.address());
     let config = user_of_urls(&format!("\"http://slow.test:{port}/\""), DISCOVER)
         + &format!("unauthorized_user:\n  url_prefix: \"{}\"\n", other.url());
-    // One worker serves both, and the lookup may take five seconds.
-    let proxy = Vmauth::start(&config, &[&servers, "-discoverBackendIPsInterval=5s"]);
-    let mut slow = proxy.client();
-    slow.request("GET", "/", &[AUTH], None);
-    eventually("the lookup has begun", || match dns.queries("slow.test") {
-        0 => Err("no question yet"),
-        _ => Ok(()),
-    });
-    let start = std::time::Instant::now();
-    for _ in 0..20 {
-        assert_eq!(proxy.client().get("/", &[]).expect(200).text(), "other");
-    }
-    assert!(start.elapsed() < std::time::Duration::from_secs(4), "20 other requests took {:?}", start.elapsed());
-    // The lookup and the dial that takes the name literally both run into their limits.
-    slow.set_deadline(std::time::Duration::from_secs(60));
-    slow.reply().expect(502);
+    let took = || {
+        // One worker serves both, and the lookup may take five seconds.
+        let proxy = Vmauth::start(&config, &[&servers, "-discoverBackendIPsInterval=5s"]);
+        let (mut slow, asked) = (proxy.client(), dns.queries("slow.test"));
+        slow.request("GET", "/", &[AUTH], None);
+        eventually("the lookup has begun", || if dns.queries("slow.test") > asked { Ok(()) } else { Err(asked) });
+        let start = std::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(proxy.client().get("/", &[]).expect(200).text(), "other");
+        }
+        let took = start.elapsed();
+        // The lookup and the dial that takes the name literally both run into their limits.
+        slow.set_deadline(std::time::Duration::from_secs(60));
+        slow.reply().expect(502);
+        took
+    };
+    // A machine that stalls is late as well, but not each time.
+    let all: Vec<_> = std::iter::repeat_with(took).take(3).take_while(|took| took.as_secs() >= 4).collect();
+    assert!(all.len() < 3, "20 other requests took {all:?}");
 }
 
 #[test]

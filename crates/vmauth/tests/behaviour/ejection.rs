@@ -113,7 +113,7 @@ fn replies_below_500_are_no_failures() {
 fn a_backend_that_lets_requests_run_out_of_time_is_ejected() {
     let silent = Backend::replying(Reply::nothing().then(Step::AwaitPeer));
     let good = Backend::saying("ok");
-    let fields = "outlier_detection: {consecutive_errors: 2, ejection_time: 1h}\nrequest_timeout: 400ms\n\
+    let fields = "outlier_detection: {consecutive_errors: 2, ejection_time: 1h}\nrequest_timeout: 2s\n\
                   load_balancing_policy: first_available";
     let proxy =
         Vmauth::start(&one_user(&[&silent, &good], fields), &["-requestBufferSize=0", "-maxRequestBodySizeToRetry=0"]);
@@ -122,7 +122,7 @@ fn a_backend_that_lets_requests_run_out_of_time_is_ejected() {
         let mut client = proxy.client();
         client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{AUTH}\r\nContent-Length: 4\r\n\r\nab"));
         silent.wait_open(1);
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(1500));
         client.send(rest);
         client.reply().expect(504);
         silent.wait_open(0);

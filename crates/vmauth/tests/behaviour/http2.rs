@@ -369,7 +369,7 @@ fn a_websocket_whose_backend_takes_its_time() {
     assert_eq!(client.wait(echo.data()).expect("a piece").expect("whole"), "early");
     drop((slow.body, echo));
 
-    let hasty = Vmauth::start(&config, &[H2C, "-responseTimeout=200ms"]);
+    let hasty = Vmauth::start(&config, &[H2C, "-responseTimeout=3s"]);
     let mut client = Http2::connect(hasty.address);
     client.get("/warm").expect(200);
     let begun = client.begin(connect("/silent", "websocket"), false);

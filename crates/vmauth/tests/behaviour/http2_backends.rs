@@ -341,10 +341,10 @@ fn pings_find_a_dead_backend() {
         until.wait(LIMIT);
     });
     let alive = FrameServer::start(&[], |_, peer| peer.answer_all("alive"));
-    let proxy = start(&[&dead, &alive], &["-backend.http2.pingInterval=100ms", "-loadBalancingPolicy=first_available"]);
+    let proxy = start(&[&dead, &alive], &["-backend.http2.pingInterval=2s", "-loadBalancingPolicy=first_available"]);
     let mark = proxy.program.mark();
     assert_eq!(asking(&proxy, "/").reply().expect(200).text(), "alive");
-    proxy.program.wait_log(mark, "the backend is silent and has not answered a ping for 100ms");
+    proxy.program.wait_log(mark, "the backend is silent and has not answered a ping for 2s");
     proxy.expect_metrics(&[
         ("user.request_backend_errors_total", 1.0),
         ("vmauth_backend_http2_dead_conns_total", 1.0),
@@ -371,7 +371,7 @@ fn pings_leave_a_slow_backend_alone() {
         peer.reply(stream, "slow");
         peer.answer_all("");
     });
-    let proxy = start(&[&server], &["-backend.http2.pingInterval=100ms"]);
+    let proxy = start(&[&server], &["-backend.http2.pingInterval=2s"]);
     assert_eq!(proxy.client().get("/", &[AUTH]).expect(200).text(), "slow");
 }
 

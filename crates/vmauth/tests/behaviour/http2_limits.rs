@@ -142,7 +142,7 @@ fn the_end_is_said_and_what_was_begun_is_served() {
 fn old_and_idle_connections_are_ended() {
     let gate = Gate::new();
     let backend = Backend::script(vec![Reply::ok("ok").after(&gate)]);
-    let proxy = Vmauth::start(&one_user(&[&backend], ""), &[H2C, "-http.connTimeout=1s"]);
+    let proxy = Vmauth::start(&one_user(&[&backend], ""), &[H2C, "-http.connTimeout=3s"]);
     let mut client = Http2::connect(proxy.address);
     let begun = client.begin(request("GET", "/", &[]), true);
     proxy.expect_metrics(&[("vm_http_conn_timeout_closed_conns_total", 1.0)]);

@@ -135,14 +135,14 @@ fn a_second_signal_stops_at_once() {
     proxy.program.signal(Signal::Term);
     proxy.program.wait_log(0, "received signal terminated");
     proxy.program.signal(Signal::Term);
-    let exit = proxy.program.wait_exit(Duration::from_secs(30));
+    let exit = proxy.program.wait_exit(PATIENCE / 2);
     assert!(exit.is_some_and(|code| code != 0), "exit {exit:?}; the log:\n{}", proxy.program.log_text());
 }
 
 #[test]
 fn the_delay_lets_balancers_turn_away() {
     let backend = Backend::saying("ok");
-    let mut proxy = Vmauth::start(&one_user(&[&backend], ""), &["-http.shutdownDelay=2s"]);
+    let mut proxy = Vmauth::start(&one_user(&[&backend], ""), &["-http.shutdownDelay=5s"]);
     let mut client = proxy.client();
     assert_eq!(client.get("/health", &[]).expect(200).text(), "OK");
     proxy.program.signal(Signal::Term);
@@ -180,7 +180,7 @@ fn a_reload_signal_during_the_shutdown_is_harmless() {
 #[test]
 fn clients_are_told_that_the_end_is_near_during_the_shutdown_delay() {
     let backend = Backend::saying("ok");
-    let mut proxy = Vmauth::start(&one_user(&[&backend], ""), &["-http.shutdownDelay=2s"]);
+    let mut proxy = Vmauth::start(&one_user(&[&backend], ""), &["-http.shutdownDelay=5s"]);
     let mut kept = proxy.client();
     let reply = kept.get("/", &[AUTH]).expect(200);
     assert!(!reply.fields.has_token("Connection", "close"), "{:?}", reply.fields);

@@ -87,7 +87,7 @@ fn explain_knows_the_pages_that_users_reach_by_a_key() {
 #[test]
 fn a_dead_backend_is_down_with_since_and_why_and_comes_back() {
     let (dead, good) = (Backend::refusing(), Backend::saying("ok"));
-    let (proxy, at) = start(&one_user(&[&dead, &good], ""), &["-failTimeout=1s"]);
+    let (proxy, at) = start(&one_user(&[&dead, &good], ""), &["-failTimeout=3s"]);
     for _ in 0..3 {
         proxy.client().get("/x", &[AUTH]).expect(200);
     }
