@@ -276,15 +276,21 @@ fn log_lines_have_any_time_zone_without_files_of_the_system() {
 fn a_key_server_that_does_not_answer_holds_up_no_request() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let key = format!("-metricsAuthKey=http://{}/key", silent.local_addr().unwrap());
-    let greeter = Greeter::start(&["-workers=1", &key]);
-    let started = std::time::Instant::now();
-    for _ in 0..20 {
-        assert_eq!(greeter.ask("GET", "/metrics?authKey=x", None).status, 401);
-        assert_eq!(greeter.ask("GET", "/greet", None).status, 200);
-    }
-    // One fetch by a worker would take at least as long as its limit of five seconds.
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-    assert_eq!(greeter.stop(), Some(0));
+    let took = || {
+        let greeter = Greeter::start(&["-workers=1", &key]);
+        let started = std::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(greeter.ask("GET", "/metrics?authKey=x", None).status, 401);
+            assert_eq!(greeter.ask("GET", "/greet", None).status, 200);
+        }
+        let took = started.elapsed();
+        assert_eq!(greeter.stop(), Some(0));
+        took
+    };
+    // One fetch by a worker would take at least as long as its limit of five seconds. A machine that stalls is late as
+    // well, but not each time.
+    let all: Vec<_> = std::iter::repeat_with(took).take(3).take_while(|took| took.as_secs() >= 5).collect();
+    assert!(all.len() < 3, "{all:?}");
 }
 
 #[test]

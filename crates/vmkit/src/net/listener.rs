@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn errors_name_operation_and_cause() {
         let f = |addr: &str, ipv6: bool, want: &str| assert_eq!(bind(addr, ipv6).unwrap_err().to_string(), want);
-        let taken = bind("127.0.0.1:0", false).unwrap().local_addr().unwrap();
-        let _holder = TcpListener::bind(taken).unwrap();
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = holder.local_addr().unwrap();
         f(&taken.to_string(), false, &format!("listen tcp4 {taken}: bind: address already in use"));
         f(&taken.to_string(), true, &format!("listen tcp {taken}: bind: address already in use"));
         f(&format!("localhost:{}", taken.port()), false, &format!("listen tcp4 {taken}: bind: address already in use"));

@@ -1,6 +1,6 @@
 use super::*;
 use std::sync::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -173,9 +173,10 @@ async fn tcp_probe_tries_every_address() {
 
 #[tokio::test]
 async fn a_real_socket_brings_the_backend_back() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound, so that nobody else takes the port before it listens.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     let dial: Dial = Arc::new(|address, _| Box::pin(async move { TcpStream::connect(address).await.map(drop) }));
     let probe = Arc::new(TcpProbe { lookup: Arc::new(Names), dial });
     let (mut checker, mut warnings) = checker(probe, Duration::from_millis(50));
@@ -188,7 +189,7 @@ async fn a_real_socket_brings_the_backend_back() {
     );
     assert_eq!(warnings.recv().await.unwrap(), want);
     assert!(backend.is_broken());
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = socket.listen(16).unwrap();
     listener.accept().await.unwrap();
     while backend.is_broken() {
         tokio::task::yield_now().await;

@@ -162,7 +162,10 @@ async fn failures() {
             },
         )
         .await;
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so that nobody else takes it.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = socket.local_addr().unwrap();
     let error = async |request: FetchRequest| client().fetch(request).await.unwrap_err().to_string();
     let mut silent = FetchRequest::get(format!("http://{addr}/"));
     silent.timeout = Duration::from_millis(50);

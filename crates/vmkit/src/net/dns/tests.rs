@@ -128,7 +128,10 @@ async fn the_timeout_of_the_caller_holds() {
     let resolver = Resolver::from_servers(&[server.addr]);
     let got = resolver.lookup_ips("foo.test", true, Duration::from_millis(100)).await;
     assert_eq!(got.unwrap_err().to_string(), format!("lookup foo.test on {}: i/o timeout", server.addr));
-    assert!(server.questions() >= 1);
+    // The question is on its way, and this thread is the server's, too.
+    while server.questions() < 1 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -223,10 +226,15 @@ async fn a_late_answer_of_one_family_does_not_hold_up_the_other() {
         _ => Reply::silence(),
     })
     .await;
-    let resolver = Resolver::from_servers(&[server.addr]);
-    let begin = Instant::now();
-    assert_eq!(lookup(&resolver, "web.svc", true).await, ips(&["10.0.0.1"]));
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    // It would be held up for five seconds; a machine that stalls is late as well, but not each time.
+    let mut quickest = Duration::MAX;
+    for _ in 0..3 {
+        let begin = Instant::now();
+        let resolver = Resolver::from_servers(&[server.addr]);
+        assert_eq!(lookup(&resolver, "web.svc", true).await, ips(&["10.0.0.1"]));
+        quickest = quickest.min(begin.elapsed());
+    }
+    assert!(quickest < Duration::from_secs(4), "{quickest:?}");
     let server = Stub::start(|_, kind| match kind {
         AAAA => Reply::of([aaaa("fd00::1")]),
         _ => Reply::silence(),
