@@ -106,7 +106,7 @@ fn a_port_that_is_taken_is_named_with_its_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let flag = format!("-storeAddr={}", taken.local_addr().unwrap());
     let mut program = Launch::new(env!("CARGO_BIN_EXE_devstack")).arg("-providerAddr=127.0.0.1:0").arg(&flag).start();
-    assert_eq!(program.wait_exit(Duration::from_secs(20)), Some(255));
+    assert_eq!(program.wait_exit(Duration::from_secs(60)), Some(255));
     let told = program.log_text();
     assert!(told.contains(&flag) && told.contains("takes a free port"), "{told}");
 }
