@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use instant_acme::{Error, Problem};
+use instant_acme::{ChallengeType, Error, Problem};
 
 /// What stands in the way; the label `cause` of the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,14 @@ impl Failure {
         Self { cause, text }
     }
 
+    /// What the authority says when it is told to look. One that looks at once says what it has found.
+    pub(super) fn of_answer(kind: &ChallengeType, error: Error) -> Self {
+        match Self::from(error) {
+            Self { cause: Cause::Validation, text } => Self::new(Cause::Validation, format!("{kind:?} failed: {text}")),
+            other => other,
+        }
+    }
+
     /// What the authority says about a validation.
     pub(super) fn of_problem(problem: &Problem) -> Self {
         Self::new(cause_of(problem), problem.to_string())
@@ -122,13 +130,22 @@ fn cause_of(problem: &Problem) -> Cause {
 mod tests {
     use super::*;
 
+    fn problem(kind: &str, status: u16) -> Error {
+        let text = format!("{{\"type\":\"urn:ietf:params:acme:error:{kind}\",\"status\":{status},\"detail\":\"x\"}}");
+        Error::Api(serde_json::from_str(&text).unwrap())
+    }
+
+    #[test]
+    fn a_validation_that_has_failed_at_once_is_told_as_one() {
+        let f = |kind: &str, status| Failure::of_answer(&ChallengeType::TlsAlpn01, problem(kind, status)).to_string();
+        assert!(f("connection", 400).starts_with("TlsAlpn01 failed: "), "{}", f("connection", 400));
+        assert!(!f("serverInternal", 500).contains("failed"), "{}", f("serverInternal", 500));
+    }
+
     #[test]
     fn causes_follow_from_the_types_of_the_rfc() {
         let f = |kind: &str, status: u16, want: Cause| {
-            let problem =
-                format!("{{\"type\":\"urn:ietf:params:acme:error:{kind}\",\"status\":{status},\"detail\":\"x\"}}");
-            let problem: Problem = serde_json::from_str(&problem).unwrap();
-            assert_eq!(Failure::from(Error::Api(problem)).cause, want, "{kind}");
+            assert_eq!(Failure::from(problem(kind, status)).cause, want, "{kind}");
         };
         f("rateLimited", 429, Cause::RateLimited);
         f("connection", 400, Cause::Validation);

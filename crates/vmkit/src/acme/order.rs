@@ -84,7 +84,7 @@ impl Order<'_> {
             };
             let key = challenge.key_authorization();
             published.push(self.challenges.publish(self.host, &self.kind, &challenge.token, &key).await?);
-            challenge.set_ready().await?;
+            challenge.set_ready().await.map_err(|error| Failure::of_answer(&self.kind, error))?;
         }
         Ok(published)
     }
