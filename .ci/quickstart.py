@@ -8,7 +8,7 @@ import re, shlex, shutil, subprocess, sys, time, urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-START_LIMIT = 900
+START_LIMIT = 3600  # a newcomer waits as long as the build takes
 # What answers when a program is ready, and with which words.
 READY = {
     "devstack": ("http://127.0.0.1:8480/select/0:0/prometheus/api/v1/query?query=vm_app_version", "vmauth-v"),
