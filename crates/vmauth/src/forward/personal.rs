@@ -7,7 +7,8 @@ use vmkit::exchange::{HeaderId, RequestHead, ResponseHead, tokens};
 
 /// Whether the client sends such credentials.
 pub(super) fn is_sent(head: &RequestHead) -> bool {
-    head.first(HeaderId::Authorization).is_some_and(names_scheme)
+    // Which of several lines a backend reads is its own business.
+    head.headers().any(|line| line.id == HeaderId::Authorization && names_scheme(line.value))
 }
 
 /// Whether the backend asks for such credentials, or goes on with their handshake.
@@ -35,6 +36,7 @@ mod tests {
             head.parse(format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {value}\r\n\r\n").as_bytes()).unwrap();
             is_sent(&head)
         };
+        assert!(sent("Basic bnRsbQ==\r\nAuthorization: NTLM TlRMTVNT"));
         assert!(sent("NTLM TlRMTVNT") && sent("negotiate YII=") && !sent("Basic bnRsbQ==") && !sent("ntlmish x"));
         let asked = |lines: &str| {
             let mut head = ResponseHead::default();
