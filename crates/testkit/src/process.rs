@@ -45,13 +45,14 @@ pub struct Launch {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     dir: Option<PathBuf>,
-    open_files: Option<u64>,
+    /// What `ulimit` of the shell is told.
+    ulimit: Option<String>,
 }
 
 impl Launch {
     /// A binary without arguments.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), args: Vec::new(), env: Vec::new(), dir: None, open_files: None }
+        Self { binary: binary.into(), args: Vec::new(), env: Vec::new(), dir: None, ulimit: None }
     }
 
     /// Adds an argument.
@@ -78,18 +79,25 @@ impl Launch {
     /// Limit of open files (RLIMIT_NOFILE, soft and hard).
     #[must_use]
     pub fn open_files(mut self, limit: u64) -> Self {
-        self.open_files = Some(limit);
+        self.ulimit = Some(format!("-n {limit}"));
+        self
+    }
+
+    /// Soft limit of open files; the hard one stays.
+    #[must_use]
+    pub fn soft_open_files(mut self, limit: u64) -> Self {
+        self.ulimit = Some(format!("-S -n {limit}"));
         self
     }
 
     /// Starts it.
     #[track_caller]
     pub fn start(self) -> Program {
-        let mut command = match self.open_files {
+        let mut command = match &self.ulimit {
             None => Command::new(&self.binary),
             Some(limit) => {
                 let mut shell = Command::new("sh");
-                shell.arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\"")).arg(&self.binary);
+                shell.arg("-c").arg(format!("ulimit {limit}; exec \"$0\" \"$@\"")).arg(&self.binary);
                 shell
             }
         };

@@ -68,6 +68,7 @@ pub fn main<O>(
     options: impl FnOnce(&FlagSet) -> Result<O, Vec<String>>,
     run: impl AsyncFnOnce(Start<O>) -> Result<(), Fatal>,
 ) -> ! {
+    crate::process::descriptors::use_all();
     let start = match start(app, own, options) {
         Ok(start) => start,
         Err(exit) => crate::process::exit::leave(&exit),

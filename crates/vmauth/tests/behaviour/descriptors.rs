@@ -23,6 +23,16 @@ fn by_default_clients_leave_descriptors_for_backends() {
 }
 
 #[test]
+fn a_soft_limit_is_raised_to_the_hard_one() {
+    let backend = Backend::saying("ok");
+    let proxy = Vmauth::launch(&one_user(&[&backend], ""), &[], |launch| launch.soft_open_files(LIMIT));
+    let mut crowd: Vec<_> = (0..2 * LIMIT).map(|_| proxy.client()).collect();
+    for client in &mut crowd {
+        client.get("/", &[AUTH]).expect(200);
+    }
+}
+
+#[test]
 fn too_many_clients_are_survived() {
     let backend = Backend::saying("ok");
     let mut proxy = Vmauth::launch(&one_user(&[&backend], ""), &[UNLIMITED], |launch| launch.open_files(LIMIT));
