@@ -9,6 +9,17 @@ leave() {
     [ -z "$own_policy" ] || rm -f "$policy"
 }
 
+# again COMMAND...: up to three times, for what comes from a network.
+again() {
+    local try
+    for try in 1 2; do
+        if "$@"; then return; fi
+        echo "trying again in $((10 * try)) s: $*" >&2
+        sleep $((10 * try))
+    done
+    "$@"
+}
+
 # need COMMAND PACKAGE SERVICE...: the Debian package, unless the command is there. Its services shall not run.
 need() {
     local command=$1 package=$2
@@ -23,8 +34,8 @@ need() {
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod +x "$policy"
     fi
-    if [ -z "${updated:-}" ]; then apt-get update -qq && updated=1; fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+    if [ -z "${updated:-}" ]; then again apt-get update -qq && updated=1; fi
+    DEBIAN_FRONTEND=noninteractive again apt-get install -y -qq --no-install-recommends "$package" >/dev/null
     # In case somebody's policy lets them start.
     for service in "$@"; do service "$service" stop >/dev/null 2>&1 || true; done
 }
@@ -35,7 +46,7 @@ need_provider() {
     need node nodejs
     need npm npm
     if ! cmp -s "$provider/package-lock.json" "$provider/node_modules/.installed"; then
-        npm ci --prefix "$provider" --ignore-scripts --no-audit --no-fund --loglevel=error
+        again npm ci --prefix "$provider" --ignore-scripts --no-audit --no-fund --loglevel=error
         cp "$provider/package-lock.json" "$provider/node_modules/.installed"
     fi
 }

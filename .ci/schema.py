@@ -17,7 +17,7 @@ try:
 except ImportError:
     place = tempfile.TemporaryDirectory(prefix="schema-")
     folder = place.name
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", folder, "jsonschema", "pyyaml"]
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "10", "--target", folder, "jsonschema", "pyyaml"]
     subprocess.run(pip, check=True)
     sys.path.insert(0, folder)
     import jsonschema, yaml

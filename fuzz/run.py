@@ -37,6 +37,11 @@ def cargo(*args, **env):
     subprocess.run(["cargo", *args], cwd=HERE, env={**os.environ, "CARGO_INCREMENTAL": "0", **env}, check=True)
 
 
+def is_slow(binary, path):
+    """Whether an input that took too long does so again: a machine that stalls is too late as well."""
+    return any(subprocess.run([str(binary), "-timeout=10", str(path)], capture_output=True).returncode for _ in range(2))
+
+
 def fuzz(target, seconds, keep):
     """The last lines of the run, and whether it found nothing."""
     seeds = HERE / "seeds" / target
@@ -46,7 +51,13 @@ def fuzz(target, seconds, keep):
     with tempfile.TemporaryDirectory() as found:
         folders = [found, *(str(path) for path in (seeds, *MORE_SEEDS.get(target, ())) if path.is_dir())]
         limits = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={artifacts}/"]
+        before = set(artifacts.iterdir())
         run = subprocess.run([str(binary), *limits, *folders], capture_output=True, text=True, errors="replace")
+        new = set(artifacts.iterdir()) - before
+        if run.returncode and new and all(path.name.startswith("timeout-") and not is_slow(binary, path) for path in new):
+            for path in new:
+                path.unlink()
+            return f"an input took too long once and never again\n{run.stderr}", True
         if keep and run.returncode == 0:
             merge(binary, seeds, found)
     return run.stderr, run.returncode == 0
