@@ -88,7 +88,7 @@ class InternalAuthority:
     def answers(self):
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
         try:
-            with urllib.request.urlopen(self.url, context=context, timeout=5) as reply:
+            with urllib.request.urlopen(self.url, context=context, timeout=30) as reply:
                 return reply.read()
         except OSError:
             if self.server.process.poll() is not None:

@@ -18,19 +18,19 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from blackbox import report  # noqa: E402
+from blackbox import ports, report  # noqa: E402
 from blackbox.report import check, summary  # noqa: E402, F401
+from blackbox.stalls import Stalls  # noqa: E402, F401
 
-wait_for = functools.partial(report.wait_for, patience=30.0)
+wait_for = functools.partial(report.wait_for, patience=120.0)
 _taken = set()
 
 
 def free_port():
     """A port that is free for TCP and UDP: name servers want both."""
     while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
+        port = ports.free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             try:
                 udp.bind(("127.0.0.1", port))
             except OSError:
@@ -69,7 +69,7 @@ class Process:
     def stop(self, how=None):
         if self.process and self.process.poll() is None:
             self.process.send_signal(how or self.ends_with)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
 
     def log(self):
         return (self.folder / f"{self.name}.log").read_text(errors="replace")
@@ -131,7 +131,7 @@ class Authority:
     def point(self, name, address):
         """The name leads there from now on."""
         for what, request in (("clear-a", {"host": name}), ("add-a", {"host": name, "addresses": [address]})):
-            urllib.request.urlopen(f"http://127.0.0.1:{self.names_port}/{what}", json.dumps(request).encode(), timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{self.names_port}/{what}", json.dumps(request).encode(), timeout=60).close()
 
     def start(self):
         self.server.start()
@@ -147,7 +147,7 @@ class Authority:
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
         request = urllib.request.Request(f"https://localhost:{self.management}{path}", data=body)
         try:
-            with urllib.request.urlopen(request, context=context, timeout=5) as reply:
+            with urllib.request.urlopen(request, context=context, timeout=30) as reply:
                 return reply.read() or b"ok"
         except OSError:
             return None
@@ -184,7 +184,7 @@ class Vmauth(Process):
     def metric(self, name):
         """Sum of the series whose name and labels contain all words of `name`."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as reply:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as reply:
                 lines = reply.read().decode().splitlines()
         except OSError:
             return 0.0
@@ -197,7 +197,7 @@ class Vmauth(Process):
         if client_certificate:
             context.load_cert_chain(client_certificate)
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as plain:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain:
                 with context.wrap_socket(plain, server_hostname=name) as stream:
                     certificate = stream.getpeercert()
                     return (certificate["serialNumber"], certificate["notAfter"]) if certificate else ("", "")

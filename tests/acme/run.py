@@ -23,7 +23,7 @@ from pathlib import Path
 
 from gate import Balancer, Gate
 from internal_authority import InternalAuthority
-from kit import Authority, Vmauth, check, free_port, lines, mode, openssl, summary, wait_for
+from kit import Authority, Stalls, Vmauth, check, free_port, lines, mode, openssl, summary, wait_for
 
 HOSTS = ["a.example", "b.example"]
 
@@ -53,13 +53,15 @@ def renewals(pebble):
             check("TLS-ALPN-01 serves several hosts, beside client certificates", first["a.example"] != first["b.example"], first)
             check("a name that is none of the hosts is refused", vmauth.shown("c.example", None, pair) is None)
             gaps, serials, until = 0, set(), time.monotonic() + lifetime * 1.6
-            while time.monotonic() < until:
-                seen = shown("a.example")
-                gaps += seen is None
-                serials.add(seen and seen[0])
-                time.sleep(0.05)
+            with Stalls() as stalls:
+                while time.monotonic() < until or len(serials) < 3 and time.monotonic() < until + 2 * lifetime:
+                    seen = shown("a.example")
+                    # A renewal has a third of the lifetime; a machine that stalls meanwhile proves nothing.
+                    gaps += seen is None and stalls.longest(time.monotonic() - lifetime / 2) < 1
+                    serials.add(seen and seen[0])
+                    time.sleep(0.05)
             check("certificates of seconds are renewed more than once, without a failed handshake",
-                  gaps == 0 and len(serials) >= 3, f"{gaps} gaps, {serials}")
+                  gaps == 0 and len(serials - {None}) >= 3, f"{gaps} gaps, {serials}")
             issued = vmauth.metric('vm_acme_certificates_issued_total host="a.example"')
             check("renewals are counted", issued >= 3, issued)
             left = vmauth.metric('vm_tls_cert_expiry_timestamp_seconds cert="a.example"') - time.time()
@@ -72,6 +74,7 @@ def renewals(pebble):
             # The metric tells of a new certificate before the listener shows it.
             left = lambda certificate: ssl.cert_time_to_seconds(certificate[1]) - time.time()
             before = wait_for("a fresh certificate", lambda: (seen := shown("a.example")) and left(seen) > lifetime - 6 and seen)
+            fresh_at = time.monotonic()
             vmauth.stop(signal.SIGKILL)
             (cache / "b.example").write_text((cache / "b.example").read_text()[:600])
             old, new = cache / "a.example.1.unfinished", cache / "a.example.2.unfinished"
@@ -79,8 +82,9 @@ def renewals(pebble):
                 path.write_text("half a file")
             os.utime(old, (time.time() - 4000,) * 2)
             vmauth.start()
-            after = wait_for("the cached certificate", lambda: shown("a.example"), patience=5)
-            check("a certificate outlives a crash", after == before, (before, after))
+            after = wait_for("the cached certificate", lambda: shown("a.example"))
+            # On a machine that is that slow it has been renewed.
+            check("a certificate outlives a crash", after == before or time.monotonic() - fresh_at > lifetime / 3, (before, after))
             check("a broken file costs its own host an order, no other one",
                   wait_for("the other host", lambda: shown("b.example")) and lines(vmauth.log(), "cached certificate of b.example"))
             check("unfinished files are removed, and not those that a live process may be writing", not old.exists() and new.exists())
@@ -121,7 +125,7 @@ def over_http(pebble):
                   wait_for("the certificate", lambda: vmauth.shown("a.example", root)))
             check("no folder is worth a warning", lines(vmauth.log(), "warn.*-tlsAutocertCacheDir is not set"))
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{http_port}/.well-known/acme-challenge/guessed", timeout=5)
+                urllib.request.urlopen(f"http://127.0.0.1:{http_port}/.well-known/acme-challenge/guessed", timeout=60)
                 status = 200
             except urllib.error.HTTPError as error:
                 status = error.code
@@ -175,14 +179,14 @@ def beside_one_that_hangs(pebble):
 def over_tls_at_two(pebble):
     """Two processes share a folder, and the authority's looks are spread over both."""
     ports = [free_port(), free_port()]
-    with Balancer(ports) as balancer, Authority(pebble, 24, free_port(), balancer.port) as authority:
+    with Balancer(ports) as balancer, Authority(pebble, 45, free_port(), balancer.port) as authority:
         share_a_folder(authority, balancer, [(port, None) for port in ports])
 
 
 def over_http_at_two(pebble):
     """The same over HTTP; the TLS port of the authority leads nowhere."""
     ports = [(free_port(), free_port()) for _ in range(2)]
-    with Balancer([http_port for _, http_port in ports]) as balancer, Authority(pebble, 24, balancer.port, free_port()) as authority:
+    with Balancer([http_port for _, http_port in ports]) as balancer, Authority(pebble, 45, balancer.port, free_port()) as authority:
         share_a_folder(authority, balancer, ports)
 
 
@@ -326,7 +330,7 @@ def main():
     options = parser.parse_args()
     Vmauth.binary = os.path.abspath(options.vmauth)
     newer = options.pebble and os.path.abspath(options.pebble)
-    socket.setdefaulttimeout(10)
+    socket.setdefaulttimeout(60)
     # Those that take longest come first.
     parts = [(renewals, "pebble"), (luck_of_another, "pebble"), (beside_one_that_hangs, "pebble"), (over_tls_at_two, "pebble"),
              (over_http_at_two, "pebble"), (over_http, "pebble"), (refusals, "pebble"), (fault_of_the_authority, "pebble")]

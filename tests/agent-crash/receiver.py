@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "agent-conformance")]
 
 from blackbox.ports import free_port  # noqa: E402
+from blackbox.stalls import Stalls  # noqa: E402, F401
 from kit.protobuf import DecodeError, unsnappy, write_request  # noqa: E402
 
 
@@ -72,28 +73,39 @@ class Agent:
     """A running agent; its log goes to a file."""
 
     def __init__(self, binary, url, data, log, *flags):
-        self.port, self.log = free_port(), log
+        self.log = log
+        for last in (False, False, True):
+            self.port = free_port()
+            if self.start(binary, url, data, flags, last):
+                return
+
+    def start(self, binary, url, data, flags, is_last_try):
+        """Whether it listens; not when somebody has taken the port meanwhile."""
+        before = Path(self.log).stat().st_size if Path(self.log).exists() else 0
         args = [
             f"-httpListenAddr=127.0.0.1:{self.port}", f"-remoteWrite.url={url}", f"-remoteWrite.tmpDataPath={data}",
             "-remoteWrite.forcePromProto", "-remoteWrite.flushInterval=200ms", "-remoteWrite.retryMinInterval=50ms",
             "-remoteWrite.retryMaxInterval=200ms", "-loggerMaxArgLen=1000", *flags,
         ]  # fmt: skip
-        with open(log, "a") as out:
+        with open(self.log, "a") as out:
             self.process = subprocess.Popen([binary, *args], stdout=out, stderr=out)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             if self.process.poll() is not None:
-                raise SystemExit(f"the agent does not start:\n{Path(log).read_text()[-3000:]}")
+                said = Path(self.log).read_text()[before:]
+                if "address already in use" in said and not is_last_try:
+                    return False
+                raise SystemExit(f"the agent does not start:\n{said[-3000:]}")
             try:
                 self.get("/health")
-                return
+                return True
             except OSError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
 
     def get(self, path):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", path)
             return connection.getresponse().read().decode()
@@ -112,7 +124,7 @@ class Agent:
         """Ends it in order; the exit code."""
         self.process.terminate()
         try:
-            return self.process.wait(40)
+            return self.process.wait(90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return None

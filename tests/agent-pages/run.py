@@ -38,7 +38,7 @@ class Target(BaseHTTPRequestHandler):
 
 
 def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path)
     return connection.getresponse().read().decode()
 
@@ -49,7 +49,7 @@ class Agent:
         self.url = f"http://127.0.0.1:{self.port}{prefix}"
         config = folder / "scrape.yml"
         config.write_text(f"""
-global: {{scrape_interval: 1s}}
+global: {{scrape_interval: 5s}}
 scrape_configs:
 - job_name: good
   static_configs: [{{targets: ["{up}"], labels: {{evil: "{EVIL}"}}}}]
@@ -70,7 +70,7 @@ scrape_configs:
         self.log = folder / "log"
         with open(self.log, "w") as log:
             self.process = subprocess.Popen([binary, *args], stdout=log, stderr=log)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while time.monotonic() < end:
             try:
                 if get(self.port, f"{prefix}/api/v1/targets").count('"health":"up"') == 2 and "refused" in get(self.port, f"{prefix}/targets"):
@@ -82,7 +82,7 @@ scrape_configs:
 
     def stop(self):
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 def targets_page(browser, agent):
@@ -156,7 +156,7 @@ def other_pages(browser, agent):
     for link in links:
         if link.startswith(agent.url):
             path = link.removeprefix(f"http://127.0.0.1:{agent.port}")
-            connection = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=60)
             connection.request("GET", path)
             status = connection.getresponse().status
             check(f"{path.removeprefix(agent.prefix)} is there", status == 200, status)

@@ -9,7 +9,7 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 def reached(host):
     try:
-        return status(exchange(HEALTH, (host, PORT), 2)) == 200
+        return status(exchange(HEALTH, (host, PORT), 20)) == 200
     except OSError:
         return False
 

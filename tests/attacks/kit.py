@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from blackbox.report import check, summary  # noqa: E402, F401
+from blackbox.report import check, note, summary, wait_for  # noqa: E402, F401
 
 BACKEND_PORT, PORT = 18080, 18427
 REQUEST = b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -66,7 +66,7 @@ class Vmauth:
         command = [self.binary, f"-auth.config={path}/auth.yml", "-workers=1", *listen, *flags]
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while "started server at" not in self.log() and self.process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
 
@@ -77,7 +77,7 @@ class Vmauth:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(5)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -90,7 +90,7 @@ class Vmauth:
         return " | ".join(re.findall(r"\t(?:warn|error|fatal)\t\S+\t(.*)", self.log())[-2:])[:400]
 
 
-def exchange(data, address=("127.0.0.1", PORT), patience=15):
+def exchange(data, address=("127.0.0.1", PORT), patience=30):
     """All that comes back."""
     received = b""
     try:

@@ -3,7 +3,7 @@
 import time
 
 from kit import (A, AAAA, BACKEND_PORT, NXDOMAIN, REQUEST, SERVFAIL, SRV, Backend, NameServer, Vmauth, a, check, cname, command, etc,
-                 exchange, knows, srv, status)
+                 exchange, knows, note, srv, status)
 
 FIRST, SECOND = "10.9.0.1", "10.9.0.2"
 SERVERS = {}
@@ -24,11 +24,17 @@ def answer_with(address, answer):
 def resolves(name, host="web.svc", resolv=f"nameserver {FIRST}\n", hosts="127.0.0.1 localhost\n", flags=(), within=15.0, port=BACKEND_PORT):
     etc("resolv.conf", resolv)
     etc("hosts", hosts)
-    with Vmauth(config(host, port), *flags) as vmauth:
-        started = time.monotonic()
-        got = status(exchange(REQUEST, patience=within + 5))
-        seconds = time.monotonic() - started
-        check(name, got == 200 and seconds <= within, f"{got} after {seconds:.1f} s; {vmauth.troubles()}")
+    # A machine that stalls is late as well, but not each time.
+    for last in (False, False, True):
+        with Vmauth(config(host, port), *flags) as vmauth:
+            started = time.monotonic()
+            got = status(exchange(REQUEST, patience=within + 30))
+            seconds = time.monotonic() - started
+            if got == 200 and seconds > within and not last:
+                note(f"{name}: after {seconds:.1f} s, again")
+                continue
+            check(name, got == 200 and seconds <= within, f"{got} after {seconds:.1f} s; {vmauth.troubles()}")
+            return
 
 
 def servers_are_asked_in_order():

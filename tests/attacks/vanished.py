@@ -1,9 +1,10 @@
 """Peers that vanish without a word, as behind a dead NAT or a pulled cable: what they hold is given back."""
 
+import os
 import subprocess
 import time
 
-from kit import BACKEND_PORT, PORT, REQUEST, Backend, Vmauth, check, command, exchange, status
+from kit import BACKEND_PORT, PORT, REQUEST, Backend, Vmauth, check, command, exchange, status, wait_for
 
 CONFIG = f"unauthorized_user:\n  max_concurrent_requests: 2\n  url_prefix: 'http://127.0.0.1:{BACKEND_PORT}/'\n"
 OUTSIDE, INSIDE = "10.8.0.2", "10.8.0.1"
@@ -32,7 +33,8 @@ def run():
         command("ip", "address", "add", f"{address}/24", "dev", name)
     other = subprocess.Popen(["unshare", "-n", "sleep", "300"])
     try:
-        time.sleep(0.3)
+        ours = os.readlink("/proc/self/ns/net")
+        wait_for("a namespace of its own", lambda: os.readlink(f"/proc/{other.pid}/ns/net") != ours)
         command("ip", "link", "set", "outside", "netns", str(other.pid))
         enter = ["nsenter", "-t", str(other.pid), "-n"]
         command(*enter, "ip", "address", "add", f"{OUTSIDE}/24", "dev", "outside")
@@ -58,7 +60,7 @@ def run():
 
 HOLDER = f"""
 import socket, time
-client = socket.create_connection(("{INSIDE}", {PORT}), 5)
+client = socket.create_connection(("{INSIDE}", {PORT}), 30)
 client.sendall(b"GET /ws HTTP/1.1\\r\\nHost: h\\r\\nConnection: Upgrade\\r\\nUpgrade: websocket\\r\\n\\r\\n")
 print(client.recv(4096).split()[1].decode(), flush=True)
 time.sleep(300)
@@ -66,4 +68,4 @@ time.sleep(300)
 
 
 def again():
-    return status(exchange(REQUEST, ("127.0.0.1", PORT), 5))
+    return status(exchange(REQUEST, ("127.0.0.1", PORT), 20))

@@ -44,7 +44,7 @@ class Browser:
             self.call(f"{domain}.enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
-    def call(self, method, limit=60, **params):
+    def call(self, method, limit=120, **params):
         """One command and its result."""
         self.last += 1
         message = {"id": self.last, "method": method, "params": params} | ({"sessionId": self.session} if self.session else {})
@@ -90,7 +90,7 @@ class Browser:
             raise BrowserError(f"{script}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
-    def wait(self, script, limit=30):
+    def wait(self, script, limit=60):
         """The first true value of an expression, or the last one after the limit. Pages that are just being replaced count as not yet."""
         end = time.monotonic() + limit
         while True:

@@ -17,7 +17,7 @@ class Server(kit.Process):
 
 
 def ask(proxy, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
     try:
         connection.request(method, path, body, HEADERS | headers)
         reply = connection.getresponse()
@@ -28,7 +28,7 @@ def ask(proxy, method, path, body=None, **headers):
 
 def upgrade(proxy):
     """What comes back after an upgrade, and the status before it."""
-    with socket.create_connection(("127.0.0.1", proxy.port), 20) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), 60) as client:
         client.sendall(f"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {BASIC[1]}\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n".encode())
         head = b""
         while b"\r\n\r\n" not in head:

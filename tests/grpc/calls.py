@@ -83,7 +83,7 @@ def refusals():
         {"src_paths": ["/test.Service/.*"], "url_prefix": server.url(), "deny_paths": ["/test.Service/Hang"]},
         {"src_paths": ["/down.Service/.*"], "url_prefix": f"h2c://127.0.0.1:{kit.free_port()}"},
     ]
-    proxy = Proxy(basic_user(url_map=routes, max_concurrent_requests=1), "-maxQueueDuration=500ms")
+    proxy = Proxy(basic_user(url_map=routes, max_concurrent_requests=1), "-maxQueueDuration=3s")
     with grpc.insecure_channel(proxy.target) as channel:
         def unary(path, metadata=(BASIC,)):
             return lambda: channel.unary_unary(path)(b"a", metadata=metadata, timeout=PATIENCE)
@@ -161,7 +161,7 @@ def ends():
         server.hanging.wait(PATIENCE)
         call.cancel()
         kit.check("grpcio: a cancelled call ends at the server", server.gone.wait(PATIENCE))
-        call = hang(1)
+        call = hang(5)
         expect("a deadline that passes", lambda: list(call), grpc.StatusCode.DEADLINE_EXCEEDED)
         kit.check("grpcio: and ends at the server", server.gone.wait(PATIENCE))
 
@@ -169,7 +169,7 @@ def ends():
         tokens = Proxy({"users": [{"name": "t", "jwt": {"public_keys": [signer.public]}, "url_prefix": server.url()}]})
         with grpc.insecure_channel(tokens.target) as other:
             server.gone.clear()
-            bearer = ("authorization", "Bearer " + signer.token(lifetime=3))
+            bearer = ("authorization", "Bearer " + signer.token(lifetime=6))
             call = other.unary_stream("/test.Service/Hang")(b"", metadata=(bearer,), timeout=PATIENCE)
             expect("a token that expires during the call", lambda: list(call), grpc.StatusCode.UNAUTHENTICATED, "no longer valid")
             kit.check("grpcio: and that ends at the server", server.gone.wait(PATIENCE))
@@ -190,7 +190,7 @@ def grpcurl():
     proxy = Proxy(basic_user(url_prefix=server.url()))
 
     def run(*args):
-        command = [TOOLS / "grpcurl", "-plaintext", "-max-time", "20", "-H", f"Authorization: {BASIC[1]}", proxy.target, *args]
+        command = [TOOLS / "grpcurl", "-plaintext", "-max-time", "60", "-H", f"Authorization: {BASIC[1]}", proxy.target, *args]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=PATIENCE, check=False)
         return done.stdout + done.stderr
     kit.check("grpcurl: list by reflection", "grpc.health.v1.Health" in run("list"), run("list"))

@@ -47,7 +47,7 @@ def run_all(name, proxy, authorization, certificate=None):
         if len(running) == 5 or case == CASES[-1]:
             for each, process in running.items():
                 try:
-                    output, _ = process.communicate(timeout=60)
+                    output, _ = process.communicate(timeout=180)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     output = "no end: " + process.communicate()[0]

@@ -46,15 +46,15 @@ def export():
         "headers": ["X-Scope-OrgID: 7"],
     }
     proxy = Proxy(basic_user(url_map=[route]))
-    options = {"endpoint": proxy.target, "insecure": True, "headers": (BASIC, ("x-scope-orgid", "8")), "timeout": 20}
+    options = {"endpoint": proxy.target, "insecure": True, "headers": (BASIC, ("x-scope-orgid", "8")), "timeout": 60}
     provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(**options), 3_600_000)])
     provider.get_meter("test").create_counter("requests").add(7)
-    kit.check("OTLP: metrics are exported", provider.force_flush(20_000) and receiver.metrics == ["requests"], receiver.metrics)
+    kit.check("OTLP: metrics are exported", provider.force_flush(60_000) and receiver.metrics == ["requests"], receiver.metrics)
     tracing = TracerProvider()
     tracing.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(**options)))
     with tracing.get_tracer("test").start_as_current_span("work"):
         pass
-    kit.check("OTLP: traces are exported", tracing.force_flush(20_000) and receiver.spans == ["work"], receiver.spans)
+    kit.check("OTLP: traces are exported", tracing.force_flush(60_000) and receiver.spans == ["work"], receiver.spans)
     kit.check("OTLP: the tenant is that of the config", receiver.tenants == {"7"}, receiver.tenants)
     provider.shutdown()
     tracing.shutdown()

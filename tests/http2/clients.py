@@ -23,7 +23,7 @@ def h2spec(binary):
     """Every case of h2spec, on a listener that speaks HTTP/2 alone after its handshake, and on one that speaks both protocols."""
     with Proxy() as proxy:
         for name, port, more, want in (("tls", proxy.tls, ["-t", "-k"], 145), ("h2c", proxy.plain, [], 144)):
-            run = subprocess.run([binary, "-h", "127.0.0.1", "-p", str(port), "-P", "/words", "-o", "5", *more], capture_output=True, text=True, timeout=120)
+            run = subprocess.run([binary, "-h", "127.0.0.1", "-p", str(port), "-P", "/words", "-o", "20", *more], capture_output=True, text=True, timeout=300)
             total = re.search(r"(\d+) tests, (\d+) passed", run.stdout)
             failures = run.stdout.partition("Failures:")[2]
             passed = total and (int(total[1]), int(total[2])) == (145, want) and (want == 145 or BOTH_PROTOCOLS in failures)
@@ -34,7 +34,7 @@ def h2spec(binary):
 def curl():
     def run(*args, data=None):
         command = ["curl", "-sS", "-k", "-o", "-", "-w", "\n%{http_version} %{response_code} %{size_upload}", *args]
-        done = subprocess.run(command, input=data, capture_output=True, timeout=30)
+        done = subprocess.run(command, input=data, capture_output=True, timeout=120)
         return done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")
 
     with Proxy() as proxy:
@@ -55,7 +55,7 @@ class Python:
     """A connection of Python's h2."""
 
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        self.socket = socket.create_connection(("127.0.0.1", port), 60)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.h2.initiate_connection()
         self.flush()
@@ -116,7 +116,7 @@ def python():
 
 def program(name, command):
     """A client that prints one line a check."""
-    run = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     lines = run.stdout.splitlines()
     for line in lines:
         what, _, result = line.partition(": ")

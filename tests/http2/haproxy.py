@@ -31,7 +31,7 @@ RELOADS = 4
 
 
 def curl(port, path, *args, data=None):
-    command = ["curl", "-sS", "-m", "30", "-w", " %{response_code}", f"http://127.0.0.1:{port}{path}", *args]
+    command = ["curl", "-sS", "-m", "60", "-w", " %{response_code}", f"http://127.0.0.1:{port}{path}", *args]
     done = subprocess.run(command, input=data, capture_output=True)
     return (done.stdout + done.stderr).decode(errors="replace")
 
@@ -65,7 +65,7 @@ def reloads(name, port, haproxy):
         for _ in range(RELOADS):
             time.sleep(0.4)
             haproxy.send_signal(signal.SIGUSR2)
-        report = load.communicate(timeout=60)[0]
+        report = load.communicate(timeout=120)[0]
         codes = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", report)
         failed = re.search(r"(\d+) failed, (\d+) errored", report)
         check(f"haproxy.{name}.reloads.{client}", codes and int(codes[1]) > 100 and failed and failed.groups() == ("0", "0"), report)

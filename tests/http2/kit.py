@@ -17,7 +17,7 @@ import hpack
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.ports import free_port  # noqa: E402, F401
 from blackbox.product import Product  # noqa: E402
-from blackbox.report import check, note, run_parts, summary  # noqa: E402, F401
+from blackbox.report import check, note, run_parts, summary, wait_for  # noqa: E402, F401
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -103,7 +103,7 @@ class Server(ThreadingHTTPServer):
         pass
 
 
-def wait_open(port, patience=10):
+def wait_open(port, patience=60):
     """Until something listens there."""
     deadline = time.monotonic() + patience
     while True:
@@ -188,7 +188,7 @@ class Raw:
     """A connection whose frames are written by hand."""
 
     def __init__(self, port, settings=()):
-        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        self.socket = socket.create_connection(("127.0.0.1", port), 30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
         self.fields = hpack.Decoder()
@@ -206,7 +206,7 @@ class Raw:
     def request(self, stream, path=b"/", **more):
         return frame(HEADERS, END_STREAM | END_HEADERS, stream, head(path, **more))
 
-    def next_frame(self, timeout=10):
+    def next_frame(self, timeout=30):
         """Kind, flags, stream and payload; None at the end of the connection."""
         self.socket.settimeout(timeout)
         while True:
@@ -224,7 +224,7 @@ class Raw:
                 return None
             self.received += data
 
-    def frames_until(self, kind, stream=None, timeout=10):
+    def frames_until(self, kind, stream=None, timeout=30):
         """All frames up to the first of this kind; the last is None at the end of the connection."""
         frames, until = [], time.monotonic() + timeout
         while True:
@@ -238,7 +238,7 @@ class Raw:
         found = self.frames_until(HEADERS, stream)[-1]
         return found and dict(self.fields.decode(found[3])).get(":status")
 
-    def ending(self, timeout=10):
+    def ending(self, timeout=30):
         """How the connection ends: the code of GOAWAY, `closed`, or `open`."""
         code = None
         try:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from blackbox.browser import Browser  # noqa: E402
 from blackbox.report import check, summary, wait_for  # noqa: E402
 
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Page(Browser):

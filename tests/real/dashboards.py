@@ -103,7 +103,7 @@ def leave_early(vmauth, store):
 def dawdle(vmauth):
     """A client that sends only a part of its body; gives the reply."""
     address = urllib.parse.urlsplit(vmauth.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as client:
         lines = ["POST /up HTTP/1.1", "Host: proxy", "Authorization: " + TWO["Authorization"], "Content-Length: 100"]
         client.sendall("\r\n".join(lines + ["", "abc"]).encode())
         return client.recv(4096)

@@ -34,7 +34,7 @@ def send(vmauth, types, body, more=()):
     address = urllib.parse.urlsplit(vmauth.url)
     lines = [b"POST /api/v1/query HTTP/1.1", b"Host: h", b"Connection: close", b"Authorization: " + basic("u", "p")["Authorization"].encode()]
     lines += [b"Content-Type: " + each for each in types] + [b"Content-Length: %d" % len(body), *more, b"", b""]
-    with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as client:
         client.sendall(b"\r\n".join(lines) + body)
         reply = b""
         while piece := client.recv(65536):

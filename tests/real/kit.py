@@ -73,7 +73,7 @@ class Process:
         except TimeoutError as error:
             raise TimeoutError(f"{error}:\n{self.log()[-3000:]}") from None
 
-    def stop(self, patience=10):
+    def stop(self, patience=60):
         """Ends the program; SIGKILL if it does not heed SIGTERM."""
         if self.child.poll() is None:
             self.signal(signal.SIGTERM)
@@ -217,7 +217,7 @@ class Vmauth(Process):
     def wait_metric(self, wanted, name, **labels):
         """Whether the metric comes to have this value; the page may be a second old."""
         try:
-            wait_for(name, lambda: self.metric(name, **labels) == wanted, 5)
+            wait_for(name, lambda: self.metric(name, **labels) == wanted)
             return True
         except TimeoutError:
             return False

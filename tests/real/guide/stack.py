@@ -149,7 +149,7 @@ class Stack:
             mine = [each for each in self.store.writes[before:] if each.token == token]
         return status, mine[-1].path.split("/")[2] if mine else None
 
-    def delivered(self, client, since, patience=40):
+    def delivered(self, client, since, patience=120):
         """Waits for a write of this agent that was begun after `since` and succeeded."""
         tenant = self.tenants[client]
         return kit.wait_for(f"write of {client} to {tenant}",
@@ -189,7 +189,7 @@ class Stack:
         begun = self.agents[client].begun * 1000
         return sum(begun <= at <= now * 1000 for times in self.times(client).values() for at in times)
 
-    def stored_of_scraped(self, client, patience=60):
+    def stored_of_scraped(self, client, patience=120):
         """What the agent has scraped until now, and how much of that reaches the store in time."""
         scraped, now = self.scraped(client), time.time()
         try:
@@ -198,7 +198,7 @@ class Stack:
             pass
         return self.stored(client, now), scraped
 
-    def nothing_missing(self, client, patience=60):
+    def nothing_missing(self, client, patience=120):
         """Waits for what was scraped before now, then for late blocks; gives the gaps that stay.
 
         A busy machine may put a scrape off. That is told from a loss by the agent's own count: then the store has as many as it made.
