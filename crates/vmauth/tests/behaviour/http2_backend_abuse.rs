@@ -84,8 +84,11 @@ fn small_frames_that_nobody_takes_cost_bounded_memory_over_all_connections() {
 #[test]
 fn interim_replies_without_end_are_a_failure() {
     let http1 = Backend::replying(Reply::raw("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000)).then(Step::AwaitPeer));
-    let http2 = FrameServer::start(&[], |_, peer| {
-        let (Some(held), Some(flooded)) = (peer.request(), peer.request()) else { return };
+    let (told, is_held) = mpsc::channel();
+    let http2 = FrameServer::start(&[], move |_, peer| {
+        let Some(held) = peer.request() else { return };
+        let _ = told.send(());
+        let Some(flooded) = peer.request() else { return };
         interim(peer, flooded, 50_000);
         peer.reply(held, "held");
         peer.answer_all("next");
@@ -95,7 +98,8 @@ fn interim_replies_without_end_are_a_failure() {
         let mut held = (url == http2.url()).then(|| {
             let mut held = proxy.client();
             held.request("GET", "/held", &[AUTH], None);
-            proxy.wait_user_requests(1.0);
+            // Before that there may be no connection yet to share.
+            is_held.recv_timeout(LIMIT).expect("it is at the backend");
             held
         });
         proxy.client().get("/", &[AUTH]).expect(502);

@@ -287,8 +287,10 @@ fn a_call_is_sent_again_from_its_beginning() {
 /// A failure of one stream is no failure of the backend: the others go on, and it is not left out.
 #[test]
 fn a_reset_ends_one_request() {
-    let server = FrameServer::start(&[], |_, peer| {
+    let (told, is_held) = mpsc::channel();
+    let server = FrameServer::start(&[], move |_, peer| {
         let Some(held) = peer.request() else { return };
+        let _ = told.send(());
         let Some(failed) = peer.request() else { return };
         peer.reset(failed, INTERNAL_ERROR);
         let Some(next) = peer.request() else { return };
@@ -298,7 +300,7 @@ fn a_reset_ends_one_request() {
     });
     let proxy = start(&[&server], &[]);
     let mut held = asking(&proxy, "/held");
-    proxy.wait_user_requests(1.0);
+    is_held.recv_timeout(LIMIT).expect("it is at the backend");
     let mut failed = asking(&proxy, "/failed");
     failed.reply().expect(502);
     proxy.program.wait_log(0, "stream error: INTERNAL_ERROR; received from peer");
