@@ -207,7 +207,8 @@ fn start_with_socket(greeting: &Path, socket: &std::net::TcpListener) -> Program
     use std::os::fd::AsRawFd as _;
     rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).unwrap();
     let script = format!("exec 3<&{}; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"", socket.as_raw_fd());
-    Launch::new("sh")
+    // Not `sh`, which may know no descriptor above 9.
+    Launch::new("bash")
         .arg("-c")
         .arg(script)
         .arg(binary())
