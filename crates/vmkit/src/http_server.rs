@@ -223,8 +223,10 @@ impl Server {
         let limit = self.graceful_limit;
         let cut_after = limit - (limit / 5).min(Duration::from_secs(2));
         let started = Instant::now();
-        for worker in &self.workers {
-            worker.drain();
+        let draining: Vec<_> = self.workers.iter().map(threads::WorkerHandle::drain).collect();
+        for begun in draining {
+            // A worker that has not come to its order yet may still accept.
+            let _ = tokio::time::timeout_at(started + cut_after, begun).await;
         }
         let mut cut = 0;
         if self.drained(started + cut_after).await.is_err() {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime, RuntimeMetrics};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Context;
 use super::connection_limits::ConnectionLimits;
@@ -53,8 +53,11 @@ impl WorkerHandle {
         self.order(Order::Announce);
     }
 
-    pub(super) fn drain(&self) {
-        self.order(Order::Drain);
+    /// Ends what is idle. The answer comes when nothing is accepted any more; until then [`drained`](Self::drained) says nothing.
+    pub(super) fn drain(&self) -> oneshot::Receiver<()> {
+        let (done, begun) = oneshot::channel();
+        self.order(Order::Drain(done));
+        begun
     }
 
     pub(super) fn cut(&self) {
@@ -178,11 +181,13 @@ async fn run<H: Handler>(
         match order {
             Order::Serve(stream, addr, listener, guard) => worker.take_over(stream, addr, listener, guard),
             Order::Announce => worker.announce_end(),
-            Order::Drain => {
+            Order::Drain(done) => {
                 for task in accepting.drain(..) {
                     task.abort();
                 }
                 worker.drain();
+                // Who waits may have run out of time.
+                let _ = done.send(());
             }
             Order::Cut => worker.cut(),
             Order::Exit => return,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Context;
 use super::connection_limits::{ConnectionLimits, Counted};
@@ -24,7 +24,8 @@ pub(super) enum Order {
     Serve(std::net::TcpStream, SocketAddr, Arc<Listener>, OpenGuard),
     /// From now on no reply keeps its connection.
     Announce,
-    Drain,
+    /// Answered when nothing is accepted any more.
+    Drain(oneshot::Sender<()>),
     Cut,
     Exit,
 }

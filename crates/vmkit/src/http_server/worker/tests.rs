@@ -88,6 +88,24 @@ fn a_stop_ends_idle_connections_and_lets_a_running_request_finish() {
     assert_eq!(running.control.block_on(stopping).unwrap(), Ok(0));
 }
 
+#[tokio::test]
+async fn a_stop_waits_until_nothing_is_accepted_any_more() {
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    let make_handler = move |_| {
+        wait.lock().unwrap().recv().unwrap();
+        Told::new().0
+    };
+    let metrics = ServerMetrics::register(&Set::default());
+    let server = Server::start(options(), vec![listener().0], metrics, Handle::current(), make_handler).unwrap();
+    let mut stop = Box::pin(server.stop());
+    // Its worker is busy. There is no connection, but one may come.
+    let is_waiting = std::future::poll_fn(|cx| std::task::Poll::Ready(stop.as_mut().poll(cx).is_pending()));
+    assert!(is_waiting.await);
+    go_on.send(()).unwrap();
+    assert_eq!(stop.await, Ok(0));
+}
+
 #[test]
 fn a_request_that_does_not_end_is_cut_off() {
     let running = Running::start(ServerOptions { max_graceful_shutdown: Duration::from_millis(100), ..options() });
