@@ -105,11 +105,6 @@ impl Findings {
     }
 }
 
-/// `1 warning`, `2 warnings`.
-pub fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 /// All findings of the rules that `wants` selects, by file and line. Rules that a comment `lint-off: ID` of their file
 /// names are left out.
 pub fn lint(input: &Input<'_>, wants: impl Fn(&Rule) -> bool) -> Vec<Finding> {

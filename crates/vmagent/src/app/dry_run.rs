@@ -7,6 +7,7 @@ use vmkit::blocking::off_thread;
 use vmkit::http_client::Client;
 use vmkit::service::Fatal;
 use vmkit::tls::client_config::ClientTlsOptions;
+use vmkit::units::counted;
 
 use super::Start;
 use super::config_file::read_file;
@@ -23,9 +24,10 @@ pub(super) async fn run(start: &Start, everything: bool) -> Result<(), Fatal> {
                 vmkit::error!("{job}");
             }
             if !config.skipped.is_empty() {
-                problems.push(format!("{} of the scrape config would be skipped", count(config.skipped.len(), "job")));
+                problems
+                    .push(format!("{} of the scrape config would be skipped", counted(config.skipped.len(), "job")));
             }
-            checked.push(count(config.jobs.len(), "job"));
+            checked.push(counted(config.jobs.len(), "job"));
         }
         Err(problem) => problems.push(problem),
     }
@@ -33,7 +35,7 @@ pub(super) async fn run(start: &Start, everything: bool) -> Result<(), Fatal> {
         let global = std::iter::once(start.flags.text("remoteWrite.relabelConfig").to_owned());
         let files = global.chain(start.flags.texts("remoteWrite.urlRelabelConfig").iter().cloned());
         let files: Vec<_> = files.filter(|file| !file.is_empty()).collect();
-        checked.push(count(files.len(), "file") + " of relabeling rules");
+        checked.push(counted(files.len(), "file") + " of relabeling rules");
         for file in files {
             problems.extend(check_rules(file, start, &client).await.err());
         }
@@ -44,10 +46,6 @@ pub(super) async fn run(start: &Start, everything: bool) -> Result<(), Fatal> {
     // Silence would leave open whether anything was looked at.
     vmkit::info!("checked: {}; no mistakes", checked.join(", "));
     Ok(())
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 async fn check_rules(file: String, start: &Start, client: &Arc<Client>) -> Result<(), String> {

@@ -122,11 +122,11 @@ impl Controller {
         let Some(metrics) = &self.metrics else { return Ok(()) };
         let before = self.scraping.config.load_full();
         let mut looks = trigger.looks();
-        let found = loop {
+        let (found, is_known) = loop {
             let found = self.loader.load().await;
             let is_known = found.as_ref().is_ok_and(|config| config.means_the_same(&before));
             if let Some(found) = looks.settled(found, is_known).await {
-                break found;
+                break (found, is_known);
             }
         };
         let config = match found {
@@ -139,7 +139,7 @@ impl Controller {
             }
         };
         metrics.succeeded();
-        if before.means_the_same(&config) {
+        if is_known {
             vmkit::info!("nothing changed in {}", self.loader.shown());
             // Comments may have changed; pages show them.
             self.scraping.config.store(config);

@@ -124,11 +124,11 @@ impl RuleLoader {
         let Some(target) = self.target.upgrade() else { return Ok(()) };
         let before = target.rules();
         let mut looks = trigger.looks();
-        let found = loop {
+        let (found, is_known) = loop {
             let found = self.read().await;
             let is_known = found.as_ref().is_ok_and(|(rules, _)| *rules == *before);
             if let Some(found) = looks.settled(found, is_known).await {
-                break found;
+                break (found, is_known);
             }
         };
         let (rules, texts) = match found {
@@ -144,7 +144,7 @@ impl RuleLoader {
         };
         metrics.succeeded();
         self.show(texts);
-        if *before != rules {
+        if !is_known {
             metrics.reloads.inc();
             target.set_rules(rules);
             vmkit::info!("reloaded the relabeling rules of remote write");

@@ -8,11 +8,12 @@ use vmkit::config_files::ConfigFile;
 use vmkit::flags::Source;
 use vmkit::go_text::quote;
 use vmkit::service::Fatal;
+use vmkit::units::counted;
 
 use super::{Start, config_path, inspection};
 use crate::config::{AuthConfig, Credential, KeySource, UserSpec};
 use crate::control::reload::of_files;
-use crate::lint::{Severity, counted};
+use crate::lint::Severity;
 use crate::oidc::KeyLocation;
 
 /// Time for reading a key.

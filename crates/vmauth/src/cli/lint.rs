@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use vmkit::redact;
+use vmkit::units::counted;
 
 use super::words::Words;
 use super::{CommandError, Output};
 use crate::app::{Start, inspection};
-use crate::lint::{Finding, RULES, Rule, Severity, counted};
+use crate::lint::{Finding, RULES, Rule, Severity};
 
 /// The rules, for `-rules`.
 pub(super) fn list() -> Output {

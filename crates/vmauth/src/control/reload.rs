@@ -15,6 +15,7 @@ use vmkit::http_client::Client;
 use vmkit::metrics::{Counter, Gauge, Registry, Set};
 use vmkit::service::Trigger;
 use vmkit::tls::client_config::ClientTls;
+use vmkit::units::counted;
 
 use super::history::{History, Loaded};
 use super::named_files::NamedFiles;
@@ -233,15 +234,15 @@ impl Controller {
 
     async fn next(&mut self, trigger: Trigger, serving: &Serving<Generation>) -> Result<Option<Generation>, LoadError> {
         let mut looks = trigger.looks();
-        let files = loop {
+        let (files, is_known) = loop {
             let found = self.read().await;
             let is_known =
                 self.loaded.as_ref().zip(found.as_ref().ok()).is_some_and(|(loaded, new)| loaded.files == *new);
             if let Some(found) = looks.settled(found, is_known).await {
-                break found?;
+                break (found?, is_known);
             }
         };
-        let loaded = self.loaded.clone().filter(|loaded| loaded.files == files);
+        let loaded = self.loaded.clone().filter(|_| is_known);
         let named = self.named_files.clone();
         if let Some(loaded) = loaded
             && self.off_thread(move || loaded.changed_files(&named).is_empty()).await?
@@ -307,7 +308,7 @@ impl Controller {
             vmkit::warn!("-auth.config={shown}: {doubt}");
         }
         if let Some(rest @ 1..) = doubts.len().checked_sub(MAX_DOUBTS) {
-            vmkit::warn!("-auth.config={shown}: {} more; `vmauth lint` lists them", lint::counted(rest, "warning"));
+            vmkit::warn!("-auth.config={shown}: {} more; `vmauth lint` lists them", counted(rest, "warning"));
         }
     }
 
@@ -374,7 +375,7 @@ fn doubts(files: &[ConfigFile], variables: &Variables, config: &AuthConfig, flag
 pub fn of_files(files: &[ConfigFile]) -> String {
     match files {
         [only] if only.name.is_empty() => String::new(),
-        _ => format!(" ({})", lint::counted(files.len(), "file")),
+        _ => format!(" ({})", counted(files.len(), "file")),
     }
 }
 
