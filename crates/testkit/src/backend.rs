@@ -404,8 +404,9 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// Binds without listening: connections are refused, and `SO_REUSEADDR` lets a listener of ours join.
-fn reserve(address: SocketAddr) -> (Socket, SocketAddr) {
+/// Binds without listening: connections are refused, nobody else can take the port, and `SO_REUSEADDR` lets a listener of
+/// ours join.
+pub fn reserve(address: SocketAddr) -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
     socket.set_reuse_address(true).expect("SO_REUSEADDR");
     socket.bind(&address.into()).unwrap_or_else(|e| panic!("cannot bind {address}: {e}"));

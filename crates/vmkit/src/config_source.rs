@@ -101,10 +101,7 @@ mod tests {
             error("missing.yml").await,
             "cannot read \"missing.yml\": open missing.yml: no such file or directory"
         );
-        // Bound, so that nobody else takes it.
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let closed = socket.local_addr().unwrap();
+        let (_held, closed) = testkit::backend::reserve("127.0.0.1:0".parse().unwrap());
         let text = error(&format!("http://u:hunter@{closed}/x?sig=hunter")).await;
         assert!(text.starts_with("cannot fetch \"http://xxxxx@") && !text.contains("hunter"), "{text}");
     }

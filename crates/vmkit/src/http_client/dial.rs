@@ -110,6 +110,7 @@ async fn in_order(addrs: &[SocketAddr]) -> Result<TcpStream, DialError> {
 
 #[cfg(test)]
 mod tests {
+    use testkit::backend::reserve;
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
@@ -120,22 +121,13 @@ mod tests {
         (listener, addr)
     }
 
-    /// Bound, so that nobody else takes it, and refusing.
-    fn refusing(addr: &str) -> (TcpSocket, SocketAddr) {
-        let addr: SocketAddr = addr.parse().unwrap();
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
-        socket.bind(addr).unwrap();
-        let addr = socket.local_addr().unwrap();
-        (socket, addr)
-    }
-
     #[tokio::test]
     async fn addresses_and_names() {
         let (_listener, addr) = listener().await;
         for host in ["127.0.0.1", "localhost"] {
             assert_eq!(Dialer::default().connect(host, addr.port()).await.unwrap().peer_addr().unwrap(), addr);
         }
-        let (_socket, refused) = refusing("[::1]:0");
+        let (_socket, refused) = reserve("[::1]:0".parse().unwrap());
         let error = Dialer::default().connect("[::1]", refused.port()).await.unwrap_err();
         assert_eq!(error.to_string(), format!("dial tcp {refused}: connect: connection refused"));
     }
@@ -153,9 +145,9 @@ mod tests {
     #[tokio::test]
     async fn all_addresses_are_tried_and_the_first_failure_counts() {
         let (_listener, good) = listener().await;
-        let (_first, refused) = refusing("127.0.0.1:0");
-        let (_second, other) = refusing("127.0.0.2:0");
-        let (_third, ipv6) = refusing("[::1]:0");
+        let (_first, refused) = reserve("127.0.0.1:0".parse().unwrap());
+        let (_second, other) = reserve("127.0.0.2:0".parse().unwrap());
+        let (_third, ipv6) = reserve("[::1]:0".parse().unwrap());
         assert_eq!(race(&[refused, ipv6, good]).await.unwrap().peer_addr().unwrap(), good);
         assert_eq!(race(&[ipv6, good]).await.unwrap().peer_addr().unwrap(), good);
         let want = |addr: SocketAddr| format!("dial tcp {addr}: connect: connection refused");

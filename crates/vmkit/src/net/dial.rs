@@ -62,10 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port() {
-        // Bound, so that nobody else takes it.
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let addr = socket.local_addr().unwrap();
+        let (_held, addr) = testkit::backend::reserve("127.0.0.1:0".parse().unwrap());
         let err = dial(addr, Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(dial_error_text(addr, &err), format!("dial tcp4 {addr}: connect: connection refused"));
     }

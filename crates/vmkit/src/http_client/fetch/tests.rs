@@ -162,10 +162,7 @@ async fn failures() {
             },
         )
         .await;
-    // Bound, so that nobody else takes it.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let closed = socket.local_addr().unwrap();
+    let (_held, closed) = testkit::backend::reserve("127.0.0.1:0".parse().unwrap());
     let error = async |request: FetchRequest| client().fetch(request).await.unwrap_err().to_string();
     let mut silent = FetchRequest::get(format!("http://{addr}/"));
     silent.timeout = Duration::from_millis(50);

@@ -129,9 +129,12 @@ async fn the_timeout_of_the_caller_holds() {
     let got = resolver.lookup_ips("foo.test", true, Duration::from_millis(100)).await;
     assert_eq!(got.unwrap_err().to_string(), format!("lookup foo.test on {}: i/o timeout", server.addr));
     // The question is on its way, and this thread is the server's, too.
-    while server.questions() < 1 {
-        tokio::task::yield_now().await;
-    }
+    let asked = async {
+        while server.questions() < 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(testkit::PATIENCE, asked).await.unwrap();
 }
 
 #[tokio::test]
