@@ -166,8 +166,10 @@ impl Watch {
                     }
                 }
             }
-            let figures = self.collector.take(&mut self.stack).await;
+            let figures = Arc::new(self.collector.take(&mut self.stack).await);
             self.note(&figures);
+            // Before anything is printed: whoever has read a line finds it on the page.
+            self.publish.send_replace(figures.clone());
             if is_waiting && figures.first_sample.is_some() {
                 is_waiting = false;
                 ticks = tokio::time::interval(TICK);
@@ -178,7 +180,6 @@ impl Watch {
                 Some(keyboard) => self.draw(&figures, keyboard.rows(), shows_commands),
                 None => self.tell(&figures),
             }
-            self.publish.send_replace(Arc::new(figures));
         }
     }
 
